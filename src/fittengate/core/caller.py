@@ -1,0 +1,57 @@
+"""Who asks, what they used, and what they can ask for."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from fittengate.core.reply import Usage
+
+
+class Caller(Struct, frozen=True):
+    """The holder of a key. Carries no key, only what may be shown of it."""
+
+    name: str
+    """Stable name of the key: its visible prefix, or the place it was configured in."""
+    scopes: frozenset[str] = frozenset({"chat", "completion"})
+
+
+class ModelCard(Struct, frozen=True):
+    """A model that can be asked for."""
+
+    id: str
+    """Our stable name for it, in lower case: ``deepseek-v3``."""
+    display_name: str
+    selection: str | None = None
+    """What the service wants to be told to pick it (``S2``); None means the account's default."""
+    section: Literal["chat", "agent"] = "chat"
+    created: int = 0
+    """Seconds since the epoch; 0 where unknown."""
+
+
+class Receipt(Struct, frozen=True):
+    """What one request came to: the narrow row behind a log line."""
+
+    at: float
+    """When the request came, seconds since the epoch."""
+    request_id: str
+    caller: str
+    """Name of the key, or ``-`` where nobody was recognised."""
+    dialect: str
+    method: str
+    path: str
+    status: int
+    """HTTP status that was sent; 499 where the client left before one was."""
+    outcome: str
+    """``complete``, ``cancelled``, ``failed`` or ``truncated`` (failed after the reply had begun)."""
+    model: str
+    """Id of the model that answered; empty where it did not come to that."""
+    usage: Usage | None
+    first_seconds: float | None
+    """Time to the first event; None where there was none."""
+    total_seconds: float
+    client: str
+    """First word of the client's User-Agent, cut to 40 characters."""
+    fault: str | None
+    """Kind of the fault that ended it; None after a clean end."""
+    detail: str | None
+    """The fault's detail for the log; None where there is none."""

@@ -1,0 +1,46 @@
+"""A whole answer: what the events of a reply come to when folded."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class StopReason(StrEnum):
+    """Why a reply ended cleanly. An unclean end is a Fault, not a reason."""
+
+    DONE = "done"
+    """The model had no more to say."""
+    STOP_SEQUENCE = "stop_sequence"
+    """A stop sequence of the request was met and cut off; see :attr:`Reply.stop_sequence`."""
+    LENGTH = "length"
+    """The request's token limit was reached."""
+    TOOL_CALLS = "tool_calls"
+    """The model wants tools called."""
+
+
+class Usage(Struct, frozen=True):
+    """Token counts of one upstream call. ``estimated`` says that at least one count is ours, not the service's."""
+
+    input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+
+class ReplyCall(Struct, frozen=True):
+    """One finished tool call; ``arguments`` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Reply(Struct, frozen=True):
+    """A whole answer."""
+
+    text: str
+    thought: str
+    calls: tuple[ReplyCall, ...]
+    reason: StopReason
+    usage: Usage
+    stop_sequence: str | None = None

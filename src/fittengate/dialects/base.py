@@ -1,0 +1,71 @@
+"""What every client wire format promises the server, and the route that carries it.
+
+A dialect turns a client's bytes into an Ask, and Events into bytes. It is pure: no clock, no ids of its own making, no
+I/O. It never knows which upstream answers.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from fittengate.core.ask import Ask
+from fittengate.core.events import Event
+from fittengate.core.faults import Fault
+from fittengate.core.reply import Reply
+
+
+class Head(Struct, frozen=True, gc=False):
+    """What a reply needs beside its events: made by the server, because ids and times are not a dialect's to make."""
+
+    id: str
+    """Unique tail of the reply's id: 24 letters and digits; the dialect puts its own prefix before it."""
+    created: int
+    """Seconds since the epoch."""
+    model: str
+    """The name as the client asked for it, or the id of the default model."""
+
+
+class Writer(Protocol):
+    """Events of one reply to bytes of its stream. ``feed`` in order, then ``close`` or ``fault``, nothing after."""
+
+    def feed(self, events: Sequence[Event], /) -> bytes:
+        """Return the bytes of these events, without the terminator: perhaps none."""
+        ...
+
+    def close(self) -> bytes:
+        """Return what ends a clean reply: finish, usage if wished, terminator. Only after Ended was fed."""
+        ...
+
+    def fault(self, fault: Fault) -> bytes:
+        """Return the error frame of a reply that broke after its headers were sent; never a clean terminator."""
+        ...
+
+
+class Dialect(Protocol):
+    """One wire format. Everything raises Fault for what the client did wrong, naming the place in ``param``."""
+
+    name: str
+    """In logs and metrics: ``openai_chat``."""
+    paths: tuple[str, ...]
+    """Every path that this dialect answers POST on, aliases included."""
+
+    def read(self, body: bytes) -> Ask:
+        """Return what the client wants. Raises Fault (caller_bad_request, caller_unsupported)."""
+        ...
+
+    def writer(self, ask: Ask, head: Head) -> Writer:
+        """Return the writer of a streamed reply."""
+        ...
+
+    def whole(self, reply: Reply, ask: Ask, head: Head) -> bytes:
+        """Return the body of an unstreamed reply."""
+        ...
+
+    def error(self, fault: Fault, request_id: str) -> bytes:
+        """Return the JSON body of a fault that came before the headers."""
+        ...
+
+    def status(self, fault: Fault) -> int:
+        """Return the HTTP status of a fault in this dialect."""
+        ...

@@ -1,0 +1,198 @@
+"""Every setting, once: its name, default, unit and help stand here and nowhere else.
+
+The records below are the table: the settings page, the environment names, the flags and the error messages are made
+from :data:`TABLE`. Reading files and the environment is the work of ``server/configure.py``. Numbers: 0 means none.
+A setting stands here together with the code that honours it.
+"""
+
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+from msgspec import Meta, Struct
+from msgspec.structs import fields
+
+
+def _meta(help_text: str, unit: str = "", *, secret: bool = False, default_text: str = "", **bounds: Any) -> Meta:
+    return Meta(extra={"help": help_text, "unit": unit, "secret": secret, "default_text": default_text}, **bounds)
+
+
+class Server(Struct, frozen=True, kw_only=True):
+    """Where the gateway listens, and what it takes."""
+
+    host: Annotated[str, _meta("address to listen on")] = "127.0.0.1"
+    port: Annotated[int, _meta("port to listen on; 0 takes any free one", ge=0, le=65535)] = 5000
+    api_key: Annotated[
+        tuple[str, ...],
+        _meta("keys that clients may use; without any, one is made at first start", secret=True),
+    ] = ()
+    state_dir: Annotated[
+        str,
+        _meta("where tokens, keys and the log are kept", default_text="`$XDG_STATE_HOME/fittengate`"),
+    ] = ""
+    max_body_bytes: Annotated[int, _meta("largest request body", "bytes", ge=0)] = 33_554_432
+    max_head_bytes: Annotated[int, _meta("largest request line and headers together", "bytes", ge=0)] = 32_768
+    max_connections: Annotated[int, _meta("most client connections at a time", "connections", ge=0)] = 4096
+    hold_seconds: Annotated[
+        float, _meta("how long the status line of a stream waits for the first word", "seconds", ge=0)
+    ] = 5
+    heartbeat_seconds: Annotated[
+        float, _meta("a comment is sent into a stream that was silent for so long", "seconds", ge=0)
+    ] = 10
+    drain_seconds: Annotated[float, _meta("how long running replies may go on after SIGTERM", "seconds", ge=0)] = 120
+    cors_origins: Annotated[
+        tuple[str, ...], _meta("web origins whose pages may call the gateway; `*` for all of them")
+    ] = ()
+    tls_cert: Annotated[str, _meta("PEM file with the certificate chain; set it with `tls_key` to serve HTTPS")] = ""
+    tls_key: Annotated[str, _meta("PEM file with the private key")] = ""
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """The Fitten account. `fittengate login` keeps tokens instead of a password."""
+
+    username: Annotated[str, _meta("user name, e-mail, or phone number with country code")] = ""
+    password: Annotated[str, _meta("its password", secret=True)] = ""
+
+
+class Upstream(Struct, frozen=True, kw_only=True):
+    """How the service is called."""
+
+    base_url: Annotated[str, _meta("the service: login, chat, completion")] = "https://fc.fittenlab.cn"
+    models_url: Annotated[
+        str,
+        _meta(
+            "the host that lists models; where only `base_url` is set, that one",
+            default_text="`https://api.fittentech.com`",
+        ),
+    ] = ""
+    connect_timeout: Annotated[float, _meta("for a connection to the service", "seconds", ge=0)] = 10
+    first_token_timeout: Annotated[float, _meta("from the request to the first word", "seconds", ge=0)] = 120
+    idle_timeout: Annotated[float, _meta("longest silence in a reply; keep-alives count as life", "seconds", ge=0)] = 60
+    total_timeout: Annotated[float, _meta("for a whole reply", "seconds", ge=0)] = 900
+    max_concurrency: Annotated[int, _meta("most calls to the service at a time", "calls", ge=0)] = 8
+    queue: Annotated[int, _meta("most requests that wait for their turn", "requests", ge=0)] = 32
+    queue_timeout: Annotated[float, _meta("longest wait for a turn", "seconds", ge=0)] = 20
+    retries: Annotated[int, _meta("further tries before the first word; a refusal is not tried again", ge=0, le=10)] = 2
+    proxy: Annotated[
+        str,
+        _meta("HTTP proxy towards the service", default_text="`HTTPS_PROXY`, `NO_PROXY`; loopback never proxied"),
+    ] = ""
+    ca_file: Annotated[str, _meta("PEM file of further certificate authorities to trust")] = ""
+    user_agent: Annotated[str, _meta("what the gateway calls itself", default_text="`fittengate/VERSION`")] = ""
+
+
+class Models(Struct, frozen=True, kw_only=True):
+    """Names of models."""
+
+    aliases: Annotated[
+        dict[str, str],
+        _meta("patterns of names, in the style of file names, and the model each means; replaces the whole table"),
+    ] = {}
+    context_window: Annotated[int, _meta("longest prompt", "tokens", ge=0)] = 131_072
+
+
+DEFAULT_ALIASES: tuple[str, ...] = (
+    "claude-*",
+    "gpt-*",
+    "chatgpt-*",
+    "o[0-9]*",
+    "codex-*",
+    "gemini-*",
+    "qwen*",
+    "deepseek-chat",
+    "deepseek-reasoner",
+    "deepseek-coder*",
+    "mistral*",
+    "codestral*",
+    "llama*",
+    "codellama*",
+    "starcoder*",
+)
+"""Names that agents and editors send by themselves; without ``models.aliases`` they all mean ``fitten-code``."""
+
+
+class Log(Struct, frozen=True, kw_only=True):
+    """What is written down about requests."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], _meta("least level that is written")] = "info"
+    format: Annotated[Literal["text", "json"], _meta("form of a line, on the terminal and in the file")] = "text"
+    file: Annotated[
+        str,
+        _meta(
+            "log file, rotated at 10 MB, five kept; `none` for no file", default_text="`fitten_api.log` in `state_dir`"
+        ),
+    ] = ""
+    content: Annotated[bool, _meta("write the text of prompts and replies too (up to 8,192 characters each)")] = False
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All settings. Made by ``server/configure.py``, read once, handed down in slices."""
+
+    server: Server = Server()
+    account: Account = Account()
+    upstream: Upstream = Upstream()
+    models: Models = Models()
+    log: Log = Log()
+
+
+class Row(NamedTuple):
+    """One row of the table."""
+
+    section: str
+    name: str
+    type: Any
+    """The bare type: str, int, float, bool, ``tuple[str, ...]``, ``dict[str, str]`` or a Literal."""
+    annotated: Any
+    """The type with its bounds, as msgspec checks it."""
+    default: Any
+    default_text: str
+    """How the default reads on the settings page where the plain value does not tell."""
+    unit: str
+    help: str
+    secret: bool
+
+    @property
+    def key(self) -> str:
+        """The name as it stands in errors and in TOML: ``server.port``."""
+        return f"{self.section}.{self.name}"
+
+    @property
+    def environment(self) -> str:
+        """The environment variable: ``FITTENGATE_SERVER_PORT``."""
+        return f"FITTENGATE_{self.section}_{self.name}".upper()
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, in words."""
+        if get_origin(self.type) is Literal:
+            return "one of " + ", ".join(get_args(self.type))
+        return {str: "text", int: "a whole number", float: "a number", bool: "true or false"}.get(
+            self.type, "a table of texts" if get_origin(self.type) is dict else "a text or a list of texts"
+        )
+
+
+def _rows() -> tuple[Row, ...]:
+    found: list[Row] = []
+    for section in fields(Settings):
+        record = section.type
+        hints = get_type_hints(record, include_extras=True)
+        for field in fields(record):
+            bare, meta = get_args(hints[field.name])
+            extra = meta.extra
+            default = field.default if field.default_factory.__class__ is not type else field.default_factory()
+            found.append(
+                Row(
+                    section.name,
+                    field.name,
+                    bare,
+                    hints[field.name],
+                    default,
+                    extra["default_text"],
+                    extra["unit"],
+                    extra["help"],
+                    extra["secret"],
+                )
+            )
+    return tuple(found)
+
+
+TABLE: tuple[Row, ...] = _rows()
+"""Every setting in order."""

@@ -1,0 +1,69 @@
+"""What the server may expect of any service behind it, and what a service may expect of the server."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from msgspec import Struct
+
+from fittengate.core.ask import Ask
+from fittengate.core.caller import ModelCard
+from fittengate.core.events import Event
+
+
+class Upstream(Protocol):
+    """A service that goes on with conversations."""
+
+    def chat(self, ask: Ask, card: ModelCard) -> AsyncIterator[list[Event]]:
+        """Yield the events of the answer, as many at a time as came together; the first is Began, the last Ended.
+
+        Closing the iterator (``aclose``) closes the connection behind it at once. May raise Fault: ``upstream_*`` at
+        any moment, ``caller_too_long`` before anything is sent.
+        """
+        ...
+
+    def models(self) -> tuple[ModelCard, ...]:
+        """Return the models known now, the default one first; never empty."""
+        ...
+
+
+class Tokens(Struct, frozen=True):
+    """What proves that an account is ours. ``repr`` shows none of it."""
+
+    base_url: str
+    """The service that gave them; they are sent nowhere else."""
+    username: str
+    """Who signed in; empty where only a token was given."""
+    user_id: str
+    access: str
+    refresh: str
+    access_expires: float | None
+    """When the access token dies by our clock, seconds since the epoch; None: until the service says 401."""
+    refresh_expires: float | None
+
+    def __repr__(self) -> str:
+        """Show whose they are, and nothing else."""
+        return f"Tokens({self.username or self.user_id} at {self.base_url})"
+
+
+class TokenVault(Protocol):
+    """Where tokens outlive the process, shared by every process of one account."""
+
+    async def load(self) -> Tokens | None:
+        """Return what was saved last; None when nothing was, or when it cannot be read."""
+        ...
+
+    async def save(self, tokens: Tokens) -> None:
+        """Replace what is saved, atomically: a reader sees the old or the new, never half."""
+        ...
+
+    async def forget(self) -> None:
+        """Remove what is saved."""
+        ...
+
+    async def acquire(self) -> None:
+        """Wait until nobody else signs in or refreshes. Raises TimeoutError after a minute."""
+        ...
+
+    async def release(self) -> None:
+        """Let the next one."""
+        ...

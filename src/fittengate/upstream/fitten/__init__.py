@@ -1,0 +1,1 @@
+"""The Fitten Code service."""
