@@ -67,3 +67,15 @@ class TokenVault(Protocol):
     async def release(self) -> None:
         """Let the next one."""
         ...
+
+    async def refusal(self) -> tuple[str, float, str] | None:
+        """Return the last refused login: fingerprint of the credentials, until when to wait, message; None: none."""
+        ...
+
+    async def note_refusal(self, fingerprint: str, until: float, message: str) -> None:
+        """Remember a refused login for every process; ``until`` in seconds since the epoch."""
+        ...
+
+    async def clear_refusal(self) -> None:
+        """Forget it: a login worked."""
+        ...

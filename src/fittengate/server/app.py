@@ -1,0 +1,105 @@
+"""The route table. Paths only: what happens behind a path is elsewhere."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
+
+from starlette.middleware.cors import CORSMiddleware
+
+from fittengate.core.faults import Fault, FaultKind
+from fittengate.dialects import DIALECTS
+from fittengate.dialects.base import Dialect
+from fittengate.server.exchange import Exchanges
+from fittengate.server.http import HEAD_TOO_LARGE
+from fittengate.server.pages import Pages
+from fittengate.server.probes import Probes
+from fittengate.server.request import Receive, Request, Scope, Send
+
+Handler: TypeAlias = Callable[[Request], Awaitable[None]]
+
+MODEL_PREFIXES = ("/v1/models/", "/models/", "/v1/v1/models/")
+
+
+class App:
+    """The ASGI application: one table of exact paths, and one prefix for single models."""
+
+    def __init__(self, exchanges: Exchanges, probes: Probes, pages: Pages, make_id: Callable[[], str]) -> None:
+        self._exchanges = exchanges
+        self._make_id = make_id
+        self._probes = probes
+        self._posts: dict[str, Dialect] = {path: dialect for dialect in DIALECTS for path in dialect.paths}
+        self._default = DIALECTS[0]
+        self._gets: Mapping[str, Handler] = {
+            "/livez": probes.live,
+            "/health": probes.live,
+            "/readyz": probes.ready,
+            "/openapi.json": pages.openapi,
+            "/docs": pages.docs,
+            "/": pages.home,
+            "/api/hello": pages.hello,
+            "/v1/models": probes.models,
+            "/models": probes.models,
+            "/v1/v1/models": probes.models,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            # Lifespan is the server's business, web sockets are nobody's.
+            raise RuntimeError(f"no handler for {scope['type']}")
+        request = Request(scope, receive, send, self._make_id)
+        path = request.path
+        dialect = self._posts.get(path)
+        if dialect is not None and request.method == "POST" and HEAD_TOO_LARGE not in scope:
+            await self._exchanges.handle(dialect, request)
+            return
+        await self._other(request, path.rstrip("/") or "/")
+
+    async def _other(self, request: Request, path: str) -> None:
+        dialect = self._posts.get(path, self._default)
+        try:
+            if HEAD_TOO_LARGE in request.scope:
+                raise Fault(
+                    FaultKind.CALLER_HEAD_TOO_LARGE, "The head of the request is too large (server.max_head_bytes)."
+                )
+            if path in self._posts:
+                if request.method != "POST":
+                    raise _wrong_method(request, "POST")
+                await self._exchanges.handle(dialect, request)
+                return
+            get = self._gets.get(path)
+            if get is None and path.startswith(MODEL_PREFIXES):
+                get = self._probes.model
+            if get is None:
+                raise _no_route(path)
+            if request.method not in {"GET", "HEAD"}:
+                raise _wrong_method(request, "GET, HEAD")
+            await get(request)
+        except Fault as fault:
+            await self._exchanges.answer_fault(dialect, request, fault)
+
+
+def _wrong_method(request: Request, allowed: str) -> Fault:
+    return Fault(
+        FaultKind.CALLER_WRONG_METHOD, f"{request.path} does not take {request.method}. Use {allowed}.", detail=allowed
+    )
+
+
+def _no_route(path: str) -> Fault:
+    shown = path if len(path) <= 100 else path[:100] + "…"
+    return Fault(
+        FaultKind.CALLER_NO_ROUTE,
+        f"There is nothing at {shown}. The base URL for OpenAI clients is http://HOST:PORT/v1; all paths are at /docs.",
+    )
+
+
+def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """Return the application with CORS for these origins; as it is when there are none."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["x-request-id", "x-fittengate-model", "x-fittengate-ignored", "retry-after"],
+    )

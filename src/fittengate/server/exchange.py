@@ -1,0 +1,240 @@
+"""The one conductor: takes a request through its whole way, whatever its dialect.
+
+key -> Caller, body -> Ask, turn in the queue, upstream events -> bytes, one line in the log. Every way out passes the
+one ``finally`` below: the upstream is closed, the turn given back, the receipt written.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from msgspec import Struct
+
+from fittengate.core.ask import Ask
+from fittengate.core.caller import Caller, ModelCard, Receipt
+from fittengate.core.events import Ended, Event, Fold
+from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.reply import Usage
+from fittengate.dialects.base import Dialect, Head
+from fittengate.lib.clock import Clock
+from fittengate.lib.timers import Timers
+from fittengate.server.faults import as_fault, headers_of
+from fittengate.server.request import Headers, Request
+from fittengate.server.stream import ClientStream
+from fittengate.services.ids import Ids
+from fittengate.services.keys import Keys
+from fittengate.services.log import Log
+from fittengate.services.models import ModelNames
+from fittengate.services.queue import Turns
+from fittengate.upstream.base import Upstream
+from fittengate.upstream.pictures import Pictures
+
+_JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
+
+
+class Limits(Struct, frozen=True):
+    """The server's own bounds, from the settings."""
+
+    max_body_bytes: int
+    hold_seconds: float
+    heartbeat_seconds: float
+
+
+class Services(Struct, frozen=True):
+    """Everything that a request may need; made once by ``assemble.py``."""
+
+    upstream: Upstream
+    models: ModelNames
+    keys: Keys
+    turns: Turns
+    pictures: Pictures
+    log: Log
+    ids: Ids
+    clock: Clock
+    timers: Timers
+    limits: Limits
+
+
+class _Course:
+    """What is known of one exchange so far; becomes its Receipt."""
+
+    __slots__ = ("at", "began", "caller", "card", "fault", "first", "turn", "usage")
+
+    def __init__(self, began: float, at: float) -> None:
+        self.began = began
+        self.at = at
+        self.caller: Caller | None = None
+        self.card: ModelCard | None = None
+        self.turn = False
+        self.first: float | None = None
+        self.usage: Usage | None = None
+        self.fault: Fault | None = None
+
+
+class Exchanges:
+    """Handles requests until it is told to drain."""
+
+    def __init__(self, services: Services) -> None:
+        self.draining = False
+        self.running: set[Request] = set()
+        """Requests under way."""
+        self.idle: Callable[[], None] | None = None
+        """Called when the last of ``running`` has ended."""
+        self._services = services
+        self._loop = asyncio.get_running_loop()
+
+    def caller(self, request: Request) -> Caller:
+        """Return who asks. Raises Fault (caller_no_key)."""
+        keys = self._services.keys
+        shown = request.credentials
+        if len(shown) < 2:
+            return keys.caller(shown[0] if shown else None)
+        try:
+            return keys.caller(shown[0])
+        except Fault:
+            return keys.caller(shown[1])
+
+    async def handle(self, dialect: Dialect, request: Request) -> None:
+        """Answer one request in ``dialect``. Never raises, except for a cancellation that is not ours."""
+        services = self._services
+        course = _Course(self._loop.time(), services.clock.now())
+        self.running.add(request)
+        request.watch_client()
+        try:
+            course.caller = self.caller(request)
+            if self.draining:
+                raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
+            body = await request.body(services.limits.max_body_bytes)
+            ask = dialect.read(body)
+            course.card = services.models.find(ask.model)
+            ask = await services.pictures.inline(ask)
+            if not services.turns.try_enter():
+                await services.turns.enter(course.caller.name)
+            course.turn = True
+            if ask.wishes.stream:
+                await self._stream(dialect, request, ask, course)
+            else:
+                await self._whole(dialect, request, ask, course)
+        except asyncio.CancelledError:
+            if not (request.gone or request.evicted):
+                raise
+            course.fault = course.fault or self._left(request)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the client gets an answer and the log its cause
+            course.fault = as_fault(error)
+            if course.fault.kind is FaultKind.GATEWAY_BROKEN:
+                services.log.defect(request.id, error)
+        finally:
+            request.unwatch()
+            if course.turn:
+                services.turns.leave()
+            fault = course.fault
+            if fault is not None and not request.gone and request.status == 0:
+                await self.answer_fault(dialect, request, fault)
+            services.log.exchange(self._receipt(dialect, request, course))
+            self.running.discard(request)
+            if not self.running and self.idle is not None:
+                self.idle()
+
+    async def answer_fault(self, dialect: Dialect, request: Request, fault: Fault) -> None:
+        """Send a fault as a whole answer in the tongue of ``dialect``."""
+        headers: Headers = [_JSON, *headers_of(fault)]
+        await request.respond(dialect.status(fault), headers, dialect.error(fault, request.id))
+
+    def _events(self, ask: Ask, course: _Course) -> AsyncGenerator[list[Event], None]:
+        assert course.card is not None  # noqa: S101
+        events = self._services.upstream.chat(ask, course.card)
+        assert isinstance(events, AsyncGenerator)  # noqa: S101 - closing it early is what P3 stands on
+        return events
+
+    def _head(self, ask: Ask, course: _Course) -> tuple[Head, Headers]:
+        assert course.card is not None  # noqa: S101
+        card_id = course.card.id
+        head = Head(self._services.ids.tail(), int(course.at), ask.model or card_id)
+        headers: Headers = [(b"x-fittengate-model", card_id.encode())]
+        if ask.ignored:
+            headers.append((b"x-fittengate-ignored", ", ".join(ask.ignored).encode("ascii", "replace")))
+        return head, headers
+
+    async def _whole(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> None:
+        head, headers = self._head(ask, course)
+        headers.append(_JSON)
+        total = Fold()
+        events = self._events(ask, course)
+        try:
+            async for batch in events:
+                if course.first is None:
+                    course.first = self._loop.time()
+                total.feed(batch)
+        finally:
+            await events.aclose()
+        reply = total.reply()
+        course.usage = reply.usage
+        await request.respond(200, headers, dialect.whole(reply, ask, head))
+
+    async def _stream(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> None:
+        services = self._services
+        head, headers = self._head(ask, course)
+        limits = services.limits
+        writer = dialect.writer(ask, head)
+        out = ClientStream(
+            request, headers, services.timers, self._loop, hold=limits.hold_seconds, beat=limits.heartbeat_seconds
+        )
+        events = self._events(ask, course)
+        try:
+            async for batch in events:
+                if course.first is None:
+                    course.first = self._loop.time()
+                data = writer.feed(batch)
+                last = batch[-1]
+                if type(last) is Ended:
+                    course.usage = last.usage
+                    await out.finish(data + writer.close())
+                else:
+                    await out.write(data)
+        except asyncio.CancelledError:
+            if request.evicted and not request.gone and out.started and not out.finished:
+                course.fault = self._left(request)
+                await out.finish(writer.fault(course.fault))
+            raise
+        except Exception as error:
+            if not out.started or out.finished:
+                raise
+            course.fault = as_fault(error)
+            if course.fault.kind is FaultKind.GATEWAY_BROKEN:
+                services.log.defect(request.id, error)
+            await out.finish(writer.fault(course.fault))
+        finally:
+            out.stop()
+            await events.aclose()
+
+    def _left(self, request: Request) -> Fault:
+        if request.gone:
+            return Fault(FaultKind.CALLER_GONE, "The client went away.")
+        return Fault(FaultKind.GATEWAY_DRAINING, "The gateway was shut down before the reply ended. Try again.")
+
+    def _receipt(self, dialect: Dialect, request: Request, course: _Course) -> Receipt:
+        fault = course.fault
+        if fault is None:
+            outcome = "complete"
+        elif request.gone:
+            outcome = "cancelled"
+        else:
+            outcome = "truncated" if request.status == 200 else "failed"
+        agent: Any = request.headers.get(b"user-agent", b"-").split(b" ", 1)[0][:40]
+        return Receipt(
+            course.at,
+            request.id,
+            "-" if course.caller is None else course.caller.name,
+            dialect.name,
+            request.method,
+            request.path,
+            request.status or 499,
+            outcome,
+            "" if course.card is None else course.card.id,
+            course.usage,
+            None if course.first is None else course.first - course.began,
+            self._loop.time() - course.began,
+            agent.decode("ascii", "replace"),
+            None if fault is None else fault.kind.value,
+            None if fault is None else fault.detail or fault.message,
+        )

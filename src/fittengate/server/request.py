@@ -1,0 +1,116 @@
+"""One HTTP request as the handlers see it: its headers, its body under a cap, its client, and the way to answer."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+from fittengate.core.faults import Fault, FaultKind
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+GONE = "fittengate.gone"
+"""Key of the scope: the server protocol calls what stands there when the client goes away."""
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}\Z")
+
+
+class Request:
+    """One request. Belongs to the task that handles it."""
+
+    __slots__ = ("_receive", "_task", "content_length", "evicted", "gone", "headers", "id", "method", "path", "scope", "send", "status")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, make_id: Callable[[], str]) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        """Names in lower case; of a repeated header the last value."""
+        own = self.headers.get(b"x-request-id")
+        self.id = own.decode() if own is not None and _SANE_ID.match(own) else make_id()
+        self.send = send
+        self.status = 0
+        """The HTTP status that was sent; 0 before that."""
+        self.gone = False
+        """The client went away."""
+        self.evicted = False
+        """The gateway itself ends this request, because it is shutting down."""
+        self._receive = receive
+        self._task: asyncio.Task[Any] | None = None
+
+    def header(self, name: bytes) -> str:
+        """Return a header's value, "" where there is none. Bytes outside ASCII become U+FFFD."""
+        value = self.headers.get(name)
+        return "" if value is None else value.decode("ascii", "replace")
+
+    @property
+    def credentials(self) -> tuple[str, ...]:
+        """Every key that the request shows, from ``Authorization: Bearer`` and from ``x-api-key``."""
+        found = []
+        bearer = self.headers.get(b"authorization", b"")
+        if bearer[:7].lower() == b"bearer ":
+            found.append(bearer[7:].strip().decode("utf-8", "replace"))
+        key = self.headers.get(b"x-api-key")
+        if key is not None:
+            found.append(key.strip().decode("utf-8", "replace"))
+        return tuple(found)
+
+    async def body(self, limit: int) -> bytes:
+        """Return the whole body. Raises Fault: caller_body_too_large over ``limit`` bytes (0: none), caller_gone."""
+        length = self.headers.get(b"content-length", b"")
+        if limit and length.isdigit() and (len(length) > 18 or int(length) > limit):
+            raise _too_large(limit)
+        if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise Fault(FaultKind.CALLER_UNSUPPORTED, "The body is compressed. Send it without Content-Encoding.")
+        message = await self._receive()
+        data: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            parts = bytearray(data)
+            while message.get("more_body"):
+                if limit and len(parts) > limit:
+                    raise _too_large(limit)
+                message = await self._receive()
+                parts += message.get("body", b"")
+            data = bytes(parts)
+        if message["type"] == "http.disconnect":
+            raise Fault(FaultKind.CALLER_GONE, "The client went away while sending.")
+        if limit and len(data) > limit:
+            raise _too_large(limit)
+        return data
+
+    def watch_client(self) -> None:
+        """From now on the current task is cancelled as soon as the client goes away (P3)."""
+        self._task = asyncio.current_task()
+        self.scope[GONE] = self._leave
+
+    def _leave(self) -> None:
+        self.gone = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def evict(self) -> None:
+        """End this request from our side: its client is told why."""
+        self.evicted = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def unwatch(self) -> None:
+        """Let the client come and go; a cancellation that was ours is taken back."""
+        self.scope.pop(GONE, None)
+        if (self.gone or self.evicted) and self._task is not None:
+            self._task.uncancel()
+        self._task = None
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+        self.status = status
+        headers += ((b"x-request-id", self.id.encode()), (b"content-length", b"%d" % len(body)))
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+
+def _too_large(limit: int) -> Fault:
+    return Fault(FaultKind.CALLER_BODY_TOO_LARGE, f"The body is larger than {limit} bytes (server.max_body_bytes).")

@@ -1,0 +1,195 @@
+"""Keeps the account's tokens fresh for everybody who asks: one renewal at a time, in this process and among several.
+
+Law (P4): at most one renewal runs; everybody who needs its outcome waits for the same one; whoever leaves while waiting
+does not stop it; after a failure nothing is tried before its time, and tokens that another process saved meanwhile end
+the failure. Decisions are ``session.py``'s, bytes are ``client.py``'s.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from fittengate.core.faults import Fault, FaultKind
+from fittengate.lib.clock import Clock
+from fittengate.upstream.base import Tokens, TokenVault
+from fittengate.upstream.fitten import session
+from fittengate.upstream.fitten.wire import Answer, Call
+
+FAILED_SECONDS = 1.0
+FAILED_MOST_SECONDS = 30.0
+"""After an outage the next renewal waits a second, then twice as long each time, up to half a minute."""
+
+LOOK_SECONDS = 1.0
+"""While there is no way in, the vault is looked at so often: `fittengate login` elsewhere takes effect at once."""
+
+
+class AccountKeeper:
+    """Hands out tokens; renews them early, in the background."""
+
+    def __init__(
+        self, account: session.Account, vault: TokenVault, send: Callable[[Call], Awaitable[Answer]], clock: Clock
+    ) -> None:
+        self.account = account
+        self.tokens: Tokens | None = None
+        """What is in use; None before the first :meth:`fresh`."""
+        self.problem: Fault | None = None
+        """Why the last renewal failed; None when it worked. For the readiness probe and doctor."""
+        self._vault = vault
+        self._send = send
+        self._clock = clock
+        self._flight: asyncio.Task[Tokens] | None = None
+        self._not_before = float("-inf")
+        self._failures = 0
+        self._early: float | None = None
+        self._looked_at = float("-inf")
+        self._dead: str | None = None
+        self._refused_for = 0.0
+        self._logged_in_at = float("-inf")
+        self._fingerprint: str | None = None
+
+    def ready(self) -> Tokens | None:
+        """Return tokens that can be sent now, without waiting; None when :meth:`fresh` must be awaited."""
+        tokens = self.tokens
+        if tokens is None or tokens.access == self._dead:
+            return None
+        if self._early is not None and (now := self._clock.now()) >= self._early:
+            if not session.usable(tokens, now):
+                return None
+            if self._flight is None and self._clock.monotonic() >= self._not_before:
+                self._start(None)
+        return tokens
+
+    async def fresh(self) -> Tokens:
+        """Return good tokens, renewing them if need be. Raises Fault (upstream_login, upstream_broken)."""
+        return self.ready() or await self._renewed(self._dead)
+
+    async def replace(self, rejected: Tokens, *, force_login: bool = False) -> Tokens:
+        """Return other tokens than ``rejected``, which the service answered 401 to. Raises Fault as :meth:`fresh`."""
+        if self.tokens is not None and self.tokens.access == rejected.access:
+            self._dead = rejected.access
+        tokens = self.ready() or await self._renewed(rejected.access, force_login=force_login)
+        if tokens.access == rejected.access:
+            # The renewal that was under way had begun before anybody knew of the 401.
+            tokens = await self._renewed(rejected.access, force_login=force_login)
+        return tokens
+
+    async def close(self) -> None:
+        """Wait for a renewal under way, so that what the service gave is saved."""
+        if self._flight is not None:
+            await asyncio.wait({self._flight}, timeout=5)
+
+    async def _renewed(self, rejected: str | None, *, force_login: bool = False) -> Tokens:
+        if self._flight is None:
+            await self._hold_back()
+            if self._flight is None:
+                self._start(rejected, force_login=force_login)
+        flight = self._flight
+        if flight is None:
+            raise AssertionError("a renewal was just started")
+        # Shielded: a client that leaves must not stop what others wait for, nor lose tokens between reply and disk.
+        return await asyncio.shield(flight)
+
+    async def _hold_back(self) -> None:
+        """Raise the last failure while its time is not over, unless somebody else has signed in meanwhile."""
+        now = self._clock.monotonic()
+        if self.problem is None or now >= self._not_before:
+            return
+        if now - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = now
+            saved = await self._vault.load()
+            known = self.tokens
+            if saved is not None and self.account.owns(saved) and (known is None or saved != known):
+                return
+        fault = self.problem
+        raise Fault(fault.kind, fault.message, detail=fault.detail, retry_after=max(1.0, self._not_before - now))
+
+    def _start(self, rejected: str | None, *, force_login: bool = False) -> None:
+        self._flight = asyncio.get_running_loop().create_task(self._renew(rejected, force_login=force_login))
+        self._flight.add_done_callback(self._landed)
+
+    def _landed(self, flight: "asyncio.Task[Tokens]") -> None:
+        self._flight = None
+        now = self._clock.monotonic()
+        if flight.cancelled():
+            return
+        problem = flight.exception()
+        if problem is None:
+            self._use(flight.result())
+            return
+        if isinstance(problem, Fault):
+            self.problem = problem
+        else:
+            self.problem = Fault(FaultKind.GATEWAY_BROKEN, "The login could not be renewed.", detail=repr(problem))
+        self._failures += 1
+        wait = min(FAILED_MOST_SECONDS, FAILED_SECONDS * 2 ** min(self._failures - 1, 10))
+        if isinstance(problem, session.Refused):
+            wait = max(session.REFUSED_SECONDS, problem.wait)
+        self._not_before = now + wait
+
+    def _use(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+        self.problem = None
+        self._failures = 0
+        if tokens.access != self._dead:
+            self._dead = None
+        self._early = session.early(tokens)
+        # A renewal that gave nothing new ("Not expired", or an outage with the old token still good) is not repeated
+        # with the next request.
+        soon = self._early is not None and self._clock.now() >= self._early
+        self._not_before = self._clock.monotonic() + FAILED_MOST_SECONDS if soon else float("-inf")
+
+    async def _renew(self, rejected: str | None, *, force_login: bool) -> Tokens:
+        await self._vault.acquire()
+        try:
+            saved = await self._vault.load()
+            known = self.tokens
+            if saved is not None and self.account.owns(saved):
+                known = saved
+            if known is not None and rejected is None and self._far_from_end(known):
+                return known
+            return await self._run(known, rejected, force_login=force_login)
+        finally:
+            await self._vault.release()
+
+    def _far_from_end(self, tokens: Tokens) -> bool:
+        early = session.early(tokens)
+        return bool(tokens.access) and (early is None or self._clock.now() < early)
+
+    async def _run(self, known: Tokens | None, rejected: str | None, *, force_login: bool) -> Tokens:
+        past = await self._past()
+        steps = session.renewal(known, rejected, self.account, past, self._clock.now, force_login=force_login)
+        login = False
+        try:
+            call = next(steps)
+            while True:
+                login = call.path.endswith("/login")
+                call = steps.send(await self._send(call))
+        except StopIteration as done:
+            tokens: Tokens = done.value
+        except session.Refused as refused:
+            if refused.new:
+                await self._note(refused)
+            raise
+        if tokens != known:
+            await self._vault.save(tokens)
+        if login:
+            self._logged_in_at = self._clock.now()
+            self._refused_for = 0.0
+            await self._vault.clear_refusal()
+        return tokens
+
+    async def _past(self) -> session.Past:
+        noted = await self._vault.refusal() if self.account.password else None
+        if noted is None or noted[0] != await self._print():
+            return session.Past(logged_in_at=self._logged_in_at)
+        _, until, message = noted
+        return session.Past(until, message, self._refused_for, self._logged_in_at)
+
+    async def _note(self, refused: session.Refused) -> None:
+        self._refused_for = refused.wait
+        await self._vault.note_refusal(await self._print(), self._clock.now() + refused.wait, refused.message)
+
+    async def _print(self) -> str:
+        # Slow on purpose, so computed once and off the loop.
+        if self._fingerprint is None:
+            self._fingerprint = await asyncio.to_thread(lambda: self.account.fingerprint)
+        return self._fingerprint

@@ -1,0 +1,170 @@
+"""Sends bytes to the Fitten service. With ``pictures.py`` the only file that does.
+
+One aiohttp session for the life of the gateway. Everything that can go wrong on the wire becomes a Fault here, by the
+type of the exception or by the status, never by the words of a message.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+import aiohttp
+import yarl
+from msgspec import Struct
+from multidict import CIMultiDict
+
+from fittengate.core.faults import Fault, FaultKind
+from fittengate.lib.clock import Clock
+from fittengate.upstream.base import Tokens
+from fittengate.upstream.fitten.wire import Answer, Call, chat_path, retry_after
+
+CALL_SECONDS = 30.0
+"""For login, refresh and the model list, which answer within a second."""
+
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Of login, refresh and model list; the known ones have some kilobytes."""
+
+MAX_ERROR_BYTES = 64 * 1024
+"""Of an error's body: a 422 echoes the prompt, and nobody needs all of it."""
+
+KEEPALIVE_SECONDS = 30.0
+"""How long an unused connection is kept: less than the minute or more after which proxies drop them silently."""
+
+
+class Route(Struct, frozen=True):
+    """How the service is reached."""
+
+    base_url: str
+    models_url: str
+    connect_timeout: float
+    proxy: str
+    user_agent: str
+
+
+class Failure(Struct, frozen=True):
+    """Why a request got no reply: a fault, and whether another try may help."""
+
+    fault: Fault
+    again: bool
+
+
+def broken(error: BaseException) -> Failure:
+    """Return what an exception of the HTTP client means."""
+    detail = f"{type(error).__name__}: {error}"[:500]
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | ssl.SSLError():
+            text = (
+                "The Fitten service's certificate is not trusted. If a proxy breaks TLS open, set `upstream.ca_file`."
+            )
+            return Failure(Fault(FaultKind.UPSTREAM_BROKEN, text, detail=detail), again=False)
+        case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError() | TimeoutError():
+            text = "The Fitten service cannot be reached. Try again; `fittengate doctor` looks closer."
+        case aiohttp.InvalidURL():
+            return Failure(
+                Fault(FaultKind.UPSTREAM_BROKEN, "`upstream.base_url` is no URL.", detail=detail), again=False
+            )
+        case _:
+            text = "The connection to the Fitten service broke. Try again."
+    return Failure(Fault(FaultKind.UPSTREAM_BROKEN, text, detail=detail), again=True)
+
+
+NETWORK_ERRORS = (aiohttp.ClientError, OSError, TimeoutError)
+"""Everything that the HTTP client raises for the network's sake."""
+
+
+class FittenClient:
+    """The connection pool to the service. Make it inside the event loop; close it at the end."""
+
+    def __init__(self, route: Route, clock: Clock, ssl_context: Callable[[], ssl.SSLContext | None]) -> None:
+        self._route = route
+        self._clock = clock
+        self._proxy = yarl.URL(route.proxy) if route.proxy else None
+        self._headers: tuple[Tokens, yarl.URL, CIMultiDict[str]] | None = None
+        connector = aiohttp.TCPConnector(
+            limit=0,  # the queue before this bounds the calls; a second bound would only hide it
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            ttl_dns_cache=60,
+            ssl=ssl_context() or True,
+        )
+        self._http = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=route.connect_timeout or None),
+            headers={"User-Agent": route.user_agent},
+            # A compressed stream is a stream held back: none is asked for.
+            skip_auto_headers=("Accept-Encoding",),
+            trust_env=False,
+        )
+
+    async def open_chat(self, tokens: Tokens, body: bytes) -> aiohttp.ClientResponse:
+        """Send a chat request; return the response, its body unread. Raises one of NETWORK_ERRORS."""
+        known = self._headers
+        if known is None or known[0] is not tokens:
+            url = yarl.URL(self._route.base_url + chat_path(tokens.user_id), encoded=True)
+            headers = CIMultiDict(
+                {
+                    "Authorization": f"Bearer {tokens.access}",
+                    "Content-Type": "application/json",
+                    "Accept": "application/x-ndjson, application/json",
+                }
+            )
+            known = self._headers = (tokens, url, headers)
+        return await self._http.post(known[1], data=body, headers=known[2], allow_redirects=False, proxy=self._proxy)
+
+    async def refusal(self, response: aiohttp.ClientResponse) -> Failure:
+        """Return what a status other than 200 means; reads and closes the response."""
+        try:
+            text = (await response.content.read(MAX_ERROR_BYTES)).decode("utf-8", "replace")
+        except NETWORK_ERRORS as error:
+            text = f"(body unreadable: {type(error).__name__})"
+        response.close()
+        status = response.status
+        wait = retry_after(response.headers.get("Retry-After"), self._clock.now())
+        detail = f"status {status}: {text[:1000]}"
+        if status == 429:
+            message = "The Fitten service says that this account asks too often. Wait before trying again."
+            return Failure(Fault(FaultKind.UPSTREAM_RATE, message, detail=detail, retry_after=wait), again=False)
+        if status == 413:
+            message = "The prompt is larger than the Fitten service takes."
+            return Failure(Fault(FaultKind.CALLER_TOO_LONG, message, detail=detail), again=False)
+        if 400 <= status < 500:
+            message = f"The Fitten service refused the request (status {status}). Details are in the gateway's log."
+            return Failure(Fault(FaultKind.UPSTREAM_REFUSED, message, detail=detail), again=False)
+        message = f"The Fitten service is out of order (status {status}). Try again in a moment."
+        fault = Fault(FaultKind.UPSTREAM_BROKEN, message, detail=detail, retry_after=wait)
+        # A service that says when to come back is not asked again before.
+        return Failure(fault, again=status >= 500 and wait is None)
+
+    async def send(self, call: Call) -> Answer:
+        """Send a small request to the account's host; never raises for the network's sake."""
+        return await self._send(self._route.base_url, call)
+
+    async def send_models(self, call: Call) -> Answer:
+        """Send a small request to the host of the model list."""
+        return await self._send(self._route.models_url, call)
+
+    async def _send(self, base_url: str, call: Call) -> Answer:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if call.bearer is not None:
+            headers["Authorization"] = f"Bearer {call.bearer}"
+        url = yarl.URL(base_url + call.path, encoded=True)
+        try:
+            async with (
+                asyncio.timeout(CALL_SECONDS),
+                self._http.request(
+                    call.method, url, data=call.body, headers=headers, allow_redirects=False, proxy=self._proxy
+                ) as response,
+            ):
+                body = bytearray()
+                while len(body) <= MAX_ANSWER_BYTES and (part := await response.content.readany()):
+                    body += part
+                if len(body) > MAX_ANSWER_BYTES:
+                    response.close()
+                    return Answer(0, b"", f"{call!r}: more than {MAX_ANSWER_BYTES} bytes")
+                return Answer(response.status, bytes(body))
+        except NETWORK_ERRORS as error:
+            return Answer(0, b"", f"{call!r}: {broken(error).fault.detail}")
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._http.close()

@@ -1,0 +1,94 @@
+"""One reply of the service: bytes to the events of our grammar. Pure; the whole chain behind ``client.py``.
+
+bytes -> decoder -> voice -> cutter -> events, with Began before and Ended after them. Law: after the bytes of a reply
+that ended well, or after one of the parts ended the reply itself, the last event is Ended; after any other end ``fault``
+is set and no Ended comes.
+"""
+
+from fittengate.core.ask import Ask
+from fittengate.core.events import Began, Ended, Event, TextDelta, ThoughtDelta
+from fittengate.core.faults import Fault
+from fittengate.core.reply import StopReason, Usage
+from fittengate.prompting.cutter import Cutter
+from fittengate.prompting.estimate import estimate
+from fittengate.prompting.voice import Voice
+from fittengate.upstream.fitten.decoder import ChatDecoder
+
+_CHARS_PER_TOKEN = 4
+"""A delta is about one token; where deltas are longer than a word, their length counts."""
+
+
+class ReplyStream:
+    """Takes the bytes of one reply; gives its events."""
+
+    def __init__(self, ask: Ask, prompt: str, *, framed: bool) -> None:
+        self.decoder = ChatDecoder(framed=framed)
+        self.fault: Fault | None = None
+        self.ended = False
+        """Ended was returned: read no further and close the connection."""
+        self._prompt = prompt
+        self._voice = Voice()
+        sampling = ask.sampling
+        self._cutter = Cutter(sampling) if sampling.stop or sampling.max_tokens is not None else None
+        self._began = False
+        self._deltas = 0
+        self._chars = 0
+        self._thoughts = 0
+
+    def feed(self, data: bytes, now: float) -> list[Event]:
+        """Return the events that ``data`` completes; ``now`` is monotonic, in seconds."""
+        return self._pass_on(self.decoder.feed(data, now), last=False)
+
+    def close(self) -> list[Event]:
+        """Say that the body ended; return what was held back, and Ended if the end was a clean one."""
+        return self._pass_on(self.decoder.close(), last=True)
+
+    def _pass_on(self, events: list[Event], *, last: bool) -> list[Event]:
+        if self.ended:
+            return []
+        self._count(events)
+        voice, cutter, fault = self._voice, self._cutter, self.decoder.fault
+        events = voice.feed(events) if events else events
+        if (last or fault is not None) and not voice.ended:
+            events = events + voice.close()
+        if cutter is not None:
+            events = cutter.feed(events)
+            if (last or fault is not None or voice.ended) and not cutter.ended:
+                events = events + cutter.close()
+        if not self._began and events:
+            self._began = True
+            events.insert(0, Began())
+        if (cutter is not None and cutter.ended) or voice.ended:
+            self._end(events, cut=True)
+        elif fault is not None:
+            self.fault = fault
+        elif last:
+            if not self._began:
+                events = [Began()]
+            self._end(events, cut=False)
+        return events
+
+    def _count(self, events: list[Event]) -> None:
+        self._deltas += len(events)
+        for event in events:
+            if isinstance(event, TextDelta):
+                self._chars += len(event.text)
+            elif isinstance(event, ThoughtDelta):
+                self._chars += len(event.text)
+                self._thoughts += 1
+
+    def _end(self, events: list[Event], *, cut: bool) -> None:
+        """Add Ended. A reply that we cut has no usage line: the service is not asked for the rest of it."""
+        self.ended = True
+        reason, stop = StopReason.LENGTH if self.decoder.length_stop else StopReason.DONE, None
+        if self._cutter is not None and self._cutter.reason is not None:
+            reason, stop = self._cutter.reason, self._cutter.stop_sequence
+        told_in, told_out = (None, None) if cut else (self.decoder.input_tokens, self.decoder.output_tokens)
+        out = max(self._deltas, self._chars // _CHARS_PER_TOKEN) if told_out is None else told_out
+        usage = Usage(
+            estimate(self._prompt) if told_in is None else told_in,
+            out,
+            min(out, self._thoughts),
+            estimated=told_in is None or told_out is None,
+        )
+        events.append(Ended(reason, usage, stop))

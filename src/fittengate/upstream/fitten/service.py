@@ -1,0 +1,235 @@
+"""The Fitten service as an Upstream: asks in, events out.
+
+The way of one call: tokens, prompt, bytes out, bytes in, events. A try that broke before the first event is repeated
+with a growing pause (P5); a 401 is answered by one renewal and then one login (P4); the connection is closed as soon as
+nobody wants the rest (P3).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import aiohttp
+from msgspec import Struct
+
+from fittengate.core.ask import Ask
+from fittengate.core.caller import ModelCard
+from fittengate.core.events import Event
+from fittengate.core.faults import Fault, FaultKind
+from fittengate.lib.timers import Timers
+from fittengate.prompting.estimate import estimate_low
+from fittengate.prompting.render import render
+from fittengate.upstream.base import Tokens
+from fittengate.upstream.fitten import catalogue
+from fittengate.upstream.fitten.account import AccountKeeper
+from fittengate.upstream.fitten.client import NETWORK_ERRORS, Failure, FittenClient, broken
+from fittengate.upstream.fitten.reply import ReplyStream
+from fittengate.upstream.fitten.watch import Deadlines, Watch
+from fittengate.upstream.fitten.wire import chat_body, models_call
+
+RETRY_SECONDS = 0.25
+RETRY_MOST_SECONDS = 4.0
+"""Pause before the first further try and longest pause; doubled each time, with up to half of it by chance on top."""
+
+MODELS_SECONDS = 3600.0
+MODELS_AGAIN_SECONDS = 60.0
+"""The model list is fetched every hour, and every minute while that fails."""
+
+UPKEEP_SECONDS = 15.0
+"""How often the background work looks whether something is due."""
+
+_FRAMED = ("Transfer-Encoding", "Content-Length")
+
+
+class Rules(Struct, frozen=True):
+    """What bounds a call."""
+
+    deadlines: Deadlines
+    retries: int
+    context_window: int
+
+
+class _Open(Struct, frozen=True):
+    """A reply that has begun."""
+
+    response: aiohttp.ClientResponse
+    stream: ReplyStream
+    events: list[Event]
+
+
+class FittenService:
+    """Implements the Upstream protocol; ``dice`` returns numbers from 0 to 1."""
+
+    def __init__(
+        self, client: FittenClient, keeper: AccountKeeper, timers: Timers, rules: Rules, dice: Callable[[], float]
+    ) -> None:
+        self.keeper = keeper
+        self.retried = 0
+        """Further tries so far, for the metrics."""
+        self.odd_lines = 0
+        """Lines of no known kind so far: signs of a changed service."""
+        self.models_fetched = False
+        self._client = client
+        self._timers = timers
+        self._rules = rules
+        self._dice = dice
+        self._loop = asyncio.get_running_loop()
+        self._models = catalogue.built_in()
+
+    def models(self) -> tuple[ModelCard, ...]:
+        """Return the last good list; the built-in one when none was ever fetched."""
+        return self._models
+
+    async def refresh_models(self) -> Fault | None:
+        """Fetch the model list; return why it stays as it was, or None when it was fetched."""
+        try:
+            tokens = await self.keeper.fresh()
+            answer = await self._client.send_models(models_call(tokens.access))
+            if answer.status == 401:
+                tokens = await self.keeper.replace(tokens)
+                answer = await self._client.send_models(models_call(tokens.access))
+        except Fault as fault:
+            return fault
+        cards = catalogue.read(answer.body) if answer.status == 200 else None
+        if cards is None:
+            detail = answer.error or f"model list: status {answer.status}"
+            return Fault(FaultKind.UPSTREAM_BROKEN, "The model list could not be fetched.", detail=detail)
+        self._models = cards
+        self.models_fetched = True
+        return None
+
+    async def upkeep(self) -> None:
+        """Renew tokens and fetch the model list when due, without end; never depends on traffic."""
+        next_models = 0.0
+        while True:
+            # A login under back-off raises at once and is tried again by the keeper's own rules.
+            try:
+                await self.keeper.fresh()
+            except Fault:
+                pause = UPKEEP_SECONDS
+            else:
+                if self._loop.time() >= next_models:
+                    failed = await self.refresh_models()
+                    next_models = self._loop.time() + (MODELS_AGAIN_SECONDS if failed else MODELS_SECONDS)
+                pause = UPKEEP_SECONDS
+            await asyncio.sleep(pause)
+
+    async def chat(self, ask: Ask, card: ModelCard) -> AsyncIterator[list[Event]]:
+        """Yield the events of the answer; see :class:`fittengate.upstream.base.Upstream`."""
+        prompt = render(ask.conversation).prompt
+        self._check_length(prompt)
+        watch = Watch(self._timers, self._loop, self._rules.deadlines)
+        begun: _Open | None = None
+        try:
+            begun = await self._begin(ask, card, prompt, watch)
+            stream, events = begun.stream, begun.events
+            task, readany = asyncio.current_task(), begun.response.content.readany
+            assert task is not None  # noqa: S101 - a coroutine always runs in a task here
+            while True:
+                if events:
+                    yield events
+                if stream.ended:
+                    return
+                if stream.fault is not None:
+                    raise stream.fault
+                watch.wait(task)
+                data = await readany()
+                now = self._loop.time()
+                watch.heard(now)
+                events = stream.feed(data, now) if data else stream.close()
+        except asyncio.CancelledError:
+            late = watch.late()
+            if late is None:
+                raise
+            raise late from None
+        except NETWORK_ERRORS as error:
+            raise broken(error).fault from error
+        finally:
+            watch.stop()
+            if begun is not None:
+                self.odd_lines += begun.stream.decoder.odd_lines
+                # At the end of a body the connection is back in the pool already, and this does nothing.
+                begun.response.close()
+
+    def _check_length(self, prompt: str) -> None:
+        window = self._rules.context_window
+        # A token has at least one byte, so a short prompt needs no counting.
+        if not window or len(prompt) * 4 < window * 2 or len(prompt.encode()) < window * 2:
+            return
+        tokens = estimate_low(prompt)
+        if tokens > window:
+            raise Fault(
+                FaultKind.CALLER_TOO_LONG,
+                f"This model's maximum context length is {window} tokens, but the messages come to at least {tokens} "
+                f"tokens. Shorten the messages.",
+                param="messages",
+            )
+
+    async def _begin(self, ask: Ask, card: ModelCard, prompt: str, watch: Watch) -> _Open:
+        """Return a reply at its first event. Raises Fault."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101
+        rejections = tries = 0
+        watch.wait(task)
+        tokens = self.keeper.ready() or await self.keeper.fresh()
+        while True:
+            watch.wait(task)
+            opened = await self._try(tokens, chat_body(prompt, tokens.user_id, card), ask, prompt, watch)
+            if isinstance(opened, _Open):
+                watch.spoke()
+                return opened
+            if opened is None:
+                tokens = await self._after_401(tokens, rejections)
+                rejections += 1
+            elif not opened.again or tries >= self._rules.retries:
+                raise opened.fault
+            else:
+                pause = min(RETRY_MOST_SECONDS, RETRY_SECONDS * 2**tries) * (1 + self._dice() / 2)
+                tries += 1
+                self.retried += 1
+                watch.wait(task)
+                await asyncio.sleep(pause)
+
+    async def _after_401(self, tokens: Tokens, rejections: int) -> Tokens:
+        if rejections < 2:
+            return await self.keeper.replace(tokens, force_login=rejections == 1)
+        message = "The Fitten service rejects even a fresh login. Run `fittengate doctor`."
+        raise Fault(FaultKind.UPSTREAM_LOGIN, message, detail="401 after refresh and login")
+
+    async def _try(self, tokens: Tokens, body: bytes, ask: Ask, prompt: str, watch: Watch) -> _Open | Failure | None:
+        """Send once and read up to the first event. Returns None for a 401."""
+        try:
+            response = await self._client.open_chat(tokens, body)
+        except NETWORK_ERRORS as error:
+            return broken(error)
+        try:
+            if response.status == 401:
+                response.close()
+                return None
+            if response.status != 200:
+                return await self._client.refusal(response)
+            opened = await self._first(response, ask, prompt, watch)
+        except NETWORK_ERRORS as error:
+            response.close()
+            return broken(error)
+        except BaseException:
+            response.close()
+            raise
+        if isinstance(opened, Failure):
+            response.close()
+        return opened
+
+    async def _first(self, response: aiohttp.ClientResponse, ask: Ask, prompt: str, watch: Watch) -> _Open | Failure:
+        framed = any(name in response.headers for name in _FRAMED)
+        stream = ReplyStream(ask, prompt, framed=framed)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101
+        while True:
+            data = await response.content.readany()
+            now = self._loop.time()
+            watch.heard(now)
+            events = stream.feed(data, now) if data else stream.close()
+            if events:
+                return _Open(response, stream, events)
+            if stream.fault is not None:
+                return Failure(stream.fault, again=not stream.decoder.refused)
+            watch.wait(task)
