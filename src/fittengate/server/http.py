@@ -19,9 +19,9 @@ HEAD_TOO_LARGE = "fittengate.head_too_large"
 
 
 def _raw(status: str, code: str, message: str) -> bytes:
-    body = (
-        b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":"%b"}}'
-        % (message.encode(), code.encode())
+    body = b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":"%b"}}' % (
+        message.encode(),
+        code.encode(),
     )
     extra = "retry-after: 1\r\n" if status.startswith("503") else ""
     return (

@@ -59,5 +59,3 @@ class Probes:
         name = unquote(raw.partition("/models/")[2]).rstrip("/")
         card = self._names.find(name)
         await request.respond(200, [_JSON], _encode(model_entry(replace(card, id=name), self._context_window)))
-
-

@@ -21,7 +21,20 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}\Z")
 class Request:
     """One request. Belongs to the task that handles it."""
 
-    __slots__ = ("_receive", "_task", "content_length", "evicted", "gone", "headers", "id", "method", "path", "scope", "send", "status")
+    __slots__ = (
+        "_receive",
+        "_task",
+        "content_length",
+        "evicted",
+        "gone",
+        "headers",
+        "id",
+        "method",
+        "path",
+        "scope",
+        "send",
+        "status",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, make_id: Callable[[], str]) -> None:
         self.scope = scope

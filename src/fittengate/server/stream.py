@@ -15,10 +15,28 @@ from fittengate.server.request import Headers, Request
 class ClientStream:
     """Writes one event stream. ``write`` any number of times, then ``finish``; ``stop`` in any case."""
 
-    __slots__ = ("_beat_seconds", "_beating", "_busy", "_headers", "_loop", "_request", "_timer", "_timers", "finished", "started")
+    __slots__ = (
+        "_beat_seconds",
+        "_beating",
+        "_busy",
+        "_headers",
+        "_loop",
+        "_request",
+        "_timer",
+        "_timers",
+        "finished",
+        "started",
+    )
 
     def __init__(
-        self, request: Request, headers: Headers, timers: Timers, loop: asyncio.AbstractEventLoop, *, hold: float, beat: float
+        self,
+        request: Request,
+        headers: Headers,
+        timers: Timers,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        hold: float,
+        beat: float,
     ) -> None:
         """``hold`` and ``beat`` are seconds; a ``beat`` of 0 means no heartbeats, and then no early headers."""
         self.started = False

@@ -212,7 +212,9 @@ def test_a_depth_bomb_in_a_line_is_an_odd_line():
 
 
 LINES = st.one_of(
-    st.text(max_size=8).map(lambda t: json.dumps({"delta": t}, ensure_ascii=len(t) % 2 == 0).encode("utf-8", "replace")),
+    st.text(max_size=8).map(
+        lambda t: json.dumps({"delta": t}, ensure_ascii=len(t) % 2 == 0).encode("utf-8", "replace")
+    ),
     st.text(max_size=8).map(lambda t: json.dumps({"reasoning_delta": t}).encode()),
     st.sampled_from([PADDING.strip(), USAGE.strip(), b"null", b"", b"junk", b'{"x":1}', b'{"delta":"heartbeat."}']),
     st.sampled_from([b'{"detail":"x"}', b"<html>", b'data: {"delta":"s"}', b"\xff\xfe", b'{"delta":"\\ud83d"}']),

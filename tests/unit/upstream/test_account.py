@@ -1,0 +1,230 @@
+"""The keeper of tokens: single flight, failures, and other processes."""
+
+import asyncio
+import json
+
+import pytest
+
+from fittengate.core.faults import Fault, FaultKind
+from fittengate.upstream.fitten.account import AccountKeeper
+from fittengate.upstream.fitten.wire import Answer
+from unit.upstream.test_session import LOGIN_OK, ME, NOW, WRONG, jwt, ok, tokens
+
+
+class Vault:
+    """A vault in memory that two keepers can share."""
+
+    def __init__(self, saved=None):
+        self.saved, self.noted, self.lock, self.saves = saved, None, asyncio.Lock(), 0
+
+    async def load(self):
+        return self.saved
+
+    async def save(self, given):
+        self.saved = given
+        self.saves += 1
+
+    async def forget(self):
+        self.saved = None
+
+    async def acquire(self):
+        await self.lock.acquire()
+
+    async def release(self):
+        self.lock.release()
+
+    async def refusal(self):
+        return self.noted
+
+    async def note_refusal(self, fingerprint, until, message):
+        self.noted = (fingerprint, until, message)
+
+    async def clear_refusal(self):
+        self.noted = None
+
+
+class Hands:
+    """The clock and the wire, both moved by hand."""
+
+    def __init__(self, *answers):
+        self.time, self.answers, self.asked, self.gate = NOW, list(answers), [], asyncio.Event()
+        self.gate.set()
+
+    def now(self):
+        return self.time
+
+    def monotonic(self):
+        return self.time
+
+    async def send(self, call):
+        self.asked.append(call.path.rsplit("/", 1)[1])
+        await self.gate.wait()
+        answer = self.answers.pop(0)
+        return answer
+
+
+def keeper(hands, vault):
+    return AccountKeeper(ME, vault, hands.send, hands)
+
+
+async def test_p4_fifty_cold_requests_log_in_once():
+    """P4: whoever comes while a login runs waits for that one."""
+    hands, vault = Hands(LOGIN_OK), Vault()
+    hands.gate.clear()
+    keep = keeper(hands, vault)
+    waiting = [asyncio.create_task(keep.fresh()) for _ in range(50)]
+    while not hands.asked:
+        await asyncio.sleep(0)
+    hands.gate.set()
+    got = await asyncio.gather(*waiting)
+    assert hands.asked == ["login"]
+    assert {one.access for one in got} == {jwt(serial=9)}
+    assert vault.saved == got[0]
+
+
+async def test_p4_two_processes_log_in_once():
+    """P4: the second keeper finds under the lock what the first one saved."""
+    hands, vault = Hands(LOGIN_OK), Vault()
+    one, two = keeper(hands, vault), keeper(hands, vault)
+    first, second = await asyncio.gather(one.fresh(), two.fresh())
+    assert hands.asked == ["login"]
+    assert first == second
+
+
+async def test_p4_fifty_rejections_of_one_token_refresh_once():
+    """P4: late 401s for the old token get the new one without another refresh."""
+    old = tokens()
+    hands, vault = Hands(ok(access_token=jwt(serial=2))), Vault(old)
+    keep = keeper(hands, vault)
+    assert await keep.fresh() == old
+    got = await asyncio.gather(*(keep.replace(old) for _ in range(50)))
+    assert hands.asked == ["refresh_access_token"]
+    assert {one.access for one in got} == {jwt(serial=2)}
+    assert (await keep.replace(old)).access == jwt(serial=2)
+    assert hands.asked == ["refresh_access_token"]
+
+
+async def test_a_client_that_leaves_does_not_stop_the_renewal():
+    """The renewal of one request is everybody's."""
+    hands, vault = Hands(LOGIN_OK), Vault()
+    hands.gate.clear()
+    keep = keeper(hands, vault)
+    first, second = asyncio.create_task(keep.fresh()), asyncio.create_task(keep.fresh())
+    while not hands.asked:
+        await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait({first})
+    hands.gate.set()
+    assert (await second).access == jwt(serial=9)
+    assert vault.saves == 1
+
+
+async def test_a_refused_login_is_told_to_everybody_and_sent_once():
+    """Ten requests after a refusal cost the service nothing, and the next try comes after a minute."""
+    hands, vault = Hands(WRONG, LOGIN_OK), Vault()
+    keep = keeper(hands, vault)
+    for _ in range(10):
+        with pytest.raises(Fault) as caught:
+            await keep.fresh()
+        assert caught.value.kind is FaultKind.UPSTREAM_LOGIN
+        hands.time += 1
+    assert hands.asked == ["login"]
+    hands.time += 60
+    assert (await keep.fresh()).access == jwt(serial=9)
+    assert vault.noted is None
+
+
+async def test_a_refusal_holds_for_another_process_and_for_a_restart():
+    """The refusal is kept beside the tokens; changed credentials make it void."""
+    hands, vault = Hands(WRONG, LOGIN_OK), Vault()
+    with pytest.raises(Fault):
+        await keeper(hands, vault).fresh()
+    with pytest.raises(Fault):
+        await keeper(hands, vault).fresh()
+    assert hands.asked == ["login"]
+    vault.noted = ("fingerprint of another password", *vault.noted[1:])
+    assert (await keeper(hands, vault).fresh()).access == jwt(serial=9)
+
+
+async def test_signing_in_elsewhere_ends_the_failure_at_once():
+    """``fittengate login`` beside a running server takes effect with the next request."""
+    hands, vault = Hands(WRONG), Vault()
+    keep = keeper(hands, vault)
+    with pytest.raises(Fault):
+        await keep.fresh()
+    vault.saved = tokens(access=jwt(serial=33))
+    hands.time += 1.5
+    assert (await keep.fresh()).access == jwt(serial=33)
+
+
+async def test_an_outage_is_waited_out_with_growing_pauses():
+    """No request of a client turns into a login during the pause."""
+    hands, vault = Hands(Answer(0, b"", "reset"), Answer(502, b""), LOGIN_OK), Vault()
+    keep = keeper(hands, vault)
+    for pause in (0.5, 0.6, 1.0, 1.1):
+        with pytest.raises(Fault) as caught:
+            await keep.fresh()
+        assert caught.value.kind is FaultKind.UPSTREAM_BROKEN
+        hands.time += pause
+    assert hands.asked == ["login", "login"]
+    assert (await keep.fresh()).access == jwt(serial=9)
+
+
+async def test_renewal_before_expiry_keeps_nobody_waiting():
+    """A token in its last minutes is still handed out while the refresh runs behind it."""
+    old = tokens()
+    hands, vault = Hands(ok(access_token=jwt(serial=2, issued=NOW + 86000))), Vault(old)
+    keep = keeper(hands, vault)
+    await keep.fresh()
+    hands.time = NOW + 86400 - 500
+    assert keep.ready() is old
+    assert keep.ready() is old
+    while keep.tokens is old:
+        await asyncio.sleep(0)
+    assert hands.asked == ["refresh_access_token"]
+    assert keep.ready().access == jwt(serial=2, issued=NOW + 86000)
+
+
+async def test_a_failing_early_renewal_is_not_repeated_with_every_request():
+    """The old token goes on; the next try comes half a minute later."""
+    old = tokens()
+    hands, vault = Hands(Answer(503, b""), LOGIN_OK), Vault(old)
+    keep = keeper(hands, vault)
+    keep.account = type(ME)(ME.base_url)
+    await keep.fresh()
+    hands.time = NOW + 86400 - 500
+    for _ in range(20):
+        assert keep.ready() is not None
+        await asyncio.sleep(0)
+        await keep.close()
+    assert hands.asked == ["refresh_access_token"]
+
+
+async def test_a_rejected_token_is_not_sent_again_while_no_other_is_to_be_had():
+    """After a 401 that could not be healed, requests fail at once instead of asking the service with a dead token."""
+    old = tokens()
+    hands, vault = Hands(Answer(401, b""), WRONG), Vault(old)
+    keep = keeper(hands, vault)
+    await keep.fresh()
+    with pytest.raises(Fault):
+        await keep.replace(old)
+    assert keep.ready() is None
+    with pytest.raises(Fault):
+        await keep.fresh()
+    assert hands.asked == ["refresh_access_token", "login"]
+
+
+async def test_a_kill_between_refresh_and_save_costs_one_refresh():
+    """What was never saved is asked for again with the refresh token that is still there."""
+    old = tokens(access_expires=NOW - 5)
+    hands, vault = Hands(ok(access_token=jwt(serial=3)), ok(access_token=jwt(serial=4))), Vault(old)
+
+    async def die(_given):
+        raise OSError("killed here")
+
+    save, vault.save = vault.save, die
+    with pytest.raises(OSError, match="killed"):
+        await keeper(hands, vault).fresh()
+    vault.save = save
+    assert (await keeper(hands, vault).fresh()).access == jwt(serial=4)
+    assert json.loads(json.dumps(hands.asked)) == ["refresh_access_token"] * 2

@@ -1,0 +1,245 @@
+"""Sign-in and refresh, driven by hand: every request is looked at, every answer made up."""
+
+import base64
+import json
+
+import pytest
+
+from fittengate.core.faults import Fault, FaultKind
+from fittengate.upstream.base import Tokens
+from fittengate.upstream.fitten import session
+from fittengate.upstream.fitten.session import Account, Past, Refused, renewal
+from fittengate.upstream.fitten.wire import Answer
+
+NOW = 1_800_000_000.0
+BASE = "http://service.test"
+ME = Account(BASE, "me", "secret")
+NOBODY = Account(BASE)
+UID = "0123456789abcdef01234567"
+
+
+def jwt(kind="access", *, life=86400.0, issued=NOW, uid=UID, serial=0):
+    """Return a token as the service makes it; its signature is nobody's business here."""
+    claims = {"subject": {"uid": uid}, "type": kind, "exp": issued + life, "iat": issued, "jti": str(serial)}
+    if life is None:
+        del claims["exp"]
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"e30.{part}.sig"
+
+
+def tokens(**changes):
+    """Return stored tokens with a day to go."""
+    given = {
+        "base_url": BASE,
+        "username": "me",
+        "user_id": UID,
+        "access": jwt(serial=1),
+        "refresh": jwt("refresh", life=30 * 86400),
+        "access_expires": NOW + 86400,
+        "refresh_expires": NOW + 30 * 86400,
+    }
+    return Tokens(**(given | changes))
+
+
+def ok(**body):
+    return Answer(200, json.dumps(body).encode())
+
+
+class Play:
+    """Runs a renewal against scripted answers and keeps what was asked."""
+
+    def __init__(self, answers, start, rejected=None, account=ME, past=None, now=NOW, **more):
+        self.paths, self.bodies, self.bearers = [], [], []
+        steps = renewal(start, rejected, account, past or Past(), lambda: now, **more)
+        answers = list(answers)
+        try:
+            call = next(steps)
+            while True:
+                self.paths.append(call.path.rsplit("/", 1)[1])
+                self.bodies.append(call.body)
+                self.bearers.append(call.bearer)
+                call = steps.send(answers.pop(0))
+        except StopIteration as done:
+            self.tokens = done.value
+        assert not answers, "an answer that nobody asked for"
+
+
+LOGIN_OK = ok(access_token=jwt(serial=9), refresh_token=jwt("refresh", serial=9), user_info={"user_id": UID})
+WRONG = Answer(200, '{"data":"","status_code":2,"msg":"用户名或密码不正确"}'.encode())
+
+
+def test_a_cold_start_logs_in():
+    """Without tokens the new login is the one request."""
+    play = Play([LOGIN_OK], None)
+    assert play.paths == ["login"]
+    assert json.loads(play.bodies[0]) == {"username": "me", "password": "secret"}
+    assert play.tokens.access == jwt(serial=9)
+    assert play.tokens.user_id == UID
+    assert play.tokens.access_expires == NOW + 86400
+
+
+@pytest.mark.parametrize("wrong", [WRONG, Answer(401, b'{"detail":"no"}'), Answer(422, b"{}"), Answer(404, b"")])
+def test_a_wrong_password_is_a_login_fault_that_tells_what_to_do(wrong):
+    """The service says it with status 200; a 4xx is understood too."""
+    with pytest.raises(Refused) as caught:
+        Play([wrong], None)
+    assert caught.value.kind is FaultKind.UPSTREAM_LOGIN
+    assert "fittengate login" in caught.value.message
+    assert caught.value.retry_after >= 60
+    assert caught.value.new
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(200, b""), Answer(200, b"<html>"), Answer(502, b"<html>"), Answer(0, b"", "reset"), ok()]
+)
+def test_a_login_answered_with_nonsense_is_an_outage_not_a_refusal(answer):
+    """HTML, nothing, missing fields and 5xx do not blame the password."""
+    with pytest.raises(Fault) as caught:
+        Play([answer], None)
+    assert caught.value.kind is FaultKind.UPSTREAM_BROKEN
+
+
+def test_a_refused_login_is_not_repeated_before_its_time_and_waits_twice_as_long_then():
+    """Back-off: nothing is sent while the refusal is fresh, and the next refusal doubles it."""
+    with pytest.raises(Refused) as caught:
+        Play([], None, past=Past(refused_until=NOW + 40, refused_message="no", refused_for=60))
+    assert not caught.value.new
+    with pytest.raises(Refused) as caught:
+        Play([WRONG], None, past=Past(refused_until=NOW - 1, refused_message="no", refused_for=60))
+    assert caught.value.wait == 120
+    with pytest.raises(Refused) as caught:
+        Play([WRONG], None, past=Past(refused_until=NOW - 1, refused_message="no", refused_for=3600))
+    assert caught.value.wait == 3600
+
+
+def test_a_401_is_answered_by_one_refresh():
+    """The refresh token is the bearer, the user stays who they were."""
+    old = tokens()
+    play = Play([ok(access_token=jwt(serial=2), access_token_expires="P1D")], old, rejected=old.access)
+    assert play.paths == ["refresh_access_token"]
+    assert play.bearers == [old.refresh]
+    assert (play.tokens.access, play.tokens.refresh, play.tokens.user_id) == (jwt(serial=2), old.refresh, UID)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(401, b"{}"),
+        Answer(404, b"{}"),
+        Answer(500, b""),
+        ok(access_token="Not expired"),
+        ok(),
+        Answer(0, b"", "x"),
+    ],
+)
+def test_a_refresh_that_gives_no_token_after_a_401_is_followed_by_one_login(answer):
+    """``Not expired`` is no token either when the service has just rejected the one we have."""
+    old = tokens()
+    play = Play([answer, LOGIN_OK], old, rejected=old.access)
+    assert play.paths == ["refresh_access_token", "login"]
+
+
+def test_not_expired_keeps_what_is_there_when_nobody_complained():
+    """The literal words are no token and are stored nowhere."""
+    old = tokens(access_expires=NOW + 100)
+    play = Play([ok(access_token="Not expired", access_token_expires="P1D")], old)
+    assert play.tokens == old
+
+
+def test_a_failing_refresh_keeps_the_old_token_until_it_expires():
+    """An outage before expiry changes nothing; after expiry it is a fault, for an account without a password."""
+    old = tokens(access_expires=NOW + 100)
+    assert Play([Answer(503, b"")], old, account=NOBODY).tokens == old
+    assert Play([Answer(401, b"")], old, account=NOBODY).tokens == old
+    with pytest.raises(Fault) as caught:
+        Play([Answer(503, b"")], old, account=NOBODY, now=NOW + 101)
+    assert caught.value.kind is FaultKind.UPSTREAM_BROKEN
+    with pytest.raises(Fault) as caught:
+        Play([Answer(401, b"")], old, account=NOBODY, now=NOW + 101)
+    assert caught.value.kind is FaultKind.UPSTREAM_LOGIN
+
+
+def test_tokens_renewed_by_somebody_else_are_used_without_a_request():
+    """A stale 401 meets newer tokens: nothing is sent, nothing is wiped."""
+    newer = tokens(access=jwt(serial=5))
+    assert Play([], newer, rejected=jwt(serial=1)).tokens == newer
+
+
+def test_the_refresh_token_is_renewed_in_its_last_days():
+    """First the refresh token, as a bare JSON string and without a bearer, then the access token with the new one."""
+    old = tokens(access_expires=NOW + 100, refresh_expires=NOW + 86400)
+    fresh = jwt("refresh", life=30 * 86400, serial=7)
+    both = ok(access_token="Not expired", refresh_token=fresh, refresh_token_expires="P30D")
+    play = Play([both, ok(access_token=jwt(serial=8))], old)
+    assert play.paths == ["refresh_refresh_token", "refresh_access_token"]
+    assert json.loads(play.bodies[0]) == old.refresh
+    assert play.bearers == [None, fresh]
+    assert play.tokens.refresh == fresh
+    assert play.tokens.refresh_expires == NOW + 30 * 86400
+    play = Play([ok(access_token=jwt(serial=8), refresh_token=fresh)], old)
+    assert play.paths == ["refresh_refresh_token"]
+    assert play.tokens.access == jwt(serial=8)
+
+
+def test_a_forced_login_skips_the_refresh_and_is_not_repeated_within_a_minute():
+    """After refresh and login were rejected the service gets no loop."""
+    old = tokens()
+    assert Play([LOGIN_OK], old, rejected=old.access, force_login=True).paths == ["login"]
+    with pytest.raises(Refused):
+        Play([], old, rejected=old.access, force_login=True, past=Past(logged_in_at=NOW - 30))
+
+
+def test_without_password_and_tokens_the_fault_names_the_command():
+    """Nothing is sent, and the message says what to do."""
+    with pytest.raises(Fault) as caught:
+        Play([], None, account=NOBODY)
+    assert "fittengate login" in caught.value.message
+
+
+def test_a_wrong_clock_neither_kills_good_tokens_nor_keeps_dead_ones():
+    """The life that a token claims counts from its receipt when the clocks disagree."""
+    token = jwt(life=1000)
+    assert session.expiry(token, NOW) == NOW + 1000
+    assert session.expiry(token, NOW + 5000) == NOW + 6000, "our clock is ahead: dead on arrival by our clock"
+    assert session.expiry(token, NOW - 5000) == NOW - 4000, "our clock is behind"
+    assert session.expiry("opaque", NOW) is None
+    assert session.expiry(jwt(life=1000).replace("e30.", "e30.e30", 1), NOW) is None
+
+
+def test_renewal_begins_ten_minutes_early_and_not_before_the_last_fifth_of_a_short_life():
+    """A token of a day and one of a minute."""
+    assert session.early(tokens()) == NOW + 86400 - 600
+    assert session.early(tokens(access=jwt(life=60), access_expires=NOW + 60)) == NOW + 48
+    assert session.early(tokens(access="opaque", access_expires=None)) is None
+
+
+def test_stored_tokens_belong_to_their_service_and_user():
+    """A changed base_url or user name makes a stored login somebody else's."""
+    assert ME.owns(tokens())
+    assert NOBODY.owns(tokens())
+    assert not ME.owns(tokens(base_url="http://other.test"))
+    assert not ME.owns(tokens(username="you"))
+    assert ME.owns(tokens(username=""))
+
+
+def test_a_refresh_token_given_by_hand_names_its_user():
+    """For accounts without a password."""
+    token = jwt("refresh", life=3000)
+    made = session.from_refresh_token(token, BASE, NOW)
+    assert (made.refresh, made.user_id, made.access) == (token, UID, "")
+    with pytest.raises(Fault):
+        session.from_refresh_token("nonsense", BASE, NOW)
+
+
+def test_no_secret_shows_in_a_repr():
+    """P10: what ends up in a traceback names no token and no password."""
+    play = tokens()
+    shown = (
+        repr(play)
+        + repr(ME)
+        + repr(session.refresh_access_call(play.refresh))
+        + repr(session.login_call("me", "secret"))
+    )
+    assert "secret" not in shown
+    assert play.access not in shown
+    assert play.refresh not in shown
