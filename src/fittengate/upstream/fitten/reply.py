@@ -30,6 +30,7 @@ class ReplyStream:
         self._voice = Voice()
         sampling = ask.sampling
         self._cutter = Cutter(sampling) if sampling.stop or sampling.max_tokens is not None else None
+        self._limit = sampling.max_tokens
         self._began = False
         self._deltas = 0
         self._chars = 0
@@ -85,6 +86,8 @@ class ReplyStream:
             reason, stop = self._cutter.reason, self._cutter.stop_sequence
         told_in, told_out = (None, None) if cut else (self.decoder.input_tokens, self.decoder.output_tokens)
         out = max(self._deltas, self._chars // _CHARS_PER_TOKEN) if told_out is None else told_out
+        if reason is StopReason.LENGTH and cut and self._limit is not None:
+            out = self._limit
         usage = Usage(
             estimate(self._prompt) if told_in is None else told_in,
             out,
