@@ -1,129 +1,188 @@
 """Ends a reply where the request wanted it to end, because the service has no such switches.
 
-Stop sequences are looked for in visible text only; what may be the start of one is held back, and nothing else. The
-token limit counts everything, reasoning too, by estimate of the text and not by the pieces it came in: so the cut does
-not depend on how the network cut the stream. Law: ``ended`` is set once, with its ``reason``; nothing comes after.
-"""
+A stop sequence is looked for in the answer only; what may be the beginning of one is held back and nothing else. The
+first in the text counts, at one place the longest. Reasoning or a call between two pieces of the answer parts them: a
+stop sequence does not reach across.
 
-import re
-from collections.abc import Sequence
+The token limit counts answer, reasoning and arguments of calls alike. It counts bytes and not deltas, though a delta is
+about one token: how many deltas a text comes in must not decide where it is cut (P2).
+
+Law: what comes out, and how it ends, depends on the joined text and not on its pieces; ``ended`` is set once, with its
+``reason``, and nothing comes after.
+"""
 
 from fittengate.core.ask import Sampling
 from fittengate.core.events import Event, TextDelta, ThoughtDelta, ToolAborted, ToolClosed, ToolDelta, ToolOpened
 from fittengate.core.reply import StopReason
-
-CHARS_PER_TOKEN = 4
-"""A token of the limit is four ASCII characters, or one of any other kind: near the truth and the same every time."""
+from fittengate.prompting.estimate import TOKEN_BYTES
 
 
 class Cutter:
-    """Cuts one reply by its Sampling."""
+    """Cuts one reply by its Sampling. Put it in the path only where that asks for something."""
 
     def __init__(self, sampling: Sampling) -> None:
         self.ended = False
         self.reason: StopReason | None = None
         """stop_sequence or length once ended; None while the reply goes on."""
         self.stop_sequence: str | None = None
-        self._stops = sorted(sampling.stop, key=len, reverse=True)
-        # Alternatives are tried in order: at one place the longest counts.
-        self._search = re.compile("|".join(map(re.escape, self._stops))).search if self._stops else None
+        self._limit = None if sampling.max_tokens is None else sampling.max_tokens * TOKEN_BYTES
+        self._spent = 0
+        self._seekers = [Seeker(stop) for stop in sampling.stop]
         self._held = ""
-        self._left = None if sampling.max_tokens is None else sampling.max_tokens * CHARS_PER_TOKEN
+        self._found: tuple[int, int, str] | None = None
+        """The best stop sequence in what is held: its place, its length below zero, itself."""
         self._call_open = False
 
-    def feed(self, events: Sequence[Event]) -> list[Event]:
-        """Return what of the events comes before the cut."""
+    @property
+    def spent(self) -> int:
+        """Tokens passed on so far, by the count that the limit is held to; counted only where there is a limit."""
+        return -(-self._spent // TOKEN_BYTES)
+
+    def feed(self, events: list[Event]) -> list[Event]:
+        """Return what of the events comes before the cut; the list that was given, where there is nothing to cut."""
+        if not self._seekers and self._limit is not None:
+            texts = [event.text for event in events if type(event) is TextDelta or type(event) is ThoughtDelta]
+            spent = self._spent + _size("".join(texts))
+            if spent < self._limit and len(texts) == len(events):
+                self._spent = spent
+                return events
         out: list[Event] = []
         for event in events:
             if self.ended:
                 break
-            match event:
-                case TextDelta(text):
-                    self._text(text, out)
-                case ThoughtDelta(text):
-                    self._flush(out)
-                    self._spend(text, out, ThoughtDelta)
-                case ToolDelta(fragment):
-                    self._spend(fragment, out, ToolDelta)
-                case _:
-                    self._flush(out)
-                    self._call_open = isinstance(event, ToolOpened) or (
-                        self._call_open and not isinstance(event, ToolClosed | ToolAborted)
-                    )
-                    if not self.ended:
-                        out.append(event)
+            self._event(event, out)
         return out
 
     def close(self) -> list[Event]:
-        """Return the text held back: the stop sequence it might have begun did not come."""
+        """Return what was held back: no longer stop sequence came of it, perhaps a shorter one."""
         out: list[Event] = []
-        self._flush(out)
+        if not self.ended:
+            self._flush(out)
         return out
 
+    def _event(self, event: Event, out: list[Event]) -> None:
+        if type(event) is TextDelta:
+            if self._seekers:
+                self._seek(event.text, out)
+            else:
+                self._spend(event.text, TextDelta, out)
+            return
+        self._flush(out)
+        if self.ended:
+            return
+        match event:
+            case ThoughtDelta(text):
+                self._spend(text, ThoughtDelta, out)
+            case ToolDelta(fragment):
+                self._spend(fragment, ToolDelta, out)
+            case _:
+                if isinstance(event, ToolOpened | ToolClosed | ToolAborted):
+                    self._call_open = isinstance(event, ToolOpened)
+                out.append(event)
+
+    def _seek(self, text: str, out: list[Event]) -> None:
+        """Release what no stop sequence can begin in any more; end before one that none can come before."""
+        before = len(self._held)
+        run = self._held + text
+        growing = len(run)
+        for seeker in self._seekers:
+            end = seeker.feed(text)
+            if end is not None:
+                size = len(seeker.stop)
+                found = (before + end - size, -size, seeker.stop)
+                self._found = found if self._found is None else min(self._found, found)
+            growing = min(growing, len(run) - seeker.matched)
+        # One that still grows begins earlier, or at the same place and is longer.
+        if self._found is not None and self._found[0] < growing:
+            self._held = run
+            self._flush(out)
+            return
+        self._held = run[growing:]
+        if self._found is not None:
+            self._found = (self._found[0] - growing, *self._found[1:])
+        if growing:
+            self._spend(run[:growing], TextDelta, out)
+
     def _flush(self, out: list[Event]) -> None:
-        """Release what is held: nothing can grow any more, but a short stop sequence may stand in it."""
-        held, self._held = self._held, ""
-        if held and not self.ended:
-            found = self._search(held) if self._search else None
-            self._release(held, found, out)
-
-    def _text(self, text: str, out: list[Event]) -> None:
-        if self._search is None:
-            self._spend(text, out, TextDelta)
-            return
-        text = self._held + text
-        self._held = ""
-        found = self._search(text)
-        growing = self._growing(text)
-        if growing < len(text) and (found is None or growing <= found.start()):
-            # The one that may still grow begins first, or at the same place and is longer: wait for it.
-            self._held = text[growing:]
-            self._release(text[:growing], None, out)
-        else:
-            self._release(text, found, out)
-
-    def _growing(self, text: str) -> int:
-        """Return where the end of ``text`` first looks like the beginning of a stop sequence; its length if nowhere."""
-        first = len(text)
-        for stop in self._stops:
-            at = text.find(stop[0], max(0, len(text) - len(stop) + 1))
-            while 0 <= at < first:
-                if stop.startswith(text[at:]):
-                    first = at
-                    break
-                at = text.find(stop[0], at + 1)
-        return first
-
-    def _release(self, text: str, found: re.Match[str] | None, out: list[Event]) -> None:
-        if found is not None:
-            text = text[: found.start()]
+        """Release what is held, up to the stop sequence that was found in it."""
+        for seeker in self._seekers:
+            seeker.matched = 0
+        text, self._held = self._held, ""
+        if self._found is not None:
+            text = text[: self._found[0]]
         if text:
-            self._spend(text, out, TextDelta)
-        if found is not None and not self.ended:
-            self.ended, self.reason, self.stop_sequence = True, StopReason.STOP_SEQUENCE, found.group()
+            self._spend(text, TextDelta, out)
+        if self._found is not None and not self.ended:
+            self.ended, self.reason, self.stop_sequence = True, StopReason.STOP_SEQUENCE, self._found[2]
 
-    def _spend(self, text: str, out: list[Event], kind: type[TextDelta | ThoughtDelta | ToolDelta]) -> None:
-        """Pass on as much of ``text`` as the limit allows, and end there."""
-        if self._left is None:
+    def _spend(self, text: str, kind: type[TextDelta | ThoughtDelta | ToolDelta], out: list[Event]) -> None:
+        """Pass on as much of ``text`` as the limit allows; end where it is used up."""
+        if self._limit is not None:
+            self._spent += _size(text)
+            if self._spent >= self._limit:
+                text = _without_end(text, self._spent - self._limit)
+                self._spent = self._limit
+                self.ended, self.reason = True, StopReason.LENGTH
+        if text:
             out.append(kind(text))
-            return
-        fits, self._left = _fitting(text, self._left)
-        if fits:
-            out.append(kind(text[:fits]))
-        if fits < len(text) or self._left == 0:
-            self.ended, self.reason = True, StopReason.LENGTH
-            if self._call_open:
-                out.append(ToolAborted())
+        if self.ended and self._call_open:
+            out.append(ToolAborted())
 
 
-def _fitting(text: str, left: int) -> tuple[int, int]:
-    """Return how many characters of ``text`` cost no more than ``left``, and what is left then."""
-    if text.isascii():
-        fits = min(len(text), left)
-        return fits, left - fits
-    for at, char in enumerate(text):
-        cost = 1 if char.isascii() else CHARS_PER_TOKEN
-        if cost > left:
-            return at, left
-        left -= cost
-    return len(text), left
+class Seeker:
+    """Looks for one stop sequence in a text that comes in pieces, in time linear in the text (Knuth, Morris, Pratt).
+
+    Law: after ``feed``, ``matched`` is the length of the longest end of the text that a match can still grow from; 0
+    once the sequence was found, because a later match would not be the first.
+    """
+
+    def __init__(self, stop: str) -> None:
+        self.stop = stop
+        self.matched = 0
+        self._done = False
+        # At n: the longest proper end of the first n characters that is also a beginning. Made as far as needed.
+        self._borders = [0, 0]
+
+    def feed(self, text: str) -> int | None:
+        """Return where in ``text`` the first match ends; None where there is none, or was one before."""
+        if self._done:
+            return None
+        stop, matched, at = self.stop, self.matched, 0
+        while at < len(text):
+            if matched and text[at] != stop[matched]:
+                matched = self._border(matched)
+                continue
+            if not matched:
+                at = text.find(stop[0], at)
+                if at < 0:
+                    break
+            matched += 1
+            at += 1
+            if matched == len(stop):
+                self._done, self.matched = True, 0
+                return at
+        self.matched = matched
+        return None
+
+    def _border(self, size: int) -> int:
+        borders, stop = self._borders, self.stop
+        while len(borders) <= size:
+            last = stop[len(borders) - 1]
+            border = borders[-1]
+            while border and stop[border] != last:
+                border = borders[border]
+            borders.append(border + (stop[border] == last))
+        return borders[size]
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
+def _without_end(text: str, size: int) -> str:
+    """Return ``text`` without its last ``size`` bytes, and without a character that is cut in two."""
+    if not size:
+        return text
+    # Decoded again only to count: a lone surrogate has become a question mark.
+    kept = text.encode("utf-8", "replace")[:-size].decode("utf-8", "ignore")
+    return text[: len(kept)]

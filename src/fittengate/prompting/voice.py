@@ -1,162 +1,234 @@
-"""The model's own words: restores broken tags, ends the reply at a role tag, and takes a leading ``<think>`` apart.
+"""The model's own words: restores broken tags, ends at a role tag, takes a leading ``<think>`` block apart.
 
-Always in the path, so it costs next to nothing for text without ``<``. Laws: the result, adjacent deltas joined, depends
-on the joined text and not on the cuts; text without tags comes out as it went in; only the end of a text that may still
-become a tag is held back, and white space at its end, which belongs to a tag if one follows.
+Always in the path, so text without ``<`` costs next to nothing. Three things are done to what the service says:
 
-A role tag in the text means that the model began to play the next turn: the tag, the white space before it and all the
-rest are dropped, and ``ended`` is set. Inside fenced code and inline code it is text. A ``<think>`` block counts only at
-the start; white space beside it and at its ends is dropped.
+- A tag that :mod:`fittengate.prompting.tags` broke, and that the model copied, gets its old form back, in answer and
+  reasoning alike.
+- A role tag means that the model went on to play the next turn. The tag, the white space before it and all the rest are
+  dropped, and ``ended`` is set. In fenced and inline code, in reasoning, and when it came broken, it is text.
+- A ``<think>`` block that begins the answer is reasoning; the white space on both sides of its tags is dropped. Without
+  its end all is reasoning. Anywhere else ``<think>`` and ``</think>`` are text.
+
+Laws: what comes out, adjacent deltas joined, depends on the joined text and not on its pieces; text without tags comes
+out as it went in; only an end that may still become a tag is held back, with the white space before it, and it comes
+out before anything that follows. What is held is bounded, so a tag with more than MAX_SPACE joiners or white space
+beyond it is not recognised.
 """
 
 import re
-from collections.abc import Sequence
+from itertools import groupby
 
 from fittengate.core.events import Event, TextDelta, ThoughtDelta
 from fittengate.prompting.code import CodeTracker
-from fittengate.prompting.tags import JOINER, ROLE_TAG, ROLE_TAGS, restore_tags
+from fittengate.prompting.tags import JOINER, ROLES, TAG_REST
+
+MAX_SPACE = 1024
+"""Most characters of white space, or joiners in one tag, that are held back; nobody writes as many."""
 
 _THINK, _THINK_END = "<think>", "</think>"
-_BROKEN_OPENING = re.compile(rf"<{JOINER}+(?:\|[^<>|\n]{{0,64}}\|?)?\Z")
-_START, _THINKING, _AFTER_THINKING, _SPEAKING = range(4)
+
+_TAG = re.compile(rf"<({JOINER}{{0,{MAX_SPACE}}}){TAG_REST}")
+_BROKEN = re.compile(rf"<{JOINER}({JOINER}{{0,{MAX_SPACE - 1}}}{TAG_REST})")
+_BROKEN_BEGINNING = re.compile(rf"<(?:{JOINER}{{1,{MAX_SPACE}}}(?:\|[^<>|\n]{{0,64}}\|?)?)?")
+
+
+def _beginnings(tags: list[str]) -> frozenset[str]:
+    return frozenset(tag[:size] for tag in tags for size in range(1, len(tag)))
+
+
+_ROLE_BEGINNINGS = _beginnings([f"<|{role}|>" for role in ROLES])
+_THINK_END_BEGINNINGS = _beginnings([_THINK_END])
+_LONGEST_TAG = len("<|assistant|>")
+
+_STARTING, _THINKING, _AFTER_THINKING, _SPEAKING = range(4)
 
 
 class Voice:
-    """Takes the deltas of one reply as the service gives them; gives what the model meant to say."""
+    """Takes the TextDeltas and ThoughtDeltas of one reply as the service gives them; gives those that are meant."""
 
     def __init__(self) -> None:
         self.ended = False
-        """A role tag ended the reply: read no further."""
-        self._state = _START
+        """A role tag ended the reply: nothing more comes out."""
+        self._stage = _STARTING
+        self._kind: type[Event] = TextDelta
         self._held = ""
-        self._thought_held = ""
+        self._plain: type[Event] | None = None
+        """A piece of this sort without ``<`` ends nothing, begins nothing and completes nothing."""
         self._thought_begun = False
-        self._quick = False
-        """Nothing is held and the text has begun: a piece without ``<`` can pass at once."""
         self._code = CodeTracker()
 
-    def feed(self, events: Sequence[Event]) -> list[Event]:
-        """Return the deltas that have become certain."""
-        out: list[Event] = []
-        for event in events:
-            if type(event) is TextDelta:
-                text = event.text
-                if self._quick and "<" not in text and not text[-1].isspace():
-                    self._code.later(text)
-                    out.append(event)
-                    continue
-                if self.ended:
-                    break
-                self._flush_thought(out)
-                self._text(self._held + text, out)
-            elif isinstance(event, ThoughtDelta) and not self.ended:
-                self._outer_thought(event.text, out)
-            self._quick = self._state == _SPEAKING and not (self._held or self._thought_held or self.ended)
-        return out
+    def feed(self, events: list[Event]) -> list[Event]:
+        """Return the deltas that have become certain; the list that was given, where nothing is to be done to it."""
+        plain = self._plain
+        texts = [event.text for event in events if type(event) is plain]  # type: ignore[union-attr]
+        run = "".join(texts)
+        if "<" in run or plain is None or len(texts) != len(events):
+            return self._feed(events)
+        if plain is TextDelta:
+            if self._held or run[-1:].isspace():
+                out: list[Event] = []
+                self._speak(texts, out)
+                return out
+            self._code.later(run)
+        return events
 
     def close(self) -> list[Event]:
-        """Return what was held back; no more comes."""
+        """Return what was held back: it became no tag."""
         out: list[Event] = []
-        if not self.ended:
-            self._flush_thought(out)
-            self._flush_text(out)
-        self._quick = False
+        self._flush(out)
         return out
 
-    def _text(self, text: str, out: list[Event]) -> None:
+    def _feed(self, events: list[Event]) -> list[Event]:
+        out: list[Event] = []
+        for kind, group in groupby(events, type):
+            if self.ended:
+                break
+            if kind is not self._kind:
+                self._flush(out)
+                self._kind = kind
+            texts = [event.text for event in group if type(event) is TextDelta or type(event) is ThoughtDelta]
+            if kind is ThoughtDelta:
+                self._reason(texts, out)
+            elif self._stage == _SPEAKING:
+                self._speak(texts, out)
+            else:
+                self._begin("".join(texts), out)
+        self._plain = self._kind if self._is_plain() else None
+        return out
+
+    def _is_plain(self) -> bool:
+        if self.ended or "<" in self._held:
+            return False
+        return self._kind is ThoughtDelta or self._stage == _SPEAKING
+
+    def _begin(self, run: str, out: list[Event]) -> None:
+        """Take the first words, up to where it is clear that they are the answer."""
+        run = self._held + run
         self._held = ""
-        if self._state == _START:
-            start = text.lstrip()
-            if start.startswith(_THINK):
-                self._state = _THINKING
-                text = start[len(_THINK) :]
-            elif _THINK.startswith(start):
-                self._held = text
+        if self._stage == _STARTING:
+            words = run.lstrip()
+            if len(run) - len(words) > MAX_SPACE or not _THINK.startswith(words[: len(_THINK)]):
+                self._stage = _SPEAKING
+            elif len(words) < len(_THINK):
+                self._held = run
                 return
             else:
-                self._state = _SPEAKING
-        if self._state == _THINKING:
-            text = self._think(text, out)
-        if self._state == _AFTER_THINKING:
-            text = text.lstrip()
-            if text:
-                self._state = _SPEAKING
-        if self._state == _SPEAKING:
-            self._speak(text, out)
+                self._stage = _THINKING
+                run = words[len(_THINK) :]
+        if self._stage == _THINKING:
+            run = self._think(run, out)
+        if self._stage == _AFTER_THINKING:
+            run = run.lstrip()
+            if run:
+                self._stage = _SPEAKING
+        if self._stage == _SPEAKING:
+            self._speak([run], out)
 
-    def _think(self, text: str, out: list[Event]) -> str:
-        """Pass reasoning on up to its end; return the text behind it."""
-        end = text.find(_THINK_END)
-        if end < 0:
-            sure = _sure(text, (_THINK_END,))
-            self._held = text[sure:]
-            self._thought(text[:sure], out)
-            return ""
-        self._state = _AFTER_THINKING
-        self._thought(text[:end].rstrip(), out)
-        return text[end + len(_THINK_END) :]
-
-    def _thought(self, text: str, out: list[Event]) -> None:
+    def _think(self, run: str, out: list[Event]) -> str:
+        """Pass the block's reasoning on; return what follows its end, if that has come."""
         if not self._thought_begun:
-            text = text.lstrip()
-        if text:
+            run = run.lstrip()
+        thought, end, answer = run.partition(_THINK_END)
+        if end:
+            self._stage = _AFTER_THINKING
+            thought = thought[: _without_space(thought)]
+        else:
+            certain = _certain(run, _THINK_END_BEGINNINGS)
+            thought, self._held = run[:certain], run[certain:]
+        if thought:
             self._thought_begun = True
-            out.append(ThoughtDelta(restore_tags(text)))
+            out.append(ThoughtDelta(_BROKEN.sub(r"<\1", thought)))
+        return answer
 
-    def _speak(self, text: str, out: list[Event]) -> None:
-        said = 0
-        found = ROLE_TAG.search(text) if "<|" in text else None
-        while found is not None:
-            self._code.later(text[said : found.start()])
-            if not self._code.inside():
-                self.ended = True
-                _say(text[: found.start()].rstrip(), out)
+    def _reason(self, texts: list[str], out: list[Event]) -> None:
+        """Pass on what the service itself calls reasoning, except for an end that may become a broken tag."""
+        run = self._held + "".join(texts)
+        at = run.rfind("<")
+        if at < 0:
+            out += map(ThoughtDelta, texts)
+            return
+        if not _BROKEN_BEGINNING.fullmatch(run, at):
+            at = len(run)
+        self._held = run[at:]
+        if at:
+            out.append(ThoughtDelta(_BROKEN.sub(r"<\1", run[:at])))
+
+    def _speak(self, texts: list[str], out: list[Event]) -> None:
+        """Pass the answer on up to a role tag, or up to what may still become one."""
+        if self._held and texts:
+            texts[0] = self._held + texts[0]
+            self._held = ""
+        run = "".join(texts)
+        if "|>" in run:
+            settled, run = self._resolve(run)
+            if self.ended:
+                if kept := settled[: _without_space(settled)]:
+                    out.append(TextDelta(kept))
                 return
-            said = found.start()
-            found = ROLE_TAG.search(text, found.end())
-        sure = _sure(text, ROLE_TAGS)
-        self._code.later(text[said:sure])
-        self._held = text[sure:]
-        _say(text[:sure], out)
+            if settled:
+                texts = [settled + run]
+        certain = _certain(run, _ROLE_BEGINNINGS)
+        self._code.later(run[:certain])
+        if held := run[certain:]:
+            self._held = held
+            _drop_end(texts, len(held))
+        out += map(TextDelta, texts)
 
-    def _flush_text(self, out: list[Event]) -> None:
-        """Release the held text as what it is: nothing that it might have become came."""
+    def _resolve(self, run: str) -> tuple[str, str]:
+        """Return the run with its tags restored: up to the last one that matters, which was tracked, and the rest.
+
+        Sets ``ended`` at a role tag; then the rest is to be dropped.
+        """
+        done: list[str] = []
+        last = 0
+        for match in _TAG.finditer(run):
+            at = match.start()
+            if match[1]:
+                piece, last = run[last : at + 1], at + 2
+            elif match.group()[2:-2].lower() in ROLES:
+                piece, last = run[last:at], at
+            else:
+                continue
+            done.append(piece)
+            self._code.later(piece)
+            if last == at and not self._code.inside():
+                self.ended = True
+                break
+        return "".join(done), run[last:]
+
+    def _flush(self, out: list[Event]) -> None:
+        """Release what is held: what follows cannot make it a tag."""
         held, self._held = self._held, ""
-        if self._state == _THINKING:
-            self._thought(held, out)
-        elif self._state != _AFTER_THINKING and held:
-            self._state = _SPEAKING
-            self._code.later(held)
-            _say(held, out)
-
-    def _outer_thought(self, text: str, out: list[Event]) -> None:
-        """Pass on reasoning that the service itself marked as such."""
-        # White space before the first word stays held: a <think> may still follow it.
-        if self._state != _START or self._held.strip():
-            self._flush_text(out)
-        text = self._thought_held + text
-        at = text.rfind("<")
-        held = at if at >= 0 and (at == len(text) - 1 or _BROKEN_OPENING.match(text, at)) else len(text)
-        self._thought_held = text[held:]
-        if held:
-            out.append(ThoughtDelta(restore_tags(text[:held])))
-
-    def _flush_thought(self, out: list[Event]) -> None:
-        held, self._thought_held = self._thought_held, ""
-        if held:
+        if not held:
+            return
+        if self._kind is ThoughtDelta:
             out.append(ThoughtDelta(held))
+        elif self._stage == _THINKING:
+            self._thought_begun = True
+            out.append(ThoughtDelta(held))
+        else:
+            self._stage = _SPEAKING
+            self._code.later(held)
+            out.append(TextDelta(held))
 
 
-def _say(text: str, out: list[Event]) -> None:
-    if text:
-        out.append(TextDelta(restore_tags(text)))
+def _certain(run: str, beginnings: frozenset[str]) -> int:
+    """Return how many characters of the run no tag can concern any more."""
+    at = run.rfind("<")
+    if at >= 0 and (run[at : at + _LONGEST_TAG].lower() in beginnings or _BROKEN_BEGINNING.fullmatch(run, at)):
+        run = run[:at]
+    return _without_space(run)
 
 
-def _sure(text: str, tags: tuple[str, ...]) -> int:
-    """Return up to where ``text`` is sure to stay: before a tag that may be growing, and the white space before it."""
-    at = text.rfind("<")
-    if at >= 0:
-        tail = text[at:]
-        if _BROKEN_OPENING.match(tail) or any(tag.startswith(tail.lower()) for tag in tags):
-            text = text[:at]
-    return len(text.rstrip())
+def _without_space(text: str) -> int:
+    return max(len(text.rstrip()), len(text) - MAX_SPACE)
+
+
+def _drop_end(texts: list[str], size: int) -> None:
+    """Take the last ``size`` characters off the texts, and with them every text that becomes empty."""
+    while size:
+        text = texts.pop()
+        if len(text) > size:
+            texts.append(text[:-size])
+            return
+        size -= len(text)

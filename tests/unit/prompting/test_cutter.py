@@ -1,8 +1,8 @@
-"""Stop sequences and token limits in the stream."""
+"""Stop sequences and token limits in the stream. What holds for every text stands in the property tests."""
+
+import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fittengate.core.ask import Sampling
 from fittengate.core.events import TextDelta, ThoughtDelta, ToolAborted, ToolClosed, ToolDelta, ToolOpened
@@ -64,10 +64,18 @@ def test_reasoning_is_not_searched_and_does_not_overtake():
 
 
 @pytest.mark.parametrize(
-    ("text", "limit", "left"), [("abcdefgh", 1, "abcd"), ("abcd", 1, "abcd"), ("你好吗", 2, "你好"), ("ab你", 1, "ab")]
+    ("text", "limit", "left"),
+    [
+        ("abcdefgh", 1, "abcd"),
+        ("abcd", 1, "abcd"),
+        ("你好吗", 2, "你好"),
+        ("ab你", 1, "ab"),
+        ("a😀b", 1, "a"),
+        ("é\ud800x", 1, "é\ud800x"),
+    ],
 )
 def test_the_token_limit_cuts_at_once(text, limit, left):
-    """Four ASCII characters or one other are a token; the cut does not wait for more text."""
+    """Four bytes are a token, no character is cut in two, and the cut does not wait for more text."""
     for events in ([TextDelta(text)], [TextDelta(char) for char in text]):
         assert run(events, limit=limit) == (left, "", StopReason.LENGTH, None)
 
@@ -87,6 +95,66 @@ def test_reasoning_counts_towards_the_limit():
     )
 
 
+def test_nothing_comes_after_the_cut():
+    """Neither later events nor what is in the same piece, and the close adds nothing."""
+    cutter = Cutter(Sampling(1, ("X",)))
+    assert cutter.feed([TextDelta("aX"), ThoughtDelta("t"), TextDelta("b")]) == [TextDelta("a")]
+    assert cutter.reason is StopReason.STOP_SEQUENCE
+    assert cutter.feed([TextDelta("c")]) == []
+    assert cutter.close() == []
+    assert cutter.reason is StopReason.STOP_SEQUENCE
+
+
+def test_a_limit_reached_before_a_stop_sequence_is_the_reason():
+    """The text before it used the limit up: so it says however the text came."""
+    for events in ([TextDelta("abcdSTOP")], [TextDelta(char) for char in "abcdSTOP"]):
+        assert run(events, stop=("STOP",), limit=1) == ("abcd", "", StopReason.LENGTH, None)
+
+
+def test_deltas_under_the_limit_pass_as_they_are():
+    """The very list comes back, and what was spent is counted in whole tokens."""
+    cutter = Cutter(Sampling(100))
+    deltas = [TextDelta("ab"), ThoughtDelta("cd"), TextDelta("你")]
+    assert cutter.feed(deltas) is deltas
+    assert cutter.spent == 2
+    assert cutter.feed([TextDelta("x" * 1000)]) == [TextDelta("x" * 393)]
+    assert cutter.spent == 100
+
+
+def test_a_call_parts_the_text_that_a_stop_sequence_could_stand_in():
+    """What is held comes before the call opens."""
+    opened = ToolOpened(0, "i", "run")
+    cutter = Cutter(Sampling(None, ("STOP",)))
+    assert cutter.feed([TextDelta("aST"), opened, ToolDelta("{}"), ToolClosed(), TextDelta("OP")]) == [
+        TextDelta("a"),
+        TextDelta("ST"),
+        opened,
+        ToolDelta("{}"),
+        ToolClosed(),
+        TextDelta("OP"),
+    ]
+    assert cutter.close() == []
+
+
+def test_a_shorter_stop_sequence_counts_where_the_longer_one_does_not_come():
+    """At the close, before a thought and before other text."""
+    for last in ([], [ThoughtDelta("t")], [TextDelta("x")]):
+        assert run([TextDelta("abc"), *last], stop=("b", "abcd")) == ("a", "", StopReason.STOP_SEQUENCE, "b")
+
+
+def test_time_is_linear_whatever_the_stop_sequence():
+    """A long one that nearly repeats itself costs no more for each character than a short one."""
+    stop = "a" * 20_000 + "b" + "a" * 20_000
+    text = "a" * 20_000 + "b" + "a" * 19_999 + "c"
+    cutter = Cutter(Sampling(None, (stop, "ab" * 20_000)))
+    began = time.process_time()
+    for _ in range(10):
+        for at in range(0, len(text), 1000):
+            cutter.feed([TextDelta(text[at : at + 1000])])
+    assert time.process_time() - began < 5  # about 0.2 s; a search that starts anew at every delta takes minutes
+    assert not cutter.ended
+
+
 def test_a_call_cut_in_its_middle_is_aborted():
     """Half a command must not be carried out; a closed one stands."""
     cutter = Cutter(Sampling(2))
@@ -102,22 +170,13 @@ def test_a_call_cut_in_its_middle_is_aborted():
     assert isinstance(out[-1], ToolAborted)
     assert out[2] == ToolClosed()
     assert out[-2] == ToolDelta('{"cmd"')
+    assert cutter.ended
+    assert cutter.reason is StopReason.LENGTH
 
 
-STOPS = st.lists(st.text("ab\n", min_size=1, max_size=4), min_size=1, max_size=4)
-
-
-@given(st.text("ab\nc", max_size=20), STOPS, st.none() | st.integers(1, 4), st.data())
-def test_cuts_do_not_matter(text, stops, limit, data):
-    """P2: the outcome is that of a plain search over the whole text."""
-    places = [(text.find(stop), -len(stop), stop) for stop in stops if stop in text]
-    expected, met = (text[: min(places)[0]], min(places)[2]) if places else (text, None)
-    if limit is not None and (len(expected) > limit * 4 or (len(expected) == limit * 4)):
-        expected, met = expected[: limit * 4], None
-    pieces, rest = [], text
-    while rest:
-        size = data.draw(st.integers(1, len(rest)))
-        pieces.append(TextDelta(rest[:size]))
-        rest = rest[size:]
-    got = run(pieces, stop=tuple(stops), limit=limit)
-    assert (got[0], got[3]) == (expected, met)
+def test_text_cut_behind_a_closed_call_aborts_nothing():
+    """The call was complete before the limit was."""
+    cutter = Cutter(Sampling(1))
+    out = cutter.feed([ToolOpened(0, "i", "run"), ToolDelta("{}"), ToolClosed(), TextDelta("abc")])
+    assert out[-2:] == [ToolClosed(), TextDelta("ab")]
+    assert cutter.ended

@@ -1,14 +1,10 @@
-"""The voice: tags, thoughts and held-back ends."""
-
-import re
+"""The voice: tags, thoughts and held-back ends. What holds for every text stands in the property tests."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fittengate.core.events import TextDelta, ThoughtDelta
 from fittengate.prompting.tags import JOINER
-from fittengate.prompting.voice import Voice
+from fittengate.prompting.voice import MAX_SPACE, Voice
 
 
 def run(pieces):
@@ -91,6 +87,8 @@ def test_inside_code_a_role_tag_is_text(text):
         ("`a\n<|end|>", "`a"),
         ("    ```\n<|end|>", "    ```"),
         ("```a`b\n<|end|>", "```a`b"),
+        ("```a` <|end|>", "```a`"),
+        ("~~~\n~~~ x\n~~~~ \n <|end|>", "~~~\n~~~ x\n~~~~"),
         ("`<|end|>` then <|end|>", "`<|end|>` then"),
     ],
 )
@@ -113,6 +111,9 @@ def test_a_broken_tag_is_restored_and_ends_nothing():
         ("<think>never closed < b", "", "never closed < b"),
         ("<think>a</thin</think>b", "b", "a</thin"),
         ("<think>a</think><think>b</think>", "<think>b</think>", "a"),
+        ("<think> \n</think>\n", "", ""),
+        ("<think>kept \n", "", "kept \n"),
+        ("<think>a</THINK></think>b", "b", "a</THINK>"),
         ("<think>a <|end|> b</think>c", "c", "a <|end|> b"),
         (f"<think>a <{JOINER}|end|></think>c", "c", "a <|end|>"),
     ],
@@ -147,77 +148,75 @@ def test_ordinary_text_is_not_held_back():
     assert voice.feed([TextDelta("y < 3")]) == [TextDelta(" y < 3")]
 
 
-def slow(text):
-    """Return what the laws say of a text, computed the plain way: all at once, line by line."""
-    thought = ""
-    lead = text.lstrip()
-    if lead.startswith("<think>"):
-        thought, closed, text = lead[7:].partition("</think>")
-        if not closed:
-            return "", thought.lstrip(), False
-        thought, text = thought.strip(), text.lstrip()
-    ended = False
-    for tag in re.finditer(r"(?i)<\|(system|user|assistant|end)\|>", text):
-        lines = text[: tag.start()].split("\n")
-        fence = ""
-        for line in lines[:-1]:
-            mark = re.match(r" {0,3}(`{3,}|~{3,})([^\n]*)", line)
-            if fence:
-                if mark and mark[1].startswith(fence) and not mark[2].strip():
-                    fence = ""
-            elif mark and not (mark[1][0] == "`" and "`" in mark[2]):
-                fence = mark[1]
-        mark = re.match(r" {0,3}(`{3,}|~{3,})([^\n]*)", lines[-1])
-        if fence:
-            inside = not (mark and mark[1].startswith(fence) and not mark[2].strip())
-        else:
-            inside = mark is not None or len(re.findall("`+", lines[-1])) % 2 == 1
-        if not inside:
-            text, ended = text[: tag.start()].rstrip(), True
-            break
-    fix = lambda s: re.sub(rf"<{JOINER}({JOINER}*)(?=\|[^<>|\n]{{0,64}}\|>)", r"<\1", s)  # noqa: E731
-    return fix(text), fix(thought), ended
-
-
-PIECES = st.lists(
-    st.sampled_from(
-        [
-            "<",
-            "|",
-            "end",
-            "user",
-            "|>",
-            "<|end|>",
-            "<|USER|>",
-            JOINER,
-            "`",
-            "```",
-            "~~~",
-            "\n",
-            " ",
-            "a",
-            "<think>",
-            "</think>",
-            "é😀",
-            "```\n",
-            "<|",
-        ]
-    ),
-    max_size=14,
-)
-
-
-@given(PIECES)
-def test_the_quick_way_equals_the_plain_way_for_every_cut(pieces):
-    """P2: fed piece by piece, by character and whole, the outcome is that of the plain definition."""
-    text = "".join(pieces)
-    expected = slow(text)
-    assert said(text) == expected
-    if pieces:
-        assert run(pieces)[:3] == expected
-
-
 def test_time_is_linear_even_with_tags_in_a_long_fence():
     """Fence tracking reads each character once."""
     body = "```\n" + "x <|end|> y\n" * 30_000
     assert run([body[i : i + 7] for i in range(0, len(body), 7)])[0] == body
+
+
+def test_plain_deltas_pass_as_they_are():
+    """Nothing is made anew where nothing is to be done: the very list comes back."""
+    voice = Voice()
+    voice.feed([TextDelta("Hello")])
+    deltas = [TextDelta(" wor"), TextDelta("ld"), TextDelta(" |> x")]
+    assert voice.feed(deltas) is deltas
+    thoughts = [ThoughtDelta("a "), ThoughtDelta("b ")]
+    assert voice.feed(thoughts) == thoughts
+    assert voice.feed(thoughts) is thoughts
+
+
+def test_deltas_that_come_together_stay_apart():
+    """A burst is not collected into one delta because white space at its end is held back."""
+    voice = Voice()
+    voice.feed([TextDelta("Hello")])
+    assert voice.feed([TextDelta(" a"), TextDelta(" b"), TextDelta(" \n"), TextDelta("\n")]) == [
+        TextDelta(" a"),
+        TextDelta(" b"),
+    ]
+    assert voice.feed([]) == []
+    assert voice.feed([TextDelta("\n"), TextDelta("c"), TextDelta("d ")]) == [
+        TextDelta(" \n\n\n"),
+        TextDelta("c"),
+        TextDelta("d"),
+    ]
+    assert voice.close() == [TextDelta(" ")]
+
+
+def test_after_the_end_nothing_comes():
+    """Neither of the same piece, nor of a later one, nor at the close."""
+    voice = Voice()
+    assert voice.feed([TextDelta("a<|end|>"), ThoughtDelta("t"), TextDelta("b")]) == [TextDelta("a")]
+    assert voice.ended
+    assert voice.feed([TextDelta("c"), ThoughtDelta("t")]) == []
+    assert voice.close() == []
+
+
+@pytest.mark.parametrize("piece", [" ", "\n", JOINER, "<|e", "<", f"<{JOINER}|", "`"])
+@pytest.mark.parametrize("start", ["", "a", "<think>", "<think>a", f"a <{JOINER}", f"<think>a<{JOINER}|"])
+def test_what_is_held_back_is_bounded(start, piece):
+    """However long the white space, the joiners or the would-be tag: the rest comes out while it comes in."""
+    voice, out, fed = Voice(), 0, len(start)
+    voice.feed([TextDelta(start)] if start else [])
+    for _ in range(3 * MAX_SPACE):
+        out += sum(len(event.text) for event in voice.feed([TextDelta(piece)]))
+        fed += len(piece)
+    if start == "<think>" and piece.isspace():
+        return  # white space around the block's tags is dropped
+    assert fed - out <= 2 * MAX_SPACE + 80
+
+
+def test_white_space_before_a_role_tag_is_dropped_up_to_a_bound_that_no_cut_moves():
+    """The bound counts from the tag, so it is at the same place however the text came."""
+    space = " " * (MAX_SPACE + 5)
+    assert said(f"a{space}<|end|>") == ("a" + " " * 5, "", True)
+    assert said(f"{space}<think>b</think>") == (f"{space}<think>b</think>", "", False)
+
+
+def test_code_is_followed_through_long_texts_and_lines():
+    """A fence opened long ago and backticks far back on the line still count."""
+    fenced = "~~~~\n" + "some code\n" * 1000 + "~~~\n<|end|>"
+    assert said(fenced) == (fenced, "", False)
+    assert said(fenced + "\n~~~~\n<|end|>") == (fenced + "\n~~~~", "", True)
+    line = "`" + "x" * 5000 + "<|end|>"
+    assert said(line) == (line, "", False)
+    assert said(line + "`" + "<|end|>") == (line + "`", "", True)

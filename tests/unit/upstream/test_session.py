@@ -6,7 +6,7 @@ import json
 import pytest
 
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.upstream.base import Tokens
+from fittengate.core.account import Tokens
 from fittengate.upstream.fitten import session
 from fittengate.upstream.fitten.session import Account, Past, Refused, renewal
 from fittengate.upstream.fitten.wire import Answer

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.clock import Clock
-from fittengate.upstream.base import Tokens, TokenVault
+from fittengate.core.account import Tokens
+from fittengate.upstream.base import TokenVault
 from fittengate.upstream.fitten import session
 from fittengate.upstream.fitten.wire import Answer, Call
 

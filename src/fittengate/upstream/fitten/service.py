@@ -16,9 +16,9 @@ from fittengate.core.caller import ModelCard
 from fittengate.core.events import Event
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.timers import Timers
-from fittengate.prompting.estimate import estimate_low
+from fittengate.prompting.estimate import estimate_low, may_exceed
 from fittengate.prompting.render import render
-from fittengate.upstream.base import Tokens
+from fittengate.core.account import Tokens
 from fittengate.upstream.fitten import catalogue
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import NETWORK_ERRORS, Failure, FittenClient, broken
@@ -152,8 +152,7 @@ class FittenService:
 
     def _check_length(self, prompt: str) -> None:
         window = self._rules.context_window
-        # A token has at least one byte, so a short prompt needs no counting.
-        if not window or len(prompt) * 4 < window * 2 or len(prompt.encode()) < window * 2:
+        if not window or not may_exceed(prompt, window):
             return
         tokens = estimate_low(prompt)
         if tokens > window:

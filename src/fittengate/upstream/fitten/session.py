@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.upstream.base import Tokens
+from fittengate.core.account import Tokens
 from fittengate.upstream.fitten.wire import (
     NOT_EXPIRED,
     Answer,

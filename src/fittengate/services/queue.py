@@ -1,0 +1,84 @@
+"""Turns at the service: so many calls at a time, a bounded queue before them, and fairness between callers.
+
+Laws: never more than ``max_concurrency`` inside; nobody waits while a turn is free; who waits is let in caller by caller
+in turn, and of one caller's requests the oldest first; a waiter who leaves, at any moment, takes no turn with it.
+Everything happens on one event loop.
+"""
+
+import asyncio
+from collections import OrderedDict
+
+from fittengate.core.faults import Fault, FaultKind
+
+BUSY_SECONDS = 5.0
+"""When to come back: sooner, the queue that was full now would be full again."""
+
+
+class Turns:
+    """The turns of one account."""
+
+    def __init__(self, max_concurrency: int, queue: int, queue_timeout: float) -> None:
+        """Make them; 0 calls at a time and 0 seconds mean no limit, a queue of 0 means that nobody waits."""
+        self.running = 0
+        """Calls under way."""
+        self.waiting = 0
+        """Requests in the queue."""
+        self._most = max_concurrency
+        self._queue = queue
+        self._seconds = queue_timeout
+        self._lines: OrderedDict[str, OrderedDict[asyncio.Future[None], None]] = OrderedDict()
+
+    def try_enter(self) -> bool:
+        """Take a turn if one is free; then :meth:`leave` is owed. False: wait for one with :meth:`enter`."""
+        if self._most and self.running >= self._most:
+            return False
+        self.running += 1
+        return True
+
+    async def enter(self, caller: str) -> None:
+        """Wait for a turn; then :meth:`leave` is owed. Raises Fault (gateway_busy) when the queue is full or too slow."""
+        if self.try_enter():
+            return
+        if self.waiting >= self._queue:
+            text = "Too many requests wait for the Fitten account already (upstream.queue). Try again in a moment."
+            raise Fault(FaultKind.GATEWAY_BUSY, text, retry_after=BUSY_SECONDS)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(caller, OrderedDict())[turn] = None
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self._seconds or None):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                # The turn came in the same moment: it is handed on.
+                self.leave()
+            else:
+                self._leave_line(caller, turn)
+            if isinstance(error, TimeoutError):
+                text = f"No turn at the Fitten account came up in {self._seconds:g} s (upstream.queue_timeout)."
+                raise Fault(FaultKind.GATEWAY_BUSY, f"{text} Try again.", retry_after=BUSY_SECONDS) from error
+            raise
+
+    def leave(self) -> None:
+        """Give a turn back; the next in line has it at once."""
+        self.running -= 1
+        while self._lines:
+            caller, line = self._lines.popitem(last=False)
+            turn, _ = line.popitem(last=False)
+            if line:
+                self._lines[caller] = line  # behind the others
+            self.waiting -= 1
+            if not turn.cancelled():
+                self.running += 1
+                turn.set_result(None)
+                return
+
+    def _leave_line(self, caller: str, turn: "asyncio.Future[None]") -> None:
+        line = self._lines.get(caller)
+        # Whoever gave a turn back may have met this waiter as a leaving one, and taken it out.
+        if line is None or turn not in line:
+            return
+        del line[turn]
+        self.waiting -= 1
+        if not line:
+            del self._lines[caller]

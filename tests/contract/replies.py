@@ -1,0 +1,48 @@
+"""Any reply that the grammar of events allows, for Hypothesis."""
+
+import json
+
+from hypothesis import strategies as st
+
+from fittengate.core.events import Began, Ended, TextDelta, ThoughtDelta, ToolAborted, ToolClosed, ToolDelta, ToolOpened
+from fittengate.core.reply import StopReason, Usage
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20) | st.sampled_from(
+    ["[DONE]", "\n\ndata: [DONE]\n\n", "你好", "👩‍👩‍👧", "\u2028\u0085", "\0", '"}', "\\"]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+_COUNTS = st.integers(0, 10**6)
+
+
+@st.composite
+def cuts(draw, text, most=4):
+    """Cut a text into pieces that are not empty."""
+    places = sorted(draw(st.sets(st.integers(1, max(1, len(text) - 1)), max_size=most)))
+    pieces = [text[start:end] for start, end in zip([0, *places], [*places, len(text)], strict=True)]
+    return [piece for piece in pieces if piece]
+
+
+@st.composite
+def replies(draw):
+    """Make the events of one whole reply: reasoning, then text, then calls, perhaps one that was cut off."""
+    events = [Began()]
+    events += [ThoughtDelta(words) for words in draw(st.lists(WORDS, max_size=3))]
+    events += [TextDelta(words) for words in draw(st.lists(WORDS, max_size=6))]
+    reason = draw(st.sampled_from(StopReason))
+    index = 0
+    for arguments in draw(st.lists(st.dictionaries(st.text(max_size=5), JSON, max_size=3), max_size=3)):
+        events += [ToolOpened(index, f"call_{index}", f"tool-{index}")]
+        text = json.dumps(arguments, ensure_ascii=False).encode("utf-8", "replace").decode()
+        events += [ToolDelta(piece) for piece in draw(cuts(text))]
+        events += [ToolClosed()]
+        index += 1
+    if draw(st.booleans()):
+        events += [ToolOpened(index, f"call_{index}", "cut"), ToolDelta('{"half'), ToolAborted()]
+        reason = StopReason.LENGTH
+    stop = draw(WORDS) if reason is StopReason.STOP_SEQUENCE else None
+    usage = Usage(draw(_COUNTS), draw(_COUNTS), draw(_COUNTS), draw(st.booleans()))
+    return [*events, Ended(reason, usage, stop)]
