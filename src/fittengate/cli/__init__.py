@@ -1,6 +1,68 @@
-"""Floor 5: the commands."""
+"""Floor 5: the commands. A command's file is imported only when that command is run, so that help comes at once."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from fittengate import __version__
+
+COMMANDS = {
+    "demo": "Try it without an account: gateway and simulated service in one.",
+    "serve": "Run the gateway.",
+    "login": "Sign in to a Fitten account and keep its tokens.",
+    "logout": "Forget the kept tokens.",
+    "whoami": "Show which account is signed in.",
+    "models": "List the models.",
+    "chat": "Talk from the terminal.",
+    "doctor": "Check settings, disk, account and service, and say what to do.",
+    "simulate": "Run the simulated service alone.",
+}
+"""Every command and its line of help; ``fittengate.cli.NAME`` holds its ``command``."""
 
 
-def main() -> None:
-    """Run one command."""
-    raise SystemExit(2)
+class _Commands(click.Group):
+    """Knows the commands by name; imports one when it is wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return one command; None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = importlib.import_module(f"fittengate.cli.{cmd_name}").command
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fittengate")
+@click.option("--debug", is_flag=True, help="Show where an error came from.")
+def commands(*, debug: bool) -> None:
+    """Serve a Fitten Code account as OpenAI-compatible APIs."""
+    del debug  # read by main(), which needs it even when a command never started
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command. Leaves with 0 done, 1 failed, 2 bad usage or bad configuration."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        result: Any = commands.main(given, prog_name="fittengate", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except (click.Abort, KeyboardInterrupt):
+        raise SystemExit(130) from None
+    except Exception as error:
+        from fittengate.cli import failures
+
+        code = failures.tell(error, debug="--debug" in given)
+        raise SystemExit(code) from None
+    raise SystemExit(result if isinstance(result, int) else 0)

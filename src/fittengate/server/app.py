@@ -34,6 +34,7 @@ class App:
             "/readyz": probes.ready,
             "/openapi.json": pages.openapi,
             "/docs": pages.docs,
+            "/docs.js": pages.script,
             "/": pages.home,
             "/api/hello": pages.hello,
             "/v1/models": probes.models,

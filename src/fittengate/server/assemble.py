@@ -1,24 +1,30 @@
 """Settings to a running gateway: every object is made here, once."""
 
 import asyncio
-import random
+import contextlib
+import secrets
 import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TextIO, TypeAlias
 
-from fittengate import __version__
+from msgspec import Struct
+
 from fittengate.lib.timers import Timers
 from fittengate.server.app import App, with_cors
 from fittengate.server.exchange import Exchanges, Limits, Services
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
+from fittengate.server.request import Receive, Scope, Send
 from fittengate.services.clock import SystemClock
 from fittengate.services.ids import Ids
-from fittengate.services.keys import Keys
-from fittengate.services.log import Log
+from fittengate.services.keys import Keys, StoredKey
+from fittengate.services.log import Log, LogOptions
 from fittengate.services.models import ModelNames
 from fittengate.services.queue import Turns
-from fittengate.services.vault import FileVault
-from fittengate.settings import Settings, Upstream
+from fittengate.services.redact import Redactor
+from fittengate.settings import Settings
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import FittenClient, Route
@@ -26,3 +32,90 @@ from fittengate.upstream.fitten.service import FittenService, Rules
 from fittengate.upstream.fitten.session import Account
 from fittengate.upstream.fitten.watch import Deadlines
 from fittengate.upstream.pictures import Pictures
+
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Gateway(Struct, frozen=True):
+    """A gateway that runs: what the server and the commands hold on to."""
+
+    app: Application
+    exchanges: Exchanges
+    service: FittenService
+    log: Log
+
+
+def open_log(settings: Settings, terminal: TextIO | None) -> Log:
+    """Return the log of these settings; ``close`` is owed."""
+    log = settings.log
+    file = None if log.file in {"", "none"} else Path(log.file)
+    known = (*settings.server.api_key, settings.account.password)
+    return Log(LogOptions(log.level, log.format == "json", file), Redactor(known), terminal)
+
+
+def ssl_context(ca_file: str) -> ssl.SSLContext | None:
+    """Return a context that trusts ``ca_file`` beside the system's authorities; None without one."""
+    if not ca_file:
+        return None
+    context = ssl.create_default_context()
+    context.load_verify_locations(ca_file)
+    return context
+
+
+@asynccontextmanager
+async def connected(settings: Settings, vault: TokenVault) -> AsyncIterator[FittenService]:
+    """Make the upstream side alone, for commands that talk to the service; it is closed at the end."""
+    upstream = settings.upstream
+    clock = SystemClock()
+    timers = Timers(asyncio.get_running_loop())
+    route = Route(upstream.base_url, upstream.models_url, upstream.connect_timeout, upstream.proxy, upstream.user_agent)
+    client = FittenClient(route, clock, lambda: ssl_context(upstream.ca_file))
+    account = Account(upstream.base_url, settings.account.username, settings.account.password)
+    keeper = AccountKeeper(account, vault, client.send, clock)
+    deadlines = Deadlines(upstream.first_token_timeout, upstream.idle_timeout, upstream.total_timeout)
+    rules = Rules(deadlines, upstream.retries, settings.models.context_window)
+    dice = secrets.SystemRandom().random
+    try:
+        yield FittenService(client, keeper, timers, rules, dice)
+    finally:
+        await keeper.close()
+        timers.close()
+        await client.close()
+
+
+@asynccontextmanager
+async def assembled(
+    settings: Settings, vault: TokenVault, stored_keys: tuple[StoredKey, ...], log: Log
+) -> AsyncIterator[Gateway]:
+    """Make the whole gateway on the running loop; its background work is stopped and all closed at the end."""
+    async with connected(settings, vault) as service:
+        ids = Ids(secrets.token_bytes)
+        names = ModelNames(service.models, settings.models.aliases)
+        pictures = Pictures(user_agent=settings.upstream.user_agent)
+        timers = Timers(asyncio.get_running_loop())
+        server, upstream = settings.server, settings.upstream
+        exchanges = Exchanges(
+            Services(
+                upstream=service,
+                models=names,
+                keys=Keys(server.api_key, stored_keys),
+                turns=Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout),
+                pictures=pictures,
+                log=log,
+                ids=ids,
+                clock=SystemClock(),
+                timers=timers,
+                limits=Limits(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
+            )
+        )
+        probes = Probes(exchanges, service.models, names, service.problem, settings.models.context_window)
+        app = App(exchanges, probes, Pages(), ids.request_id)
+        upkeep = asyncio.create_task(service.upkeep())
+        try:
+            yield Gateway(with_cors(app, server.cors_origins), exchanges, service, log)
+        finally:
+            upkeep.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await upkeep
+            timers.close()
+            await pictures.close()

@@ -189,7 +189,8 @@ class Exchanges:
                 if type(last) is Ended:
                     course.usage = last.usage
                     await out.finish(data + writer.close())
-                else:
+                elif data or out.started:
+                    # Began alone promises nothing: the status line waits for more.
                     await out.write(data)
         except asyncio.CancelledError:
             if request.evicted and not request.gone and out.started and not out.finished:

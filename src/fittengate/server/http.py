@@ -89,7 +89,7 @@ class GatewayProtocol(HttpToolsProtocol):
             for name, value in self.headers:
                 size += len(name) + len(value) + 4
             if size > self.max_head_bytes:
-                self.scope[HEAD_TOO_LARGE] = True  # type: ignore[typeddict-unknown-key]
+                self.scope[HEAD_TOO_LARGE] = True  # type: ignore[literal-required]
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -98,7 +98,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature; its words are plain text
         """Answer what is no HTTP."""
         self._turn_away("400 Bad Request", "invalid_request", "This is no valid HTTP request.")
 

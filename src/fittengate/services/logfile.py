@@ -17,8 +17,8 @@ FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | g
 class RotatedFile:
     """A file that is renamed to ``.1`` when it is full, ``.1`` to ``.2``, and so on."""
 
-    def __init__(self, path: Path, most_bytes: int, kept: int) -> None:
-        self._path = path
+    def __init__(self, path: Path | str, most_bytes: int, kept: int) -> None:
+        self._path = Path(path)
         self._most = most_bytes
         self._kept = kept
         self._handle: int | None = None

@@ -16,19 +16,20 @@ SHORT = 4
 """A secret with fewer characters is only hidden where it stands alone: else it would be cut out of every word."""
 
 # Each part begins with something rare or at the beginning of a word, and repeats no more than it must: the time is
-# linear in the length of the text, whoever wrote it.
+# linear in the length of the text, whoever wrote it. Letters are ASCII's, so that Chinese text around a number ends it.
 _PATTERNS = re.compile(
-    r"(?P<name>(?<![a-z])(?:password|passwd|secret|authorization|x-api-key|api_?key|apikey|phone|e?mail|cookie|"
+    r"(?P<name>(?<![a-z])(?:password|passwd|secret|authorization|x-api-key|api_?key|phone|e?mail|cookie|"
     r"(?:access_|refresh_|client_|fico_|ft_|id_)?token)\\?[\"']?[ ]?[=:][ ]?)"
-    r"(?:\\?\"[^\"\\]*\\?\"|'[^']*'|(?:bearer |basic )?[^\s&,;}\])\"']+)"
+    # A value in quotes, in quotes inside quotes, or bare; the end may have been cut off.
+    r"(?:\"(?:[^\"\\]|\\.)*\"?|\\\"[^\"\\]*(?:\\\")?|'(?:[^'\\]|\\.)*'?|(?:bearer |basic )?[^\s&,;}\])\"']+)"
     r"|(?P<bearer>\bbearer\s{1,4})[^\s,;\"']+"
     r"|\beyJ[\w-]{8,}(?:\.[\w-]+){0,4}"
     r"|\b(?:fg_|sk-|ft_)[\w-]{20,}"
     r"|(?P<scheme>://)[^\s/@\"']{1,256}@"
     r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"
     r"|(?<![\w.+-])\+\d[\d -]{6,16}\d(?!\d)"
-    r"|(?<![\w.+-])(?:86)?1[3-9]\d{9}(?![\w.])",
-    re.IGNORECASE,
+    r"|(?<![\w.+-])(?:86)?1[3-9]\d{9}(?!\w|\.\d)",
+    re.IGNORECASE | re.ASCII,
 )
 
 

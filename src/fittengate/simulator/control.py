@@ -32,8 +32,7 @@ def _scenario(simulator: "Simulator", request: Request) -> object:
 
 def _next(simulator: "Simulator", request: Request) -> object:
     many = request.body.lstrip().startswith(b"[")
-    read = read_as(request.body, list[Queued] if many else Queued)
-    queued: list[Queued] = read if many else [read]
+    queued = read_as(request.body, list[Queued]) if many else [read_as(request.body, Queued)]
     for one in queued:
         simulator.queue(one)
     return {"queued": len(queued)}

@@ -32,7 +32,7 @@ class FastReply:
 class FastStream:
     """Sends the fixed reply piece by piece: one timer, no task."""
 
-    __slots__ = ("_desk", "_line", "_loop", "_next", "_reply", "_timer")
+    __slots__ = ("_desk", "_given_up", "_line", "_loop", "_next", "_reply", "_timer")
 
     def __init__(self, reply: FastReply, head: bytes, line: Line, desk: Desk) -> None:
         self._reply = reply
@@ -40,9 +40,8 @@ class FastStream:
         self._desk = desk
         self._loop = asyncio.get_running_loop()
         self._next = 0
-        counters = desk.log.counters
-        counters.open_streams += 1
-        counters.open_streams_peak = max(counters.open_streams_peak, counters.open_streams)
+        self._given_up = False
+        desk.log.counters.stream_opened()
         line.transport.write(head)
         # Not at once: the connection does not know yet that this reply is under way.
         self._timer: asyncio.Handle = self._loop.call_soon(self._send)
@@ -60,13 +59,17 @@ class FastStream:
     def resume(self) -> None:
         """Do nothing: the reply is small enough to wait in the transport."""
 
+    def give_up(self) -> None:
+        """Take notice that the connection will be dropped by this side."""
+        self._given_up = True
+
     def lost(self) -> None:
         """Take notice that the connection is gone."""
         self._timer.cancel()
         counters = self._desk.log.counters
         counters.open_streams -= 1
-        counters.closed_by_client += 1
-        counters.closed_times.append(self._desk.clock.monotonic())
+        if not self._given_up:
+            counters.client_left(self._desk.clock.monotonic())
 
 
 def _chunk(data: bytes) -> bytes:

@@ -119,8 +119,19 @@ class Counters(Struct, kw_only=True):
     open_streams_peak: int = 0
     closed_by_client: int = 0
     """Replies whose client left before the end."""
-    closed_times: deque[float] = field(default_factory=lambda: deque(maxlen=_CLOSED_TIMES))
-    """When, by the monotonic clock."""
+    closed_times: list[float] = field(default_factory=list)
+    """When, by the monotonic clock; the newest thousand."""
+
+    def stream_opened(self) -> None:
+        """Count a chat reply that begins."""
+        self.open_streams += 1
+        self.open_streams_peak = max(self.open_streams_peak, self.open_streams)
+
+    def client_left(self, when: float) -> None:
+        """Count a reply whose client left before the end."""
+        self.closed_by_client += 1
+        self.closed_times.append(when)
+        del self.closed_times[:-_CLOSED_TIMES]
 
 
 class Log:

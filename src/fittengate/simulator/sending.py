@@ -51,14 +51,13 @@ class Sending:
         self._record = record
         self._arrived = arrived
         self._next = 0
-        self._paused_for_step = False
+        self._rested = False
         self._head_sent = False
+        self._given_up = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         if out.streamed and record is not None:
-            counters = self._desk.log.counters
-            counters.open_streams += 1
-            counters.open_streams_peak = max(counters.open_streams_peak, counters.open_streams)
+            self._desk.log.counters.stream_opened()
             self._desk.log.changed()
 
     def go(self) -> None:
@@ -69,11 +68,11 @@ class Sending:
             if self._line.write_paused:
                 return
             step = steps[self._next]
-            if step.delay and not self._paused_for_step:
-                self._paused_for_step = True
+            if step.delay and not self._rested:
+                self._rested = True
                 self._timer = self._loop.call_later(step.delay, self.go)
                 return
-            self._paused_for_step = False
+            self._rested = False
             if step.data is None:
                 self._next += 1
                 self._desk.held.add(self)
@@ -98,13 +97,15 @@ class Sending:
         if self._timer is not None:
             self._timer.cancel()
         self._desk.held.discard(self)
-        if self._out.ending != "end" and self._next == len(self._out.steps):
+        if self._given_up:
             self._ended("cut")
             return
-        counters = self._desk.log.counters
-        counters.closed_by_client += 1
-        counters.closed_times.append(self._desk.clock.monotonic())
+        self._desk.log.counters.client_left(self._desk.clock.monotonic())
         self._ended("left")
+
+    def give_up(self) -> None:
+        """Take notice that the connection will be dropped by this side."""
+        self._given_up = True
 
     def _write(self) -> None:
         """Write the current step and those that follow it at once."""
@@ -137,14 +138,19 @@ class Sending:
     def _finish(self) -> None:
         ending = self._out.ending
         if ending == "reset":
-            self._timer = self._loop.call_later(RESET_GRACE, self._reset)
+            self._timer = self._loop.call_later(self._out.pause or RESET_GRACE, self._reset)
         elif ending == "close":
-            self._transport.close()
+            self._timer = self._loop.call_later(self._out.pause, self._close)
         else:
             self._ended("complete")
             self._line.finished(keep=self._out.keep_alive)
 
+    def _close(self) -> None:
+        self.give_up()
+        self._transport.close()
+
     def _reset(self) -> None:
+        self.give_up()
         handle = self._transport.get_extra_info("socket")
         if handle is not None:
             # The event loop keeps the socket itself to itself; options set on a duplicate hold for both.

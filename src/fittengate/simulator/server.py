@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
         elif self._body_size > MAX_BODY:
             self._refuse(413, "413 Request Entity Too Large")
         elif len(self._waiting) > MAX_PIPELINED:
-            self.transport.abort()
+            self.abort()
         elif self._sending is None:
             self._serve_waiting()
 
@@ -186,6 +186,8 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the connection at once."""
+        if self._sending is not None:
+            self._sending.give_up()
         self.transport.abort()
 
     def _serve_waiting(self) -> None:
@@ -240,7 +242,7 @@ class Connection(asyncio.Protocol):
         """Answer a request that cannot be read, and hear no more."""
         self._deaf = True
         if self._sending is not None:
-            self.transport.abort()
+            self.abort()
             return
         body = f"<html><head><title>{title}</title></head></html>\r\n".encode()
         out = prepare(Reply(status=status, body=body, content_type=HTML), NATURAL, keep_alive=False)

@@ -48,6 +48,8 @@ class Outgoing(Struct, frozen=True):
     length: int
     """What Content-Length says."""
     ending: Literal["end", "close", "reset"]
+    pause: float
+    """Seconds to wait before a close or reset."""
     keep_alive: bool
     streamed: bool
 
@@ -93,7 +95,7 @@ def prepare(reply: Reply, plan: Plan, *, gzip_offered: bool = False, keep_alive:
         length = sum(len(piece.data or b"") for piece in (sent if ending == "end" else whole))
     steps = _before(plan) + _split(sent, plan)
     if plan.no_reply in ("close", "reset"):
-        steps, ending = [Piece(plan.delay_ms / 1000, None)][:0], plan.no_reply
+        steps, ending = [], plan.no_reply
     framing = plan.framing or ("chunked" if reply.pieces is not None else "length")
     for name, value in plan.headers.items():
         headers.pop(name.lower(), None)
@@ -106,6 +108,7 @@ def prepare(reply: Reply, plan: Plan, *, gzip_offered: bool = False, keep_alive:
         framing=framing,
         length=max(0, length + plan.length_off),
         ending=ending,
+        pause=plan.delay_ms / 1000 if plan.no_reply else 0,
         keep_alive=keep_alive and plan.keep_alive and framing != "close",
         streamed=reply.pieces is not None,
     )

@@ -8,9 +8,9 @@ the failure. Decisions are ``session.py``'s, bytes are ``client.py``'s.
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from fittengate.core.account import Tokens
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.clock import Clock
-from fittengate.core.account import Tokens
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.fitten import session
 from fittengate.upstream.fitten.wire import Answer, Call

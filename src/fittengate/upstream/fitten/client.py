@@ -13,9 +13,9 @@ import yarl
 from msgspec import Struct
 from multidict import CIMultiDict
 
+from fittengate.core.account import Tokens
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.clock import Clock
-from fittengate.core.account import Tokens
 from fittengate.upstream.fitten.wire import Answer, Call, chat_path, retry_after
 
 CALL_SECONDS = 30.0

@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator, Callable
 import aiohttp
 from msgspec import Struct
 
+from fittengate.core.account import Tokens
 from fittengate.core.ask import Ask
 from fittengate.core.caller import ModelCard
 from fittengate.core.events import Event
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.timers import Timers
 from fittengate.prompting.estimate import estimate_low, may_exceed
-from fittengate.prompting.render import render
-from fittengate.core.account import Tokens
+from fittengate.prompting.render import Rendered, render
 from fittengate.upstream.fitten import catalogue
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import NETWORK_ERRORS, Failure, FittenClient, broken
@@ -79,6 +79,14 @@ class FittenService:
         """Return the last good list; the built-in one when none was ever fetched."""
         return self._models
 
+    def problem(self) -> str | None:
+        """Return why a request could not be answered now, in words for a person; None when it could."""
+        if self.keeper.ready() is not None:
+            return None
+        if self.keeper.problem is not None:
+            return self.keeper.problem.message
+        return "Not signed in to the Fitten service yet."
+
     async def refresh_models(self) -> Fault | None:
         """Fetch the model list; return why it stays as it was, or None when it was fetched."""
         try:
@@ -115,12 +123,12 @@ class FittenService:
 
     async def chat(self, ask: Ask, card: ModelCard) -> AsyncIterator[list[Event]]:
         """Yield the events of the answer; see :class:`fittengate.upstream.base.Upstream`."""
-        prompt = render(ask.conversation).prompt
-        self._check_length(prompt)
+        rendered = render(ask.conversation)
+        self._check_length(rendered.text)
         watch = Watch(self._timers, self._loop, self._rules.deadlines)
         begun: _Open | None = None
         try:
-            begun = await self._begin(ask, card, prompt, watch)
+            begun = await self._begin(ask, card, rendered, watch)
             stream, events = begun.stream, begun.events
             task, readany = asyncio.current_task(), begun.response.content.readany
             assert task is not None  # noqa: S101 - a coroutine always runs in a task here
@@ -150,11 +158,11 @@ class FittenService:
                 # At the end of a body the connection is back in the pool already, and this does nothing.
                 begun.response.close()
 
-    def _check_length(self, prompt: str) -> None:
+    def _check_length(self, text: str) -> None:
         window = self._rules.context_window
-        if not window or not may_exceed(prompt, window):
+        if not window or not may_exceed(text, window):
             return
-        tokens = estimate_low(prompt)
+        tokens = estimate_low(text)
         if tokens > window:
             raise Fault(
                 FaultKind.CALLER_TOO_LONG,
@@ -163,7 +171,7 @@ class FittenService:
                 param="messages",
             )
 
-    async def _begin(self, ask: Ask, card: ModelCard, prompt: str, watch: Watch) -> _Open:
+    async def _begin(self, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch) -> _Open:
         """Return a reply at its first event. Raises Fault."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
@@ -172,7 +180,9 @@ class FittenService:
         tokens = self.keeper.ready() or await self.keeper.fresh()
         while True:
             watch.wait(task)
-            opened = await self._try(tokens, chat_body(prompt, tokens.user_id, card), ask, prompt, watch)
+            opened = await self._try(
+                tokens, chat_body(rendered.prompt, tokens.user_id, card), ask, rendered.text, watch
+            )
             if isinstance(opened, _Open):
                 watch.spoke()
                 return opened

@@ -14,8 +14,8 @@ from typing import TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.account import Tokens
+from fittengate.core.faults import Fault, FaultKind
 from fittengate.upstream.fitten.wire import (
     NOT_EXPIRED,
     Answer,

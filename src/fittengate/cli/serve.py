@@ -1,0 +1,132 @@
+"""``fittengate serve``: the gateway."""
+
+import asyncio
+import logging
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from fittengate.cli.failures import CommandError
+from fittengate.cli.options import read_settings, settings_options
+from fittengate.server.configure import Configured, prepare_state_dir
+
+
+@click.command("serve", short_help="Run the gateway.")
+@settings_options(
+    "server.host",
+    "server.port",
+    "server.state_dir",
+    "upstream.base_url",
+    "upstream.models_url",
+    "upstream.max_concurrency",
+    "log.level",
+    "log.format",
+    "log.file",
+)
+@click.option("--new-key", is_flag=True, help="Make another client key, show it, and go on.")
+def command(*, new_key: bool, **options: Any) -> None:
+    """Run the gateway until it is told to stop.
+
+    Every setting can also be given as an environment variable or in a file; docs/settings.md lists them.
+    """
+    configured = read_settings(options)
+    for note in configured.notes:
+        say(note)
+    prepare_state_dir(configured.state_dir)
+    show_key(configured, new_key=new_key)
+    sock = open_socket(configured.settings.server.host, configured.settings.server.port)
+    with asyncio.Runner(loop_factory=fastest_loop()) as runner:
+        runner.run(_serve(configured, sock))
+
+
+async def _serve(configured: Configured, sock: socket.socket) -> None:
+    from fittengate.server.assemble import assembled, open_log
+    from fittengate.server.run import serve
+    from fittengate.services.keys import stored_keys
+    from fittengate.services.vault import FileVault
+
+    settings = configured.settings
+    log = open_log(settings, sys.stderr)
+    try:
+        route_logging(log)
+        vault = FileVault(configured.state_dir / "account.json")
+        async with assembled(settings, vault, stored_keys(configured.state_dir), log) as gateway:
+            scheme = "https" if settings.server.tls_cert else "http"
+            greet(f"{scheme}://{shown_address(sock)}")
+            if not settings.account.username and await vault.load() is None:
+                say("No Fitten account yet: run `fittengate login`, or set account.username and account.password.")
+            await serve(gateway, settings.server, sock, say)
+    finally:
+        log.close()
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal."""
+    sys.stderr.write(f"fittengate: {line}\n")
+    sys.stderr.flush()
+
+
+def greet(url: str) -> None:
+    """Say where each kind of client finds the gateway."""
+    say(f"listening on {url}")
+    say(f"base URL for OpenAI clients: {url}/v1")
+    say(f"all paths: {url}/docs")
+
+
+def show_key(configured: Configured, *, new_key: bool) -> None:
+    """Show a key that was made just now: on a terminal, else in a private file."""
+    from fittengate.services.keys import ensure_first_key, store_new_key, write_first_key
+
+    directory = configured.state_dir
+    if new_key:
+        key: str | None = store_new_key(directory, secrets.token_bytes)
+    else:
+        key = ensure_first_key(directory, configured.settings.server.api_key, secrets.token_bytes)
+    if key is None:
+        return
+    if sys.stderr.isatty():
+        say(f"your key, shown only this once: {key}")
+    else:
+        say(f"a key was made; it is in {write_first_key(directory, key)}")
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises CommandError with what to do."""
+    from fittengate.server.run import PortInUseError, listen
+
+    try:
+        return listen(host, port)
+    except PortInUseError:
+        mac = " On macOS, AirPlay Receiver holds port 5000." if sys.platform == "darwin" and port == 5000 else ""
+        raise CommandError(f"port {port} is in use. Choose another one with --port.{mac}") from None
+    except OSError as error:
+        raise CommandError(f"cannot listen on {host}:{port}: {error.strerror}. Check --host and --port.") from None
+
+
+def shown_address(sock: socket.socket) -> str:
+    """Return host and port of a socket as a URL has them."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes an event loop; None means asyncio's own, where there is no uvloop."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def route_logging(log: logging.Handler) -> None:
+    """Let the libraries' own words come out in our log."""
+    root = logging.getLogger()
+    root.addHandler(log)
+    root.setLevel(max(log.level, logging.INFO))
+    # Uvicorn says at level info what our own lines say better.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)

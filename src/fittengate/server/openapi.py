@@ -1,0 +1,98 @@
+"""The description of the API for programs (OpenAPI 3.1), one entry for every route."""
+
+from typing import Any
+
+_ERROR = {"description": "an error in the shape of the API that was called"}
+_KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}]
+_OPEN: list[dict[str, list[str]]] = []
+
+_MESSAGE = {"role": "user", "content": "Say hello."}
+
+
+def document(version: str) -> dict[str, Any]:
+    """Return the description; ``version`` is the gateway's own."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "fittengate",
+            "version": version,
+            "description": "A gateway to a Fitten Code account. Keys go into the header Authorization: Bearer KEY, or "
+            "into x-api-key. Every answer carries x-request-id, which the log has too.",
+        },
+        "paths": {
+            "/v1/chat/completions": {"post": _chat()},
+            "/v1/models": {"get": _get("The models that can be asked for.", _KEY)},
+            "/v1/models/{id}": {"get": {**_get("One model, by its name or by a name that means it.", _KEY), **_ID}},
+            "/livez": {"get": _get("Whether the process runs.", _OPEN)},
+            "/readyz": {"get": {**_get("Whether a request would be served now.", _OPEN), **_READY}},
+            "/docs": {"get": _get("The API as a page.", _OPEN)},
+            "/openapi.json": {"get": _get("This description.", _OPEN)},
+        },
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            }
+        },
+        "security": _KEY,
+    }
+
+
+_ID = {"parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]}
+_READY = {"responses": {"200": {"description": "ready"}, "503": {"description": "not ready, with the reason"}}}
+
+
+def _get(summary: str, security: list[dict[str, list[str]]]) -> dict[str, Any]:
+    answers: dict[str, Any] = {"200": {"description": "done"}}
+    if security:
+        answers["401"] = _ERROR
+    return {"summary": summary, "security": security, "responses": answers}
+
+
+def _field(kind: str | list[str], description: str, **more: Any) -> dict[str, Any]:
+    return {"type": kind, "description": description, **more}
+
+
+def _chat() -> dict[str, Any]:
+    fields = {
+        "model": _field(
+            "string", "a name from /v1/models, or one that means one of them; default: the account's model"
+        ),
+        "messages": _field(
+            "array",
+            "the conversation: role system, developer, user or assistant; content a text or a list of parts, of type "
+            "text or image_url",
+            minItems=1,
+            items={"type": "object", "required": ["role"]},
+        ),
+        "stream": _field(["boolean", "null"], "answer as server-sent events, as the words come"),
+        "stream_options": _field(["object", "null"], "include_usage: end the stream with a chunk that holds the usage"),
+        "max_tokens": _field(["integer", "null"], "most tokens of the answer, reasoning included", minimum=1),
+        "max_completion_tokens": _field(["integer", "null"], "the same under its newer name", minimum=1),
+        "stop": _field(["string", "array", "null"], "up to four texts before which the answer ends"),
+    }
+    return {
+        "summary": "Go on with a conversation.",
+        "description": "OpenAI's chat completions. Parameters that the service cannot honour are listed in the header "
+        "x-fittengate-ignored; x-fittengate-model says which model answered.",
+        "security": _KEY,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object", "required": ["messages"], "properties": fields},
+                    "example": {"model": "fitten-code", "messages": [_MESSAGE], "stream": True},
+                }
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "the answer, whole or as a stream",
+                "content": {
+                    "application/json": {"schema": {"type": "object"}},
+                    "text/event-stream": {"schema": {"type": "string"}},
+                },
+            },
+            **{str(status): _ERROR for status in (400, 401, 404, 413, 429, 500, 502, 503, 504)},
+        },
+    }

@@ -1,0 +1,135 @@
+"""Runs an application on a socket until a signal says stop, then drains.
+
+The laws of draining (P7): not ready first; running replies finish, for ``drain_seconds`` at most; new requests get 503
+with ``retry-after`` meanwhile, over connections that still reach us; what is left at the end is told so. A second
+signal ends at once.
+"""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from fittengate.server.assemble import Gateway
+from fittengate.server.http import protocol_class
+from fittengate.settings import Server
+
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle client connection is kept; more than the minute after which most clients drop theirs."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class PortInUseError(OSError):
+    """Somebody else listens there."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises PortInUseError, OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.ExitStack() as failed:
+        made = failed.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            made.bind((host.strip("[]"), port))
+            made.listen(1024)
+        except OSError as error:
+            if error.errno in _in_use():
+                raise PortInUseError(error.errno, error.strerror) from error
+            raise
+        made.setblocking(False)
+        failed.pop_all()
+        return made
+
+
+def _in_use() -> set[int]:
+    import errno
+
+    return {errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)}
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server with our way of stopping."""
+
+    def __init__(
+        self, config: uvicorn.Config, gateway: Gateway, drain_seconds: float, say: Callable[[str], None]
+    ) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+        self._drain_seconds = drain_seconds
+        self._say = say
+        self._drained: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals while serving; leave with code 0 instead of raising them again."""
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of handlers
+        """Begin to drain; the second time, stop at once."""
+        if self._gateway.exchanges.draining:
+            self.should_exit = self.force_exit = True
+            return
+        self._gateway.exchanges.draining = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._begin_drain)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until stopped."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def _begin_drain(self) -> None:
+        self._drained = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        exchanges = self._gateway.exchanges
+        if exchanges.running:
+            count = len(exchanges.running)
+            self._say(
+                f"Stopping after {count} running {'reply' if count == 1 else 'replies'}; once more to stop at once."
+            )
+            done = asyncio.Event()
+            exchanges.idle = done.set
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._drain_seconds):
+                    await done.wait()
+            for request in tuple(exchanges.running):
+                request.evict()
+        self.should_exit = True
+
+
+async def serve(gateway: Gateway, settings: Server, sock: socket.socket, say: Callable[[str], None]) -> None:
+    """Serve ``gateway`` on ``sock`` until a signal; ``say`` tells the person at the terminal what happens."""
+    options: dict[str, Any] = {}
+    if settings.tls_cert:
+        options = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
+    config = uvicorn.Config(
+        gateway.app,
+        http=protocol_class(settings.max_head_bytes, settings.max_connections),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=2,
+        **options,
+    )
+    # What was made at start lives as long as the process: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    await _Server(config, gateway, settings.drain_seconds, say).serve([sock])

@@ -1,0 +1,93 @@
+"""What the log hides, and what it leaves."""
+
+import time
+
+import pytest
+
+from fittengate.services.redact import Redactor
+
+JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWJqZWN0Ijp7fX0.c2lnbmF0dXJl"
+KEY = "fg_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("Authorization: Bearer abc.def", "Authorization: [redacted]"),
+        ("sent bearer  opaque-token-1, got 401", "sent bearer  [redacted], got 401"),
+        (f"token {JWT} expired", "token [redacted] expired"),
+        ("eyJhbGciOiJIUzI1NiI alone", "[redacted] alone"),
+        (f"key {KEY}.", "key [redacted]."),
+        ("FT_" + "a" * 50, "[redacted]"),
+        ("wrong key sk-proj-" + "a" * 30, "wrong key [redacted]"),
+        ("/codeapi/chat_auth?ft_token=64f0c0ffee&ide=vim", "/codeapi/chat_auth?ft_token=[redacted]&ide=vim"),
+        ("/x?apikey=64f0c0ffee", "/x?apikey=[redacted]"),
+        ('{"username":"u","password":"p w\\"q","a":1}', '{"username":"u","password":[redacted],"a":1}'),
+        ("{'password': 'hunter2', 'a': 1}", "{'password': [redacted], 'a': 1}"),
+        ('"{\\"access_token\\":\\"x.y\\",\\"a\\":1}"', '"{\\"access_token\\":[redacted],\\"a\\":1}"'),
+        ('{"refresh_token": "cut off he', '{"refresh_token": [redacted]'),
+        ("x-api-key: abc", "x-api-key: [redacted]"),
+        ("proxy http://user:pw@proxy:3128 refused", "proxy http://[redacted]@proxy:3128 refused"),
+        ("no user me.you+x@mail.example.org here", "no user [redacted] here"),
+        ("用户me@x.example不存在", "用户[redacted]不存在"),
+        ("手机号13800138000不正确", "手机号[redacted]不正确"),
+        ("call +86 138-0013-8000 now", "call [redacted] now"),
+        ('"phone":"555 12"', '"phone":[redacted]'),
+    ],
+)
+def test_what_looks_like_a_secret_is_hidden(text, left):
+    """Tokens, keys, passwords, addresses and numbers, in the forms in which they turn up in errors."""
+    assert Redactor()(text) == left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ServerDisconnectedError: Server disconnected",
+        "the token time expired; tokens=12 max_tokens 5",
+        "POST https://fc.fittenlab.cn/codeapi/chat_auth 502 after 1700000000123 ms",
+        "at 1700000000.25 job 64f0c0ffee64f0c0ffee64f0 failed",
+        "decorator @cached in client.py:120:_send",
+        "task-force and desk-lamp",
+        "bearer",
+    ],
+)
+def test_ordinary_words_are_left(text):
+    """A log that hides everything helps nobody."""
+    assert Redactor()(text) == text
+
+
+def test_known_secrets_are_hidden_in_every_form():
+    """As they are, inside JSON, inside a URL; the longest first; short ones where they stand alone."""
+    redact = Redactor(['pä"ss wörd', "pä", "abc", "abcdef", "", "  "])
+    assert redact('x pä"ss wörd x') == "x [redacted] x"
+    assert redact('{"p":"p\\u00e4\\"ss w\\u00f6rd"}') == '{"p":"[redacted]"}'
+    assert redact('{"p":"pä\\"ss wörd"}') == '{"p":"[redacted]"}'
+    assert redact("?q=p%C3%A4%22ss%20w%C3%B6rd&x") == "?q=[redacted]&x"
+    assert redact("abcdef xabcdefx") == "[redacted] x[redacted]x"
+    assert redact("abc xabc abc1 späte") == "[redacted] xabc abc1 späte"
+    assert redact("nothing  here") == "nothing  here"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("a", "a.", "eyJ", "eyJaaaaaaaaa.", "password", 'password="', "token ", "://", "+1 ", "1", "a@", "@a.", "\\"),
+        *("bearer ", '"', "'", 'password:\\"', "bearer\n", "fg_", "86", "-", "secret='\\", "://a@"),
+    ],
+)
+def test_hostile_text_costs_linear_time(piece):
+    """Ten times the text costs about ten times as much: nobody stalls the log with a strange message."""
+    redact = Redactor(["known secret"])
+
+    def cost(size):
+        text = (piece * size)[:size]
+        best = 1e9
+        for _ in range(3):
+            start = time.thread_time()
+            redact(text)
+            best = min(best, time.thread_time() - start)
+        return best
+
+    cost(1000)
+    assert cost(40_000) < 40 * max(cost(4_000), 0.0005)
