@@ -1,0 +1,46 @@
+# Everything sets itself up in .venv: Python 3.11 or later with pip, and make, are all that is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo serve test check bench format clean
+
+demo: $(VENV)/.runtime  ## try it without an account
+	@$(BIN)/fittengate demo $(ARGS)
+
+serve: $(VENV)/.runtime  ## run the gateway
+	@$(BIN)/fittengate serve $(ARGS)
+
+test: $(VENV)/.dev  ## all tests but the long ones
+	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: $(VENV)/.dev  ## format, lint, types, floors, sizes, docs
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo --no-cache > .lint-imports.out || (cat .lint-imports.out; exit 1)
+	@$(BIN)/python -m pytest tests/meta
+	@echo "check: all good"
+
+bench: $(VENV)/.dev  ## CPU time against nginx; needs Debian's nginx and wrk
+	@$(BIN)/python bench/run.py $(ARGS)
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
+
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	@echo "setting up $(VENV) (once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fittengate needs Python 3.11 or later")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .ruff_cache .import_linter_cache
