@@ -1,9 +1,56 @@
 """What every test may ask for."""
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from typing import Any
+
 import pytest
+from fakes.running import Process, Running, process, running, scenario
+
+from fittengate.simulator import Simulator
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     """Asynchronous tests run on asyncio, as the gateway does."""
     return "asyncio"
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """A simulated Fitten service on a free port; it knows the account that the gateways here use."""
+    made = Simulator(scenario())
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+@pytest.fixture
+async def gateway(simulator: Simulator) -> AsyncIterator[Running]:
+    """The gateway with its usual settings, in this event loop, in front of ``simulator``."""
+    async with running(simulator) as made:
+        yield made
+
+
+@pytest.fixture
+def start(simulator: Simulator) -> Callable[..., AbstractAsyncContextManager[Running]]:
+    """Run a gateway with other settings: ``async with start(upstream={"retries": 0}) as gateway``."""
+
+    def make(**options: Any) -> AbstractAsyncContextManager[Running]:
+        return running(simulator, **options)
+
+    return make
+
+
+@pytest.fixture
+async def serve(simulator: Simulator, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Run ``fittengate serve`` as a process: ``await serve(server_drain_seconds=1)``. All end with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def make(*arguments: str, state: str = "state", **settings: Any) -> Process:
+            return await stack.enter_async_context(process(simulator, tmp_path / state, *arguments, **settings))
+
+        yield make

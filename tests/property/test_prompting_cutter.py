@@ -12,7 +12,9 @@ from fittengate.prompting.cutter import Cutter
 
 WORDS = st.text("ab\n", max_size=12) | st.text("ab你é😀", max_size=6)
 REPLIES = st.lists(st.tuples(st.sampled_from([TextDelta, TextDelta, ThoughtDelta]), WORDS), max_size=4)
-STOPS = st.lists(st.text("ab\n你", min_size=1, max_size=5), max_size=4).map(tuple)
+STOPS = st.lists(st.text("ab", min_size=1, max_size=4) | st.text("ab\n你", min_size=1, max_size=5), max_size=4).map(
+    tuple
+)
 LIMITS = st.none() | st.integers(1, 6)
 
 

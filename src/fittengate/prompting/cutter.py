@@ -56,8 +56,7 @@ class Cutter:
     def close(self) -> list[Event]:
         """Return what was held back: no longer stop sequence came of it, perhaps a shorter one."""
         out: list[Event] = []
-        if not self.ended:
-            self._flush(out)
+        self._flush(out)
         return out
 
     def _event(self, event: Event, out: list[Event]) -> None:
@@ -132,21 +131,18 @@ class Cutter:
 class Seeker:
     """Looks for one stop sequence in a text that comes in pieces, in time linear in the text (Knuth, Morris, Pratt).
 
-    Law: after ``feed``, ``matched`` is the length of the longest end of the text that a match can still grow from; 0
-    once the sequence was found, because a later match would not be the first.
+    Law: after ``feed``, ``matched`` is the length of the longest end of the text that a match can still grow from, or 0
+    after a match, because a later one would not be the first.
     """
 
     def __init__(self, stop: str) -> None:
         self.stop = stop
         self.matched = 0
-        self._done = False
         # At n: the longest proper end of the first n characters that is also a beginning. Made as far as needed.
         self._borders = [0, 0]
 
     def feed(self, text: str) -> int | None:
-        """Return where in ``text`` the first match ends; None where there is none, or was one before."""
-        if self._done:
-            return None
+        """Return where in ``text`` the first match ends; None where there is none."""
         stop, matched, at = self.stop, self.matched, 0
         while at < len(text):
             if matched and text[at] != stop[matched]:
@@ -159,7 +155,7 @@ class Seeker:
             matched += 1
             at += 1
             if matched == len(stop):
-                self._done, self.matched = True, 0
+                self.matched = 0
                 return at
         self.matched = matched
         return None

@@ -99,7 +99,7 @@ class Exchanges:
         services = self._services
         course = _Course(self._loop.time(), services.clock.now())
         self.running.add(request)
-        request.watch_client()
+        request.watch_client(self._loop)
         try:
             course.caller = self.caller(request)
             if self.draining:

@@ -94,9 +94,10 @@ class Request:
             raise _too_large(limit)
         return data
 
-    def watch_client(self) -> None:
+    def watch_client(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on the current task is cancelled as soon as the client goes away (P3)."""
-        self._task = asyncio.current_task()
+        # The loop is named because asking which one runs costs a system call on some Pythons.
+        self._task = asyncio.current_task(loop)
         self.scope[GONE] = self._leave
 
     def _leave(self) -> None:

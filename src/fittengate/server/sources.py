@@ -182,14 +182,11 @@ def _checked(row: Row, value: Any) -> Any:
             raise ValueError
         return value
     wanted = {float: (float, int), Literal: (str,)}.get(kind, (kind,))
-    # True is an int to Python, but not to whoever wrote it.
-    if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError
-    if kind is float and not math.isfinite(value):
+    if not isinstance(value, wanted) or (kind is float and not math.isfinite(value)):
         raise ValueError
     if kind is Literal:
         value = value.strip().lower()
-    # A ValidationError is a ValueError, and tells no more than the table does.
+    # Checks the bounds, and that True is no number. A ValidationError is a ValueError.
     return msgspec.convert(value, row.annotated)
 
 

@@ -204,7 +204,7 @@ def _settled(condition: Callable[[], bool], future: asyncio.Future[None]) -> boo
 def _without_secrets(route: str, body: bytes) -> bytes:
     if route == "refresh_refresh":
         return msgspec.json.encode(fingerprint(body.decode(errors="replace").strip().strip('"')))
-    if b'"password"' in body:
+    if route in ("login", "old_login", "account"):
         return _PASSWORD.sub(lambda m: m[1] + msgspec.json.encode(fingerprint(_unescape(m[2]))), body)
     return body
 

@@ -75,6 +75,14 @@ def test_a_long_line_is_the_same_in_one_piece_and_in_many(start, long, end):
         assert inside(*pieces, after) is inside(text + after), (pieces[:2], after)
 
 
+@pytest.mark.parametrize("words", ["a`b`", "a`b", "ab"])
+def test_a_long_line_behind_backticks_is_a_fence_unless_it_has_some_more(words):
+    """However often the line was shortened on the way."""
+    text = "```" + words * 1001 + "x" * 3000 + "\n"
+    assert inside(*text) is (words == "ab")
+    assert inside(text) is (words == "ab")
+
+
 def test_memory_is_bounded():
     """A megabyte without a line break, in small pieces and in large ones, leaves next to nothing behind."""
     for size in (1, 5000):

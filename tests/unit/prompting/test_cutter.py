@@ -32,6 +32,7 @@ def run(events, *, stop=(), limit=None):
         ("abce", ("c", "abcd"), "ab", "c"),
         ("ab", ("ab", "abc"), "", "ab"),
         ("abd", ("ab", "abc"), "", "ab"),
+        ("abc", ("ab", "abc"), "", "abc"),
         ("aab", ("ab",), "a", "ab"),
         ("x\n\ny", ("\n\n",), "x", "\n\n"),
         ("", ("x",), "", None),
@@ -103,6 +104,14 @@ def test_nothing_comes_after_the_cut():
     assert cutter.feed([TextDelta("c")]) == []
     assert cutter.close() == []
     assert cutter.reason is StopReason.STOP_SEQUENCE
+
+
+def test_what_was_held_at_the_limit_is_dropped():
+    """The limit cuts what is in front of it as well as what comes later."""
+    cutter = Cutter(Sampling(1, ("X-Y",)))
+    assert cutter.feed([TextDelta("abcdX-")]) == [TextDelta("abcd")]
+    assert cutter.close() == []
+    assert (cutter.reason, cutter.stop_sequence) == (StopReason.LENGTH, None)
 
 
 def test_a_limit_reached_before_a_stop_sequence_is_the_reason():

@@ -146,6 +146,17 @@ def test_ordinary_text_is_not_held_back():
     assert voice.feed([TextDelta("lo wor"), TextDelta("ld")]) == [TextDelta("lo wor"), TextDelta("ld")]
     assert voice.feed([TextDelta(" x ")]) == [TextDelta(" x")]
     assert voice.feed([TextDelta("y < 3")]) == [TextDelta(" y < 3")]
+    assert voice.feed([TextDelta("a <|assistance"), TextDelta("<|users")]) == [
+        TextDelta("a <|assistance"),
+        TextDelta("<|users"),
+    ]
+
+
+def test_what_was_released_before_a_thought_still_counts():
+    """A line break ends inline code, and reasoning that has begun keeps its white space."""
+    out = run(["`a\n", ThoughtDelta("t"), "<|end|>b"])
+    assert out[:3] == ("`a\n", "t", True)
+    assert run(["<think><", ThoughtDelta("t"), " x</think>y"])[:3] == ("y", "<t x", False)
 
 
 def test_time_is_linear_even_with_tags_in_a_long_fence():

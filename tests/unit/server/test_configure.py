@@ -162,6 +162,8 @@ def test_toml_values_keep_their_types(place):
             "server.max_body_bytes: expected a whole number of at least 0 (bytes), not '-1'",
         ),
         ("[server]\napi_key=[1]", "server.api_key: expected a text or a list of texts"),
+        ("[server]\napi_key=12345", "server.api_key: expected a text or a list of texts"),
+        ("[account]\npassword=12345", "account.password: expected text"),
         ("[log]\nlevel='loud'", "log.level: expected one of debug, info, warning, error, not 'loud'"),
         ("[log]\nlevel=7", "log.level: expected one of debug, info, warning, error, not '7'"),
         ("[log]\ncontent='true'", "log.content: expected true or false, not 'true'"),

@@ -118,14 +118,17 @@ def test_an_exchange_is_one_line_of_text(made, path):
     ]
 
 
-def test_a_line_is_on_disk_soon_without_anybody_asking(made, path):
-    """Nobody closes or flushes; lines gather no longer than half of the 0.3 s that are promised."""
-    assert GATHER_SECONDS <= 0.15
+def test_a_line_is_on_disk_within_three_tenths_of_a_second(made, path):
+    """Nobody closes or flushes. The best of five counts: a busy machine only adds."""
     log = made()
-    log.exchange(RECEIPT)
-    until(lambda: path.exists() and path.read_text().endswith("\n"))
-    log.exchange(RECEIPT)
-    until(lambda: len(lines(path)) == 2)
+    times = []
+    for number in range(1, 6):
+        start = time.monotonic()
+        log.exchange(RECEIPT)
+        until(lambda: path.exists() and path.read_bytes().count(b"\n") == number)  # noqa: B023 - called at once
+        times.append(time.monotonic() - start)
+    assert min(times) < 0.3
+    assert GATHER_SECONDS <= 0.15
 
 
 def test_a_thousand_lines_wake_the_writer_once(made, path, monkeypatch):

@@ -87,7 +87,7 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def running(scenario=None, **parts):
-    """A simulator, and a client that is not signed in."""
+    """Start a simulator and a client that is not signed in."""
     sim = Simulator(scenario, **({"random": random.Random(7)} | parts))
     await sim.start()
     try:
@@ -118,7 +118,7 @@ def serve(clock):
 
 @pytest.fixture
 async def client(serve):
-    """A client that is signed in at a simulator without a scenario."""
+    """Sign a client in at a simulator without a scenario."""
     async with serve() as signed_in:
         yield signed_in
 

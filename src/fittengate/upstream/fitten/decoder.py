@@ -32,12 +32,20 @@ _HEARTBEAT = re.compile(r"heartbeat[\W\d_]*\Z")
 _SAMPLE_CHARS = 200
 
 
+class _Usage(Struct, gc=False):
+    """The counts of a healthy reply's last line; ``status`` and whatever else stands there is nobody's business."""
+
+    input_tokens: int | str | float
+    output_tokens: int | str | float
+
+
 class _Line(Struct, gc=False, forbid_unknown_fields=True):
     """The lines of a healthy reply. Anything else takes the slow way through :meth:`ChatDecoder._odd_line`."""
 
     delta: str | None = None
     reasoning_delta: str | None = None
     thinking_delta: str | None = None
+    usage: _Usage | None = None
 
 
 _read_line = msgspec.json.Decoder(_Line).decode
@@ -147,6 +155,10 @@ class ChatDecoder:
                     self._last_delta_empty = False
             elif text is not None and not thought:
                 self._last_delta_empty = True
+            if read.usage is not None:
+                self._finished = True
+                self.input_tokens = _count(read.usage.input_tokens)
+                self.output_tokens = _count(read.usage.output_tokens)
         return events
 
     def _is_heartbeat(self, text: str, now: float) -> bool:

@@ -37,8 +37,6 @@ MODELS_AGAIN_SECONDS = 60.0
 UPKEEP_SECONDS = 15.0
 """How often the background work looks whether something is due."""
 
-_FRAMED = ("Transfer-Encoding", "Content-Length")
-
 
 class Rules(Struct, frozen=True):
     """What bounds a call."""
@@ -130,8 +128,7 @@ class FittenService:
         try:
             begun = await self._begin(ask, card, rendered, watch)
             stream, events = begun.stream, begun.events
-            task, readany = asyncio.current_task(), begun.response.content.readany
-            assert task is not None  # noqa: S101 - a coroutine always runs in a task here
+            readany = begun.response.content.readany
             while True:
                 if events:
                     yield events
@@ -139,7 +136,7 @@ class FittenService:
                     return
                 if stream.fault is not None:
                     raise stream.fault
-                watch.wait(task)
+                watch.waiting = True
                 data = await readany()
                 now = self._loop.time()
                 watch.heard(now)
@@ -173,13 +170,11 @@ class FittenService:
 
     async def _begin(self, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch) -> _Open:
         """Return a reply at its first event. Raises Fault."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101
         rejections = tries = 0
-        watch.wait(task)
+        watch.waiting = True
         tokens = self.keeper.ready() or await self.keeper.fresh()
         while True:
-            watch.wait(task)
+            watch.waiting = True
             opened = await self._try(
                 tokens, chat_body(rendered.prompt, tokens.user_id, card), ask, rendered.text, watch
             )
@@ -195,7 +190,7 @@ class FittenService:
                 pause = min(RETRY_MOST_SECONDS, RETRY_SECONDS * 2**tries) * (1 + self._dice() / 2)
                 tries += 1
                 self.retried += 1
-                watch.wait(task)
+                watch.waiting = True
                 await asyncio.sleep(pause)
 
     async def _after_401(self, tokens: Tokens, rejections: int) -> Tokens:
@@ -228,10 +223,8 @@ class FittenService:
         return opened
 
     async def _first(self, response: aiohttp.ClientResponse, ask: Ask, prompt: str, watch: Watch) -> _Open | Failure:
-        framed = any(name in response.headers for name in _FRAMED)
-        stream = ReplyStream(ask, prompt, framed=framed)
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101
+        headers = response.headers
+        stream = ReplyStream(ask, prompt, framed="Transfer-Encoding" in headers or "Content-Length" in headers)
         while True:
             data = await response.content.readany()
             now = self._loop.time()
@@ -241,4 +234,4 @@ class FittenService:
                 return _Open(response, stream, events)
             if stream.fault is not None:
                 return Failure(stream.fault, again=not stream.decoder.refused)
-            watch.wait(task)
+            watch.waiting = True

@@ -5,8 +5,6 @@ one is missed the waiting task is cancelled, and :meth:`Watch.late` turns that c
 """
 
 import asyncio
-from typing import Any
-
 from msgspec import Struct
 
 from fittengate.core.faults import Fault, FaultKind
@@ -49,19 +47,15 @@ class Watch:
         self._deadlines = deadlines
         self._first = now + (deadlines.first or _FOREVER)
         self._total = now + (deadlines.total or _FOREVER)
-        self._task: asyncio.Task[Any] | None = None
+        # The loop is named because asking which one runs costs a system call on some Pythons.
+        self._task = asyncio.current_task(loop)
         self._missed: str | None = None
         self.waiting = False
-        """Set around every wait for the service."""
+        """Set before every wait for the service; :meth:`heard` takes it back."""
         self.idle_since = _FOREVER
         """When the last byte came or the last wait began, by the loop's clock; infinite before the first byte."""
         next_look = min(self._first, self._total, now + (deadlines.idle or _FOREVER))
         self._timer = None if next_look == _FOREVER else timers.start(next_look - now, self._look)
-
-    def wait(self, task: "asyncio.Task[Any]") -> None:
-        """Say that ``task`` waits for the service from now on."""
-        self._task = task
-        self.waiting = True
 
     def heard(self, now: float) -> None:
         """Say that bytes came, any bytes."""

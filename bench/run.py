@@ -1,0 +1,229 @@
+"""Measures the gateway against nginx on this machine: ``python bench/run.py``.
+
+Both stand before the same simulated service. What counts is the CPU time of the process itself, as a multiple of what
+nginx spends as a plain proxy in the same run; rounds of both alternate, and the lowest of each counts, because noise
+only adds.
+"""
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from load import Streams, first_byte, wrk
+from measure import SETTLE_SECONDS, Stopwatch, lowest, resident_bytes
+from processes import BenchError, Cores, choose_cores
+from report import Figure, Ratio, print_figures, print_ratios, write_json
+from targets import Stage, Target, stage
+from wire import ReplyError, exchange
+
+DELTAS = 20
+PACED_STREAMS = 150
+PACED_MS = 50
+MANY_STREAMS = 1000
+MANY_MS = 200
+
+
+class Run(NamedTuple):
+    """How this run goes, and what it has found."""
+
+    folder: Path
+    cores: Cores
+    rounds: int
+    seconds: float
+    """Length of a round."""
+    ratios: list[Ratio]
+    figures: list[Figure]
+
+
+def whole(run: Run, staged: Stage) -> None:
+    """Measure whole replies to a short prompt."""
+    run.ratios.append(_by_wrk(run, staged, "whole", "whole reply", 32, 11, 6))
+
+
+def stream(run: Run, staged: Stage) -> None:
+    """Measure streams whose deltas come in a burst."""
+    run.ratios.append(_by_wrk(run, staged, "stream", "stream, deltas in a burst", 32, 13, 7))
+
+
+def large(run: Run, staged: Stage) -> None:
+    """Measure whole replies to a prompt of 512 KB."""
+    run.ratios.append(_by_wrk(run, staged, "large", "whole reply to a 512 KB prompt", 8, 9, 5))
+
+
+def _by_wrk(  # noqa: PLR0913 - a row of the table
+    run: Run, staged: Stage, form: str, title: str, connections: int, must: float, aim: float
+) -> Ratio:
+    def work(target: Target) -> Callable[[], float]:
+        post = getattr(target, form)
+        size = exchange(post).size
+
+        def measure() -> float:
+            watch = Stopwatch(target.pid)
+            count = wrk(post, run.folder, run.cores, connections=connections, seconds=run.seconds, size=size)
+            time.sleep(SETTLE_SECONDS)
+            return watch.spent(count).each
+
+        return measure
+
+    say(f"{title} ({connections} connections)")
+    best = lowest(run.rounds, {t.name: work(t) for t in (staged.nginx, staged.gateway)}, say)
+    return Ratio(title, best["nginx"], best["gateway"], must, aim)
+
+
+def first(run: Run, staged: Stage) -> None:
+    """Measure how long one client alone waits for the first byte of a streamed reply."""
+    title = "first byte, one client at a time"
+    say(title)
+    works = {t.name: lambda t=t: first_byte(t.stream, run.seconds) for t in (staged.nginx, staged.gateway)}
+    best = lowest(run.rounds, works, say)
+    run.ratios.append(Ratio(title, best["nginx"], best["gateway"], 4, 2.5))
+
+
+def paced(run: Run, staged: Stage) -> None:
+    """Measure streams at the pace of a real service, per delta."""
+    title = f"stream, deltas {PACED_MS} ms apart, each"
+    say(f"{title} ({PACED_STREAMS} streams)")
+
+    async def measure(target: Target) -> float:
+        streams = Streams(target.stream, DELTAS)
+        try:
+            # A reply takes a second: within it all of them begin, so that beginnings are spread evenly.
+            await streams.open(PACED_STREAMS, over=DELTAS * PACED_MS / 1000)
+            before = streams.deltas
+            watch = Stopwatch(target.pid)
+            await asyncio.sleep(run.seconds + 1)
+            spent = watch.spent(streams.deltas - before)
+            _check_pace(spent.units, PACED_STREAMS * 1000 / PACED_MS * spent.wall)
+        finally:
+            streams.close()
+        await asyncio.sleep(SETTLE_SECONDS)
+        return spent.each
+
+    works = {t.name: lambda t=t: asyncio.run(measure(t)) for t in (staged.nginx, staged.gateway)}
+    best = lowest(run.rounds, works, say)
+    run.ratios.append(Ratio(title, best["nginx"], best["gateway"], 3.2, 2.3))
+
+
+def _check_pace(came: int, due: float) -> None:
+    if came < due * 0.85:
+        raise BenchError(f"only {came} of {due:.0f} deltas came in time: the machine is too busy to measure")
+
+
+def many(run: Run, staged: Stage) -> None:
+    """Measure memory and CPU share of a thousand streams at once."""
+    say(f"{MANY_STREAMS} streams at once, a delta every {MANY_MS} ms")
+
+    async def measure() -> tuple[float, float, float]:
+        pid = staged.gateway.pid
+        streams = Streams(staged.gateway.stream, 0)
+        before = resident_bytes(pid)
+        try:
+            await streams.open(MANY_STREAMS, over=2.5)
+            await asyncio.sleep(1)
+            deltas = streams.deltas
+            watch = Stopwatch(pid)
+            await asyncio.sleep(run.seconds + 1)
+            spent = watch.spent(streams.deltas - deltas)
+            grown = resident_bytes(pid) - before
+        finally:
+            streams.close()
+        return grown / MANY_STREAMS, spent.cpu / spent.wall, spent.units / spent.wall / MANY_STREAMS * MANY_MS / 1000
+
+    memory, share, pace = asyncio.run(measure())
+    run.figures.append(Figure(f"memory for each of {MANY_STREAMS} streams", memory / 1000, "KB", 60))
+    run.figures.append(Figure(f"CPU share of a core, a delta every {MANY_MS} ms", share * 100, "%", 100))
+    run.figures.append(Figure("deltas that did not come in time", max(0.0, 1 - pace) * 100, "%", 5))
+
+
+def idle(run: Run, staged: Stage) -> None:
+    """Measure the memory of a gateway that has answered a few requests, and how long it took to answer."""
+    run.figures.append(Figure("resident memory when idle", resident_bytes(staged.gateway.pid) / 1e6, "MB", 80))
+    run.figures.append(Figure("start of `serve` to first answer", staged.ready_seconds, "s", 1))
+
+
+class Section(NamedTuple):
+    """Works that share a stage."""
+
+    deltas: int
+    interval_ms: float
+    works: dict[str, Callable[[Run, Stage], None]]
+
+
+SECTIONS = (
+    Section(DELTAS, 0, {"idle": idle, "whole": whole, "stream": stream, "large": large, "first": first}),
+    Section(DELTAS, PACED_MS, {"paced": paced}),
+    # Long enough that no stream ends while it is looked at.
+    Section(100, MANY_MS, {"many": many}),
+)
+NAMES = [name for section in SECTIONS for name in section.works]
+
+
+def say(line: str) -> None:
+    """Tell how it goes; the tables alone are on standard output."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Measure as the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(description="Measure the gateway against nginx as a plain proxy.")
+    parser.add_argument("--quick", action="store_true", help="two short rounds")
+    parser.add_argument("--rounds", type=int, default=5, choices=range(1, 21), metavar="N", help="rounds (default 5)")
+    parser.add_argument("--only", default=",".join(NAMES), help="comma separated: " + " ".join(NAMES))
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    given = parser.parse_args()
+    wanted = set(given.only.split(","))
+    if unknown := wanted - set(NAMES):
+        parser.error(f"--only knows {', '.join(NAMES)}; not {', '.join(sorted(unknown))}")
+    if not hasattr(os, "sched_setaffinity"):
+        say("The benchmark reads /proc and pins processes to cores: it needs Linux.")
+        return 1
+    if not (shutil.which("nginx") and shutil.which("wrk")):
+        say("nginx or wrk is missing: apt-get install nginx wrk")
+        return 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    cores = choose_cores()
+    if cores.shared:
+        say("Only one core: everything shares it, so times are less steady.")
+    os.sched_setaffinity(0, cores.others)
+    with tempfile.TemporaryDirectory(prefix="fittengate-bench-") as name:
+        rounds, seconds = (2, 1.0) if given.quick else (given.rounds, 2.0)
+        run = Run(Path(name), cores, rounds, seconds, [], [])
+        try:
+            _measure(run, wanted)
+        except KeyboardInterrupt:
+            say("Interrupted; everything was stopped.")
+            return 130
+        except (BenchError, ReplyError, OSError) as error:
+            say(f"Cannot measure: {error}")
+            return 1
+    if run.ratios:
+        print_ratios(run.ratios)
+    if run.figures:
+        print_figures(run.figures)
+    if given.json:
+        write_json(given.json, run.ratios, run.figures, {"rounds": rounds, "seconds": seconds})
+    return 0
+
+
+def _measure(run: Run, wanted: set[str]) -> None:
+    for number, section in enumerate(SECTIONS):
+        works = [work for name, work in section.works.items() if name in wanted]
+        if not works:
+            continue
+        folder = run.folder / str(number)
+        folder.mkdir()
+        with stage(folder, run.cores, deltas=section.deltas, interval_ms=section.interval_ms) as staged:
+            for work in works:
+                work(run._replace(folder=folder), staged)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""The two programs that are compared, and the simulated service behind both.
+
+nginx passes the service's own chat endpoint on; the gateway is asked in the OpenAI dialect. Each has the request that
+its client would send, and a check that the reply is right.
+"""
+
+import contextlib
+import http.client
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from measure import allow_many_files
+from processes import BenchError, Cores, Running, free_port, plain_environment, running, wait_for_port
+from wire import Post, exchange
+
+KEY = "sk-bench-0123456789abcdef"
+TOKEN = " token"
+"""The text of every delta; no other part of a reply holds it."""
+
+SHORT_PROMPT = "Write a function that adds two numbers."
+
+_NGINX = """\
+daemon off;
+master_process off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx.err error;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off;
+  keepalive_requests 100000000;
+  client_max_body_size 64m;
+  client_body_buffer_size 1m;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  upstream service {{ server 127.0.0.1:{service}; keepalive 2048; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{
+      proxy_pass http://service;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+    }}
+    location /stream/ {{
+      proxy_pass http://service/;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_buffering off;
+    }}
+  }}
+}}
+"""
+
+
+class Target(NamedTuple):
+    """A program under measurement."""
+
+    name: str
+    pid: int
+    whole: Post
+    stream: Post
+    large: Post
+    """A whole reply to a prompt of 512 KB."""
+
+
+class Stage(NamedTuple):
+    """Everything that runs at one time."""
+
+    nginx: Target
+    gateway: Target
+    ready_seconds: float
+    """From the start of the gateway until it answered."""
+
+
+@contextlib.contextmanager
+def stage(folder: Path, cores: Cores, *, deltas: int, interval_ms: float) -> Iterator[Stage]:
+    """Run the service, which replies with so many deltas, and both programs before it."""
+    if not allow_many_files(8192):
+        raise BenchError("too few open files are allowed; raise the limit with `ulimit -Hn 8192`")
+    with contextlib.ExitStack() as stack:
+        service, bearer, user = stack.enter_context(_service(folder, cores, deltas, interval_ms))
+        proxy = stack.enter_context(_nginx(folder, cores, service, bearer, user))
+        gateway, ready = stack.enter_context(gateway_on(folder, cores, service))
+        staged = Stage(proxy, gateway, ready)
+        verify(staged, deltas)
+        yield staged
+
+
+@contextlib.contextmanager
+def _service(folder: Path, cores: Cores, deltas: int, interval_ms: float) -> Iterator[tuple[int, str, str]]:
+    scenario = folder / "scenario.json"
+    scenario.write_text(json.dumps({"fast": {"deltas": deltas, "interval_ms": interval_ms, "text": TOKEN}}))
+    command = [sys.executable, "-m", "fittengate.simulator", "--port", "0", "--scenario", scenario]
+    env = plain_environment(folder)
+    with running("simulator", command, folder, core=cores.others, env=env) as program:
+        port = _told_port(program)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("POST", "/codeuser/auth/login", json.dumps({"username": "demo", "password": "demo"}))
+        answer = json.loads(connection.getresponse().read())
+        connection.close()
+        yield port, answer["access_token"], answer["user_info"]["user_id"]
+
+
+def _told_port(program: Running) -> int:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        program.check()
+        words = program.output.read_text()
+        if words.endswith("\n") and "listening on " in words:
+            return int(words.split("listening on ", 1)[1].split()[0].rpartition(":")[2])
+        time.sleep(0.01)
+    raise BenchError(f"{program.name} did not say where it listens")
+
+
+@contextlib.contextmanager
+def _nginx(folder: Path, cores: Cores, service: int, bearer: str, user: str) -> Iterator[Target]:
+    port = free_port()
+    config = folder / "nginx.conf"
+    config.write_text(_NGINX.format(folder=folder, service=service, port=port))
+    command = ["nginx", "-p", folder, "-c", config, "-e", folder / "nginx.err"]
+    with running("nginx", command, folder, core=cores.measured, env=plain_environment(folder)) as program:
+        wait_for_port(program, port)
+        path = f"/codeapi/chat_auth?ft_token={user}"
+
+        def post(path: str, prompt: str) -> Post:
+            body = {"inputs": f"<|user|>\n{prompt}\n<|end|>\n<|assistant|>", "ft_token": user, "meta_datas": {}}
+            return Post(port, path, {"Authorization": f"Bearer {bearer}"}, json.dumps(body).encode())
+
+        yield Target(
+            "nginx",
+            program.pid,
+            post(path, SHORT_PROMPT),
+            post(f"/stream{path}", SHORT_PROMPT),
+            post(path, large_prompt()),
+        )
+
+
+@contextlib.contextmanager
+def gateway_on(folder: Path, cores: Cores, service: int) -> Iterator[tuple[Target, float]]:
+    """Run the gateway before a service; yields it and the seconds until it answered."""
+    port = free_port()
+    state = folder / f"state-{port}"
+    state.mkdir(mode=0o700)
+    env = plain_environment(folder) | {
+        "FITTENGATE_SERVER_PORT": str(port),
+        "FITTENGATE_SERVER_API_KEY": KEY,
+        "FITTENGATE_SERVER_STATE_DIR": str(state),
+        "FITTENGATE_ACCOUNT_USERNAME": "demo",
+        "FITTENGATE_ACCOUNT_PASSWORD": "demo",
+        "FITTENGATE_UPSTREAM_BASE_URL": f"http://127.0.0.1:{service}",
+        "FITTENGATE_UPSTREAM_MODELS_URL": f"http://127.0.0.1:{service}",
+        "FITTENGATE_UPSTREAM_MAX_CONCURRENCY": "0",
+        "FITTENGATE_LOG_FILE": str(state / "gateway.log"),
+        "FITTENGATE_LOG_LEVEL": "info",
+    }
+    command = [*_gateway_command(), "serve"]
+    with running("gateway", command, folder, core=cores.measured, env=env) as program:
+        wait_for_port(program, port)
+        _wait_alive(program, port)
+        ready = time.monotonic() - program.started
+
+        def post(prompt: str, *, stream: bool) -> Post:
+            body = {"model": "fitten-code", "messages": [{"role": "user", "content": prompt}], "stream": stream}
+            return Post(port, "/v1/chat/completions", {"Authorization": f"Bearer {KEY}"}, json.dumps(body).encode())
+
+        yield (
+            Target(
+                "gateway",
+                program.pid,
+                post(SHORT_PROMPT, stream=False),
+                post(SHORT_PROMPT, stream=True),
+                post(large_prompt(), stream=False),
+            ),
+            ready,
+        )
+
+
+def _gateway_command() -> list[str]:
+    if importlib.util.find_spec("fittengate.__main__"):
+        return [sys.executable, "-m", "fittengate"]
+    return [str(Path(sys.executable).parent / "fittengate")]
+
+
+def _wait_alive(program: Running, port: int) -> None:
+    program.check()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/livez")
+    status = connection.getresponse().status
+    connection.close()
+    if status != 200:
+        raise BenchError(f"the gateway is not alive: status {status}")
+
+
+def large_prompt() -> str:
+    """Return 512 KB of text that reads like code."""
+    line = "def add_{0}(left: int, right: int) -> int: return left + right  # the sum of both, number {0}\n"
+    lines = "".join(line.format(number) for number in range(6000))
+    return lines[: 512 * 1024]
+
+
+def verify(staged: Stage, deltas: int) -> None:
+    """Ask each program once in each form; raises BenchError for a reply that is not right."""
+    for target in (staged.nginx, staged.gateway):
+        for form in ("whole", "stream", "large"):
+            reply = exchange(getattr(target, form))
+            body = reply.body.decode()
+            right = reply.status == 200
+            if target.name == "nginx":
+                right = right and body.count(f'{{"delta":"{TOKEN}"}}\n') == deltas and '"usage"' in body
+            elif form == "stream":
+                right = right and body.count(f'"content":"{TOKEN}"') == deltas and body.endswith("data: [DONE]\n\n")
+            else:
+                right = right and json.loads(body)["choices"][0]["message"]["content"] == TOKEN * deltas
+            if not right:
+                raise BenchError(f"{target.name}, {form}: not the right reply: {reply.status} {body[:500]}")
