@@ -88,6 +88,7 @@ class _Stream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._tail = b""
         self._seen = 0
+        self._fresh = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -96,6 +97,10 @@ class _Stream(asyncio.Protocol):
         transport.write(self._streams.request)
 
     def data_received(self, data: bytes) -> None:
+        if self._fresh:
+            self._fresh = False
+            if not data.startswith(b"HTTP/1.1 200 "):
+                self._streams.wrong += 1
         # A mark may be torn by the packets: the piece that could begin one is looked at again.
         window = self._tail + data
         found = window.count(_MARK)
@@ -107,6 +112,7 @@ class _Stream(asyncio.Protocol):
             self._streams.replies += 1
             self._seen = 0
             self._tail = b""
+            self._fresh = True
             if self._transport is not None:
                 self._transport.write(self._streams.request)
             return

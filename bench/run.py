@@ -154,14 +154,21 @@ class Section(NamedTuple):
 
     deltas: int
     interval_ms: float
+    forms: tuple[str, ...]
+    """Of replies that are checked first."""
     works: dict[str, Callable[[Run, Stage], None]]
 
 
 SECTIONS = (
-    Section(DELTAS, 0, {"idle": idle, "whole": whole, "stream": stream, "large": large, "first": first}),
-    Section(DELTAS, PACED_MS, {"paced": paced}),
+    Section(
+        DELTAS,
+        0,
+        ("whole", "stream", "large"),
+        {"idle": idle, "whole": whole, "stream": stream, "large": large, "first": first},
+    ),
+    Section(DELTAS, PACED_MS, ("stream",), {"paced": paced}),
     # Long enough that no stream ends while it is looked at.
-    Section(100, MANY_MS, {"many": many}),
+    Section(100, MANY_MS, (), {"many": many}),
 )
 NAMES = [name for section in SECTIONS for name in section.works]
 
@@ -220,7 +227,9 @@ def _measure(run: Run, wanted: set[str]) -> None:
             continue
         folder = run.folder / str(number)
         folder.mkdir()
-        with stage(folder, run.cores, deltas=section.deltas, interval_ms=section.interval_ms) as staged:
+        with stage(
+            folder, run.cores, deltas=section.deltas, interval_ms=section.interval_ms, forms=section.forms
+        ) as staged:
             for work in works:
                 work(run._replace(folder=folder), staged)
 

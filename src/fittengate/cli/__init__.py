@@ -1,6 +1,7 @@
 """Floor 5: the commands. A command's file is imported only when that command is run, so that help comes at once."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -20,6 +21,9 @@ COMMANDS = {
     "simulate": "Run the simulated service alone.",
 }
 """Every command and its line of help; ``fittengate.cli.NAME`` holds its ``command``."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
 
 
 class _Commands(click.Group):
@@ -53,16 +57,34 @@ def commands(*, debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. Leaves with 0 done, 1 failed, 2 bad usage or bad configuration."""
     given = sys.argv[1:] if arguments is None else arguments
+    _make_printable()
     try:
         result: Any = commands.main(given, prog_name="fittengate", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         raise SystemExit(error.exit_code) from None
     except (click.Abort, KeyboardInterrupt):
-        raise SystemExit(130) from None
-    except Exception as error:
+        raise SystemExit(INTERRUPTED) from None
+    except Exception as error:  # noqa: BLE001 - no traceback ever reaches a user
         from fittengate.cli import failures
 
-        code = failures.tell(error, debug="--debug" in given)
+        code = failures.tell(error, debug="--debug" in given[:1])
+        if isinstance(error, BrokenPipeError):
+            _drop_output()
         raise SystemExit(code) from None
     raise SystemExit(result if isinstance(result, int) else 0)
+
+
+def _make_printable() -> None:
+    # A terminal of an old encoding shows an answer with marks in it rather than nothing.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    # Else the interpreter flushes once more when it ends, and complains.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

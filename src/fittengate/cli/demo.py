@@ -1,53 +1,52 @@
 """``fittengate demo``: gateway and simulated service in one process; nothing leaves the machine, nothing is kept."""
 
 import asyncio
+import os
 import secrets
 import socket
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import click
 
-from fittengate.cli.options import settings_options
-from fittengate.cli.serve import fastest_loop, open_socket, say, shown_address
+from fittengate.cli.options import flags, settings_options
+from fittengate.cli.serve import end_quietly, fastest_loop, open_socket, say, shown_address
+from fittengate.server.configure import configure
+from fittengate.settings import DEFAULT_ALIASES, Account, Log, Models, Server, Settings, Upstream
 
 
 @click.command("demo", short_help="Try it without an account.")
-@settings_options("server.host", "server.port")
-def command(config: str | None, **options: Any) -> None:
+@settings_options("server.host", "server.port", config=False)
+def command(**options: Any) -> None:
     """Run the gateway with a simulated Fitten service behind it: no account is needed.
 
     The answers come from no model. Say "help" to the demo to see what it can play.
     """
-    if config is not None:
-        raise click.UsageError("The demo takes no settings file: it has an account of its own.")
-    host = options["server__host"] or "127.0.0.1"
-    sock = open_socket(host, _port(options["server__port"]))
+    from fittengate.services.keys import make_key
+
+    end_quietly()
+    key = make_key(secrets.token_bytes)
+    given = {**flags(options), "server.api_key": key, "server.state_dir": os.devnull, "log.file": "none"}
+    with tempfile.TemporaryDirectory() as empty:
+        # Flags are checked as everywhere; neither the environment nor files lying about change what the demo is.
+        server = configure(given, {}, Path(empty), Path(empty)).settings.server
+    sock = open_socket(server.host, server.port)
     with asyncio.Runner(loop_factory=fastest_loop()) as runner:
-        runner.run(_demo(sock))
+        runner.run(_demo(sock, server, key))
 
 
-def _port(text: str | None) -> int:
-    if text is None:
-        return 5000
-    if not text.isdigit() or int(text) > 65535:
-        raise click.UsageError(f"--port is a number from 0 to 65535, not {text!r}.")
-    return int(text)
-
-
-async def _demo(sock: socket.socket) -> None:
+async def _demo(sock: socket.socket, server: Server, key: str) -> None:
     from fittengate import __version__
     from fittengate.server.assemble import assembled, open_log
     from fittengate.server.run import serve
-    from fittengate.services.keys import make_key
     from fittengate.services.vault import MemoryVault
-    from fittengate.settings import DEFAULT_ALIASES, Account, Log, Models, Server, Settings, Upstream
     from fittengate.simulator import DEMO_PACE, Scenario, Simulator
 
     simulator = Simulator(Scenario(pace=DEMO_PACE))
     await simulator.start()
-    key = make_key(secrets.token_bytes)
     settings = Settings(
-        server=Server(api_key=(key,)),
+        server=server,
         account=Account(username="demo", password="demo"),  # noqa: S106 - the simulator's own account
         upstream=Upstream(
             base_url=simulator.base_url, models_url=simulator.base_url, user_agent=f"fittengate/{__version__}"
@@ -73,6 +72,5 @@ def _greet(url: str, key: str) -> None:
     click.echo("Try it:")
     click.echo("")
     body = '{"model":"fitten-code","stream":true,"messages":[{"role":"user","content":"Show me some markdown."}]}'
-    click.echo(
-        f"curl -N {url}/v1/chat/completions -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{body}'"
-    )
+    headers = f"-H 'Authorization: Bearer {key}' -H 'Content-Type: application/json'"
+    click.echo(f"curl -N {url}/v1/chat/completions {headers} -d '{body}'")

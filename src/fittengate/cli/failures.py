@@ -6,7 +6,6 @@ import traceback
 
 from fittengate.core.faults import Fault
 from fittengate.server.configure import ConfigurationError, debugging
-from fittengate.simulator.scenario import ScenarioError
 
 
 class CommandError(Exception):
@@ -15,20 +14,26 @@ class CommandError(Exception):
 
 def tell(error: Exception, *, debug: bool) -> int:
     """Write the error for a person on standard error; return the exit code."""
-    if debug or debugging():
-        traceback.print_exception(error)
-    code, lines = _explain(error)
-    for line in lines:
-        sys.stderr.write(f"fittengate: {line}\n")
+    code, lines = explain(error)
+    try:
+        if debug or debugging():
+            traceback.print_exception(error)
+        for line in lines:
+            sys.stderr.write(f"fittengate: {line}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        # Nobody reads the errors either: the exit code says it.
+        return code
     return code
 
 
-def _explain(error: Exception) -> tuple[int, list[str]]:
+def explain(error: Exception) -> tuple[int, list[str]]:
+    """Return the exit code and what to say, a line each."""
+    import ssl
+
     match error:
         case ConfigurationError():
             return 2, list(error.problems)
-        case ScenarioError():
-            return 2, [str(error)]
         case Fault():
             return 1, [error.message]
         case CommandError():
@@ -36,9 +41,18 @@ def _explain(error: Exception) -> tuple[int, list[str]]:
         case BrokenPipeError():
             # Whoever read our output has gone; there is nobody to tell.
             return 1, []
+        case ssl.SSLError():
+            # What goes wrong on the wire became a Fault long before: this is a file of certificates.
+            reason = (error.reason or "unreadable").replace("_", " ").lower()
+            files = "upstream.ca_file, server.tls_cert and server.tls_key"
+            return 2, [f"a certificate or its key cannot be used ({reason}). Check {files}."]
+        case TimeoutError() if str(error):
+            return 1, [f"{error}. Try again, or end that process."]
         case OSError():
-            where = f" {error.filename}" if error.filename else ""
+            where = f": {error.filename}" if error.filename else ""
             hint = " Free some space." if error.errno == errno.ENOSPC else ""
-            return 1, [f"{error.strerror or type(error).__name__}{where}.{hint}"]
+            return 1, [f"{error.strerror or error or type(error).__name__}{where}.{hint}"]
         case _:
-            return 1, [f"this is a defect: {type(error).__name__}. Run it again with --debug to see where."]
+            return 1, [
+                f"this is a defect: {type(error).__name__}. Run `fittengate --debug …` to see where it came from."
+            ]

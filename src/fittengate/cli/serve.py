@@ -1,18 +1,24 @@
 """``fittengate serve``: the gateway."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fittengate.cli.failures import CommandError
 from fittengate.cli.options import read_settings, settings_options
 from fittengate.server.configure import Configured, prepare_state_dir
+
+if TYPE_CHECKING:
+    from fittengate.services.vault import FileVault
 
 
 @click.command("serve", short_help="Run the gateway.")
@@ -33,12 +39,14 @@ def command(*, new_key: bool, **options: Any) -> None:
 
     Every setting can also be given as an environment variable or in a file; docs/settings.md lists them.
     """
+    end_quietly()
     configured = read_settings(options)
     for note in configured.notes:
         say(note)
     prepare_state_dir(configured.state_dir)
-    show_key(configured, new_key=new_key)
+    # The port comes first: a start that fails makes no key.
     sock = open_socket(configured.settings.server.host, configured.settings.server.port)
+    show_key(configured, new_key=new_key)
     with asyncio.Runner(loop_factory=fastest_loop()) as runner:
         runner.run(_serve(configured, sock))
 
@@ -57,17 +65,45 @@ async def _serve(configured: Configured, sock: socket.socket) -> None:
         async with assembled(settings, vault, stored_keys(configured.state_dir), log) as gateway:
             scheme = "https" if settings.server.tls_cert else "http"
             greet(f"{scheme}://{shown_address(sock)}")
-            if not settings.account.username and await vault.load() is None:
-                say("No Fitten account yet: run `fittengate login`, or set account.username and account.password.")
+            if (missing := await account_missing(configured, vault)) is not None:
+                say(missing)
             await serve(gateway, settings.server, sock, say)
     finally:
         log.close()
 
 
+async def account_missing(configured: Configured, vault: "FileVault") -> str | None:
+    """Return what to tell a person when there is no account to use; None when there is one."""
+    account, base_url = configured.settings.account, configured.settings.upstream.base_url
+    if account.username and account.password:
+        return None
+    tokens = await vault.load()
+    how = "run `fittengate login`, or set account.username and account.password"
+    if vault.problem is not None:
+        return f"{vault.problem}: {how}."
+    if tokens is None:
+        return f"No Fitten account yet: {how}."
+    if tokens.base_url != base_url:
+        return f"The stored login belongs to {tokens.base_url}, not to {base_url}: {how}."
+    if account.username and tokens.username and tokens.username != account.username:
+        return f"The stored login is {tokens.username}'s, not account.username's: {how}."
+    return None
+
+
 def say(line: str) -> None:
-    """Tell the person at the terminal."""
-    sys.stderr.write(f"fittengate: {line}\n")
-    sys.stderr.flush()
+    """Tell the person at the terminal, if there is one still."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(f"fittengate: {line}\n")
+        sys.stderr.flush()
+
+
+def end_quietly() -> None:
+    """Let SIGTERM end the process with code 0 until the server, once it runs, handles the signal by draining."""
+
+    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of handlers
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def greet(url: str) -> None:
@@ -104,7 +140,8 @@ def open_socket(host: str, port: int) -> socket.socket:
         mac = " On macOS, AirPlay Receiver holds port 5000." if sys.platform == "darwin" and port == 5000 else ""
         raise CommandError(f"port {port} is in use. Choose another one with --port.{mac}") from None
     except OSError as error:
-        raise CommandError(f"cannot listen on {host}:{port}: {error.strerror}. Check --host and --port.") from None
+        reason = (error.strerror or type(error).__name__).lower()
+        raise CommandError(f"cannot listen on {host}:{port} ({reason}). Check --host and --port.") from None
 
 
 def shown_address(sock: socket.socket) -> str:

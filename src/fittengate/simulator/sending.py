@@ -97,11 +97,10 @@ class Sending:
         if self._timer is not None:
             self._timer.cancel()
         self._desk.held.discard(self)
-        if self._given_up:
-            self._ended("cut")
-            return
-        self._desk.log.counters.client_left(self._desk.clock.monotonic())
-        self._ended("left")
+        now = self._desk.clock.monotonic()
+        if not self._given_up:
+            self._desk.log.counters.client_left(now)
+        self._ended("cut" if self._given_up else "left", now)
 
     def give_up(self) -> None:
         """Take notice that the connection will be dropped by this side."""
@@ -142,7 +141,7 @@ class Sending:
         elif ending == "close":
             self._timer = self._loop.call_later(self._out.pause, self._close)
         else:
-            self._ended("complete")
+            self._ended("complete", self._desk.clock.monotonic())
             self._line.finished(keep=self._out.keep_alive)
 
     def _close(self) -> None:
@@ -158,11 +157,11 @@ class Sending:
                 twin.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
-    def _ended(self, outcome: Literal["complete", "cut", "left"]) -> None:
+    def _ended(self, outcome: Literal["complete", "cut", "left"], when: float) -> None:
         record = self._record
         if record is None:
             return
-        record.ended = self._desk.clock.monotonic()
+        record.ended = when
         record.outcome = outcome
         if self._out.streamed:
             self._desk.log.counters.open_streams -= 1

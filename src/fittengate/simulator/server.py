@@ -75,13 +75,14 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._head_size = self._body_size = 0
+        self._serving = False
         self._deaf = False
         """Set once no further request will be answered."""
 
     @property
     def idle(self) -> bool:
         """Whether nothing is being answered."""
-        return self._sending is None
+        return self._sending is None and not self._serving
 
     # Called by the event loop
 
@@ -94,6 +95,7 @@ class Connection(asyncio.Protocol):
         counters = self._site.log.counters
         counters.connections += 1
         counters.connections_made += 1
+        self._site.log.changed()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - any end is an end
         """End."""
@@ -191,8 +193,10 @@ class Connection(asyncio.Protocol):
         self.transport.abort()
 
     def _serve_waiting(self) -> None:
+        self._serving = True
         while self._waiting and self._sending is None and not self._deaf:
             self._serve(self._waiting.popleft())
+        self._serving = False
 
     def _serve(self, raw: Raw) -> None:
         fast = self._site.fast

@@ -85,6 +85,7 @@ class Simulator:
         self._host = host
         self._server = await asyncio.get_running_loop().create_server(lambda: Connection(self), host, port)
         self.port = self._server.sockets[0].getsockname()[1]
+        self.log.changed()
         return self.port
 
     async def stop(self) -> None:
@@ -112,6 +113,11 @@ class Simulator:
         await self.start(self._host, self.port)
 
     @property
+    def listening(self) -> bool:
+        """Whether new connections are taken."""
+        return self._server is not None
+
+    @property
     def base_url(self) -> str:
         """Where the service is."""
         host = f"[{self._host}]" if ":" in self._host else self._host
@@ -137,13 +143,17 @@ class Simulator:
         """Queue a plan for the next requests of a route (``*``: of any).
 
         ``times`` None means all that follow; ``contains`` is a text that the request's body must hold. Raises
-        ScenarioError for an unknown route.
+        ScenarioError for an unknown route or a value that no plan may have.
         """
         self.queue(Queued(route=route, plan=plan, times=times, contains=contains))
 
     def queue(self, queued: Queued) -> None:
-        """Queue a plan; raises ScenarioError for an unknown route."""
+        """Queue a plan; raises ScenarioError for an unknown route or a value that no plan may have."""
         _check_names([queued.route])
+        try:
+            msgspec.convert(msgspec.to_builtins(queued), Queued)
+        except msgspec.ValidationError as error:
+            raise ScenarioError(str(error)) from error
         self._pending.append(_Pending(queued))
 
     def release(self) -> int:

@@ -208,7 +208,8 @@ async def test_padding_comes_before_and_inside_the_text(client):
     assert deltas(await client.lines()) == ["heartbeat 1", "", "a", ""]
     client.sim.plan("chat", Plan(deltas=(), padding=2, final_delta=False, usage="none"))
     assert deltas(await client.lines()) == [PADDING, PADDING, ""]
-    assert b"\\u0000" * 8 + b"\\n\\n" in (client.sim.plan("chat", Plan(padding=1)), await client.body())[1]
+    client.sim.plan("chat", Plan(padding=1))
+    assert (await client.body()).startswith(b'{"delta":"' + b"\\u0000" * 8 + b'\\n\\n"}\n')
 
 
 async def test_reasoning_comes_in_each_form(client):
@@ -269,11 +270,11 @@ async def test_a_reply_keeps_its_pace(serve):
         assert len(sizes) == 3
         record = client.sim.requests("chat")[0]
         assert record.ended - record.began >= 0.08
+        client.sim.set_scenario(Scenario(pace=Pace(first_ms=60_000, interval_ms=60_000)))
         client.sim.plan("chat", Plan(text="a b c", delay_ms=30, first_ms=0, interval_ms=0))
         await client.body()
         record = client.sim.requests("chat")[1]
         assert record.began - record.arrived >= 0.03
-        assert record.ended - record.began < 0.03
 
 
 async def test_a_burst_is_one_chunk(client):

@@ -58,6 +58,8 @@ def test_a_plan_for_an_unknown_route_is_refused():
         Simulator(Scenario(defaults={"chta": Plan()}))
     with pytest.raises(ScenarioError, match="chta"):
         Simulator().plan("chta", Plan())
+    with pytest.raises(ScenarioError, match="sometimes"):
+        Simulator().plan("chat", Plan(cut="sometimes"))
     sim = Simulator()
     with pytest.raises(ScenarioError, match="chta"):
         sim.set_scenario(Scenario(plans=(Queued(route="chta", plan=Plan()),), demo_account=False))

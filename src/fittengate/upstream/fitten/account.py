@@ -2,18 +2,20 @@
 
 Law (P4): at most one renewal runs; everybody who needs its outcome waits for the same one; whoever leaves while waiting
 does not stop it; after a failure nothing is tried before its time, and tokens that another process saved meanwhile end
-the failure. Decisions are ``session.py``'s, bytes are ``client.py``'s.
+the failure. Only a person who signs in by hand need not wait for that time. Decisions are ``session.py``'s, bytes are
+``client.py``'s.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from fittengate.core.account import Tokens
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.clock import Clock
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.fitten import session
-from fittengate.upstream.fitten.wire import Answer, Call
+from fittengate.upstream.fitten.wire import Answer, Call, user_info_call
 
 FAILED_SECONDS = 1.0
 FAILED_MOST_SECONDS = 30.0
@@ -73,6 +75,43 @@ class AccountKeeper:
             tokens = await self._renewed(rejected.access, force_login=force_login)
         return tokens
 
+    async def sign_in(self) -> Tokens:
+        """Log in with the account's password because a person asks for it now; save and return the tokens.
+
+        Stored tokens are replaced even if they are still good, and a login that was refused before is tried again.
+        Raises Fault (upstream_login, upstream_broken); what is stored then stays as it was. Raises TimeoutError when
+        another process keeps the lock, and OSError when nothing can be written.
+        """
+        return await self._by_hand(self._log_in)
+
+    async def sign_in_with(self, refresh_token: str) -> Tokens:
+        """Sign in by a refresh token that a person brought; save and return the tokens it gave.
+
+        Raises Fault (caller_bad_request) for what is no token, and otherwise as :meth:`sign_in`.
+        """
+        given = session.from_refresh_token(refresh_token, self.account.base_url, self._clock.now())
+        return await self._by_hand(lambda: self._adopt(given))
+
+    async def user_info(self) -> dict[str, str]:
+        """Return the texts of the account's own record, which hold an old token (protocol: other account endpoints).
+
+        Raises Fault as :meth:`fresh`, and upstream_broken when the answer is no such record.
+        """
+        tokens = await self.fresh()
+        answer = await self._send(user_info_call(tokens.access))
+        if answer.status == 401:
+            tokens = await self.replace(tokens)
+            answer = await self._send(user_info_call(tokens.access))
+        if answer.status == 401:
+            message = "The Fitten service rejects the login that it renewed just now. Run `fittengate login`."
+            raise Fault(FaultKind.UPSTREAM_LOGIN, message, detail="user_info: 401 after a renewal")
+        found = {name: value for name, value in answer.object().items() if isinstance(value, str)}
+        if answer.status != 200 or "user_id" not in found:
+            message = "The Fitten service did not show the account. Try again in a moment."
+            detail = answer.error or f"user_info: status {answer.status}"
+            raise Fault(FaultKind.UPSTREAM_BROKEN, message, detail=detail)
+        return found
+
     async def close(self) -> None:
         """Wait for a renewal under way, so that what the service gave is saved."""
         if self._flight is not None:
@@ -103,9 +142,18 @@ class AccountKeeper:
         fault = self.problem
         raise Fault(fault.kind, fault.message, detail=fault.detail, retry_after=max(1.0, self._not_before - now))
 
+    async def _by_hand(self, work: Callable[[], Coroutine[Any, Any, Tokens]]) -> Tokens:
+        while self._flight is not None:
+            await asyncio.wait({self._flight})
+        return await asyncio.shield(self._fly(work()))
+
     def _start(self, rejected: str | None, *, force_login: bool = False) -> None:
-        self._flight = asyncio.get_running_loop().create_task(self._renew(rejected, force_login=force_login))
-        self._flight.add_done_callback(self._landed)
+        self._fly(self._renew(rejected, force_login=force_login))
+
+    def _fly(self, work: Coroutine[Any, Any, Tokens]) -> "asyncio.Task[Tokens]":
+        flight = self._flight = asyncio.get_running_loop().create_task(work)
+        flight.add_done_callback(self._landed)
+        return flight
 
     def _landed(self, flight: "asyncio.Task[Tokens]") -> None:
         self._flight = None
@@ -147,7 +195,28 @@ class AccountKeeper:
                 known = saved
             if known is not None and rejected is None and self._far_from_end(known):
                 return known
-            return await self._run(known, rejected, force_login=force_login)
+            return await self._run(known, rejected, await self._past(), force_login=force_login)
+        finally:
+            await self._vault.release()
+
+    async def _log_in(self) -> Tokens:
+        await self._vault.acquire()
+        try:
+            return await self._run(None, None, session.Past(), force_login=True)
+        finally:
+            await self._vault.release()
+
+    async def _adopt(self, given: Tokens) -> Tokens:
+        await self._vault.acquire()
+        try:
+            # Without a password: should the token be refused, no login takes its place.
+            steps = session.renewal(
+                given, None, session.Account(self.account.base_url), session.Past(), self._clock.now
+            )
+            tokens, _ = await self._walk(steps)
+            await self._vault.save(tokens)
+            await self._vault.clear_refusal()
+            return tokens
         finally:
             await self._vault.release()
 
@@ -155,17 +224,13 @@ class AccountKeeper:
         early = session.early(tokens)
         return bool(tokens.access) and (early is None or self._clock.now() < early)
 
-    async def _run(self, known: Tokens | None, rejected: str | None, *, force_login: bool) -> Tokens:
-        past = await self._past()
-        steps = session.renewal(known, rejected, self.account, past, self._clock.now, force_login=force_login)
-        login = False
+    async def _run(
+        self, known: Tokens | None, rejected: str | None, past: session.Past, *, force_login: bool
+    ) -> Tokens:
         try:
-            call = next(steps)
-            while True:
-                login = call.path.endswith("/login")
-                call = steps.send(await self._send(call))
-        except StopIteration as done:
-            tokens: Tokens = done.value
+            tokens, login = await self._walk(
+                session.renewal(known, rejected, self.account, past, self._clock.now, force_login=force_login)
+            )
         except session.Refused as refused:
             if refused.new:
                 await self._note(refused)
@@ -177,6 +242,18 @@ class AccountKeeper:
             self._refused_for = 0.0
             await self._vault.clear_refusal()
         return tokens
+
+    async def _walk(self, steps: session.Renewal) -> tuple[Tokens, bool]:
+        """Send what is yielded; return the tokens, and whether the last thing sent was a login."""
+        login = False
+        try:
+            call = next(steps)
+            while True:
+                login = call.path.endswith("/login")
+                call = steps.send(await self._send(call))
+        except StopIteration as done:
+            tokens: Tokens = done.value
+        return tokens, login
 
     async def _past(self) -> session.Past:
         noted = await self._vault.refusal() if self.account.password else None

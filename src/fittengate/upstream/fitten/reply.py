@@ -45,7 +45,7 @@ class ReplyStream:
         return self._pass_on(self.decoder.close(), last=True)
 
     def _pass_on(self, events: list[Event], *, last: bool) -> list[Event]:
-        if self.ended:
+        if self.ended or self.fault is not None:
             return []
         self._count(events)
         voice, cutter, fault = self._voice, self._cutter, self.decoder.fault

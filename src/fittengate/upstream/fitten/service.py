@@ -128,7 +128,7 @@ class FittenService:
         try:
             begun = await self._begin(ask, card, rendered, watch)
             stream, events = begun.stream, begun.events
-            readany = begun.response.content.readany
+            content = begun.response.content
             while True:
                 if events:
                     yield events
@@ -137,10 +137,12 @@ class FittenService:
                 if stream.fault is not None:
                     raise stream.fault
                 watch.waiting = True
-                data = await readany()
+                data = await content.readany()
                 now = self._loop.time()
                 watch.heard(now)
-                events = stream.feed(data, now) if data else stream.close()
+                events = stream.feed(data, now)
+                if not data or content.at_eof():
+                    events += stream.close()
         except asyncio.CancelledError:
             late = watch.late()
             if late is None:
@@ -223,13 +225,16 @@ class FittenService:
         return opened
 
     async def _first(self, response: aiohttp.ClientResponse, ask: Ask, prompt: str, watch: Watch) -> _Open | Failure:
-        headers = response.headers
+        headers, content = response.headers, response.content
         stream = ReplyStream(ask, prompt, framed="Transfer-Encoding" in headers or "Content-Length" in headers)
         while True:
-            data = await response.content.readany()
+            data = await content.readany()
             now = self._loop.time()
             watch.heard(now)
-            events = stream.feed(data, now) if data else stream.close()
+            events = stream.feed(data, now)
+            # Often the end has come with the last words: one look spares a round through the event loop.
+            if not data or content.at_eof():
+                events += stream.close()
             if events:
                 return _Open(response, stream, events)
             if stream.fault is not None:

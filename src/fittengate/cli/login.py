@@ -1,0 +1,122 @@
+"""``fittengate login``: sign in once; the tokens are kept, the password is not.
+
+Law: a password is asked for on the terminal or comes from the settings, never from the command line; what a person types
+is sent only to a service that the person chose, not to one that a file in the working directory names.
+"""
+
+import asyncio
+import sys
+from typing import Any
+
+import click
+from msgspec.structs import replace
+
+from fittengate.cli.failures import CommandError
+from fittengate.cli.options import SERVICE, flags, settings_options
+from fittengate.cli.serve import say
+from fittengate.core.account import Tokens
+from fittengate.core.faults import Fault, FaultKind
+from fittengate.server.configure import ConfigurationError, Configured, configure, prepare_state_dir
+from fittengate.settings import Account
+
+MAX_TOKEN_CHARS = 16_384
+"""More than any token has; whatever is longer is some other file."""
+
+
+@click.command("login", short_help="Sign in to a Fitten account and keep its tokens.")
+@settings_options("account.username", *SERVICE)
+@click.option(
+    "--refresh-token",
+    metavar="-",
+    help="Read a refresh token from standard input, for an account without a password (Google, GitHub, WeChat).",
+)
+def command(*, refresh_token: str | None, **options: Any) -> None:
+    """Sign in to the Fitten service and keep the tokens in the state directory; the password is not kept.
+
+    User name and password are asked for, unless account.username and account.password are set.
+    """
+    given = flags(options)
+    if refresh_token is not None:
+        configured, token = configure(given), _token(refresh_token)
+        _check_service(configured)
+    else:
+        configured, token = _with_password(given), None
+    prepare_state_dir(configured.state_dir)
+    tokens = asyncio.run(_sign_in(configured, token))
+    url = configured.settings.upstream.base_url
+    say(f"signed in to {url} as {tokens.username or tokens.user_id}; the tokens are in {configured.state_dir}")
+    wanted = configured.settings.account.username
+    if token is not None and wanted:
+        say(f"account.username is set to {wanted}: make sure that this is its token, or unset it.")
+
+
+def _with_password(given: dict[str, str]) -> Configured:
+    """Return settings with user name and password; what is missing is asked for."""
+    configured = configure(given)
+    account = configured.settings.account
+    # A password from elsewhere belongs to the user name from there.
+    if account.password and "account.username" not in given:
+        return configured
+    _check_service(configured)
+    if not sys.stdin.isatty():
+        raise CommandError(
+            "there is no terminal to ask for the password on. Set FITTENGATE_ACCOUNT_USERNAME and "
+            "FITTENGATE_ACCOUNT_PASSWORD, or pipe a refresh token into `fittengate login --refresh-token -`."
+        )
+    say(f"signing in to {configured.settings.upstream.base_url}")
+    username = account.username or click.prompt("User name, e-mail or phone", err=True).strip()
+    password = click.prompt("Password", hide_input=True, err=True)
+    return configure({**given, "account.username": username, "account.password": password})
+
+
+def _check_service(configured: Configured) -> None:
+    key = "upstream.base_url"
+    source = configured.sources[key]
+    if source.found:
+        remedy = f"if it is meant, set FITTENGATE_UPSTREAM_BASE_URL or name the file: --config {source.name}"
+        raise ConfigurationError((f"{source.name}: {key}: would decide where your login is sent; {remedy}",))
+
+
+def _token(option: str) -> str:
+    if option != "-":
+        # It would stand in the list of processes, and in the shell's history.
+        raise click.UsageError("A token is not taken from the command line: --refresh-token - reads standard input.")
+    if sys.stdin.isatty():
+        text: str = click.prompt("Refresh token", hide_input=True, err=True)
+    else:
+        text = sys.stdin.read(MAX_TOKEN_CHARS + 1)
+    token = text.strip().strip('"')
+    if not token or len(token) > MAX_TOKEN_CHARS:
+        raise CommandError("there is no refresh token on standard input.")
+    return token
+
+
+async def _sign_in(configured: Configured, token: str | None) -> Tokens:
+    from fittengate.cli.account import vault_of
+    from fittengate.server.assemble import connected
+
+    settings = configured.settings
+    if token is not None:
+        settings = replace(settings, account=Account())
+    async with connected(settings, vault_of(configured)) as service:
+        try:
+            if token is not None:
+                return await service.keeper.sign_in_with(token)
+            return await service.keeper.sign_in()
+        except Fault as fault:
+            raise _explained(fault, by_token=token is not None) from fault
+
+
+def _explained(fault: Fault, *, by_token: bool) -> Exception:
+    if fault.kind is FaultKind.CALLER_BAD_REQUEST:
+        return CommandError("what came is no refresh token of a Fitten account.")
+    if fault.kind is not FaultKind.UPSTREAM_LOGIN:
+        return fault
+    if by_token:
+        return CommandError(
+            "the Fitten service does not accept this refresh token. Get a new one; nothing was changed."
+        )
+    return CommandError(
+        "the Fitten service refused the user name or the password. Try again; an account without a password "
+        "(Google, GitHub, WeChat) signs in by `fittengate login --refresh-token -`."
+    )

@@ -1,0 +1,114 @@
+"""What doctor looks at outside this machine: account, way to the service, login, models, one chat."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from fittengate.cli.account import left, moment, signed_in, vault_of
+from fittengate.cli.checks import Finding
+from fittengate.cli.serve import account_missing
+from fittengate.core.ask import Ask, Sampling
+from fittengate.core.conversation import Conversation, Message, Text
+from fittengate.core.events import Fold
+from fittengate.core.faults import Fault
+from fittengate.server.assemble import ssl_context
+from fittengate.server.configure import Configured
+from fittengate.upstream.fitten import probe
+from fittengate.upstream.fitten.client import Route
+from fittengate.upstream.fitten.service import FittenService
+from fittengate.upstream.fitten.session import Account
+
+SKEW_SECONDS = 120.0
+"""A clock that is off by more makes good tokens look old, and logs hard to read."""
+
+QUESTION = "Answer with the one word: ready"
+
+
+async def account(configured: Configured) -> AsyncIterator[Finding]:
+    """Yield what is stored, how long it lasts, and until when a refused login is not tried again."""
+    vault = vault_of(configured)
+    missing = await account_missing(configured, vault)
+    given = configured.settings.account
+    if missing is not None:
+        yield Finding("fail", "account", missing.rstrip("."))
+    elif vault.problem is not None:
+        yield Finding("warn", "account", f"{vault.problem}; the next login writes it anew")
+    tokens = await vault.load()
+    now = time.time()
+    if tokens is not None and missing is None:
+        name = tokens.username or tokens.user_id
+        ends = tokens.refresh_expires if tokens.refresh else tokens.access_expires
+        over = ends is not None and ends <= now
+        state = "fail" if over and not given.password else "ok"
+        advice = "; run `fittengate login`" if state == "fail" else ""
+        yield Finding(state, "account", f"login of {name}: {left(ends, now)}{advice}")  # type: ignore[arg-type]
+    elif given.password and missing is None:
+        yield Finding("ok", "account", f"{given.username} with a password from the settings; not signed in yet")
+    noted = await vault.refusal()
+    if noted is not None and given.password:
+        account = Account(configured.settings.upstream.base_url, given.username, given.password)
+        same = noted[0] == await asyncio.to_thread(lambda: account.fingerprint)
+        if same and noted[1] > now:
+            text = (
+                f"the service refused account.username and account.password; not tried again before {moment(noted[1])}"
+            )
+            yield Finding("fail", "account", f"{text}. Correct them, or run `fittengate login`")
+
+
+async def reach(configured: Configured) -> AsyncIterator[Finding]:
+    """Yield how far one gets towards the service, and how far the clocks are apart."""
+    upstream = configured.settings.upstream
+    route = Route(upstream.base_url, upstream.models_url, upstream.connect_timeout, upstream.proxy, upstream.user_agent)
+    found = await probe.probe(route, lambda: ssl_context(upstream.ca_file), time.time)
+    if found.addresses:
+        yield Finding("ok", "name", f"{found.where} is {', '.join(found.addresses[:4])}")
+    if found.connect_seconds is not None:
+        yield Finding("ok", "connection", f"{found.where} in {found.connect_seconds * 1000:.0f} ms")
+    if not found.answered:
+        yield Finding("fail", "service", f"{upstream.base_url}: {found.problem}")
+        return
+    trusted = ", its certificate is trusted" if upstream.base_url.startswith("https:") else ""
+    yield Finding("ok", "service", f"{upstream.base_url} answers{trusted}")
+    ahead = found.clock_ahead
+    if ahead is None:
+        yield Finding("ok", "clock", "not compared: the service sends no date")
+    elif abs(ahead) > SKEW_SECONDS:
+        direction = "ahead of" if ahead > 0 else "behind"
+        text = f"this machine is {abs(ahead):.0f} s {direction} the service; set the clock, or let NTP do it"
+        yield Finding("warn", "clock", text)
+    else:
+        yield Finding("ok", "clock", "agrees with the service's")
+
+
+async def service(configured: Configured, *, chat: bool) -> AsyncIterator[Finding]:
+    """Yield whether login, model list and, where wanted, a chat work."""
+    try:
+        async with signed_in(configured) as fitten:
+            await fitten.keeper.user_info()
+            tokens = await fitten.keeper.fresh()
+            life = left(tokens.access_expires, time.time())
+            yield Finding("ok", "login", f"accepted; access token {life}")
+            failed = await fitten.refresh_models()
+            if failed is None:
+                yield Finding("ok", "models", f"{len(fitten.models())} models")
+            else:
+                text = f"{failed.message} The built-in list is used; check upstream.models_url"
+                yield Finding("warn", "models", text)
+            yield await _chat(fitten) if chat else Finding("ok", "chat", "left out (--no-chat)")
+    except Fault as fault:
+        yield Finding("fail", "login", fault.message.rstrip("."))
+
+
+async def _chat(fitten: FittenService) -> Finding:
+    begun = time.monotonic()
+    ask = Ask(Conversation((Message("user", (Text(QUESTION),)),)), sampling=Sampling(max_tokens=64))
+    fold = Fold()
+    try:
+        async for events in fitten.chat(ask, fitten.models()[0]):
+            fold.feed(events)
+    except Fault as fault:
+        return Finding("fail", "chat", fault.message.rstrip("."))
+    seconds = time.monotonic() - begun
+    if not fold.reply().text and not fold.reply().thought:
+        return Finding("fail", "chat", "the model answered nothing; try again in a moment")
+    return Finding("ok", "chat", f"one short question was answered in {seconds:.1f} s")

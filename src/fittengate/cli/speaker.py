@@ -1,0 +1,95 @@
+"""How an answer comes out: plain where it is piped, with colour and a spinner on a terminal."""
+
+from typing import Protocol, TextIO
+
+_CONTROL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+"""What would steer a terminal: C0 and C1 controls and DEL. A model may have read them somewhere."""
+
+
+class Speaker(Protocol):
+    """Takes one answer after the other: ``wait``, then texts and thoughts, then ``end``, whatever happened."""
+
+    def wait(self) -> None:
+        """Say that the answer is being waited for."""
+        ...
+
+    def text(self, text: str) -> None:
+        """Put out the next piece of the answer."""
+        ...
+
+    def thought(self, text: str) -> None:
+        """Put out the next piece of reasoning."""
+        ...
+
+    def end(self) -> None:
+        """Say that nothing more comes."""
+        ...
+
+
+class Plain:
+    """The words of the answer and nothing else, each piece at once; the last line is ended."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._last = "\n"
+
+    def wait(self) -> None:
+        """Show nothing."""
+        self._last = "\n"
+
+    def text(self, text: str) -> None:
+        """Write the piece as it is."""
+        self._out.write(text)
+        self._out.flush()
+        self._last = text[-1:]
+
+    def thought(self, text: str) -> None:
+        """Leave it out: whoever reads the pipe wants the answer."""
+
+    def end(self) -> None:
+        """End the line, if one is open."""
+        if self._last != "\n":
+            self._out.write("\n")
+            self._out.flush()
+
+
+class Terminal:
+    """Answers in the terminal's own colour, reasoning dim, a spinner until the first word. Shows no control codes."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console()
+        self._status = self._console.status("waiting…", spinner="dots")
+        self._last = "\n"
+        self._thinking = False
+
+    def wait(self) -> None:
+        """Show the spinner."""
+        self._last = "\n"
+        self._thinking = False
+        self._status.start()
+
+    def text(self, text: str) -> None:
+        """Write the piece."""
+        if self._thinking:
+            self._thinking = False
+            self._write("\n" if self._last == "\n" else "\n\n", None)
+        self._write(text, None)
+
+    def thought(self, text: str) -> None:
+        """Write the piece dim."""
+        self._thinking = True
+        self._write(text, "dim")
+
+    def end(self) -> None:
+        """Take the spinner away and end the line, if one is open."""
+        self._status.stop()
+        if self._last != "\n":
+            self._write("\n", None)
+
+    def _write(self, text: str, style: str | None) -> None:
+        self._status.stop()
+        if clean := text.translate(_CONTROL):
+            self._console.out(clean, style=style, highlight=False, end="")
+            self._last = clean[-1]

@@ -1,0 +1,23 @@
+"""The page about the simulator names everything that it can do."""
+
+from pathlib import Path
+
+import pytest
+
+from fittengate.simulator import Completion, Fast, Plan, Scenario, SignIn, Tokens
+from fittengate.simulator.control import _ACTIONS
+from fittengate.simulator.routes import NAMES
+
+PAGE = (Path(__file__).parents[3] / "docs" / "simulator.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", [Scenario, Plan, Tokens, Completion, SignIn, Fast])
+def test_every_field_is_on_the_page(kind):
+    """In code marks."""
+    assert [name for name in kind.__struct_fields__ if f"`{name}`" not in PAGE] == []
+
+
+def test_every_route_and_control_request_is_on_the_page():
+    """By name and by path."""
+    assert [name for name in NAMES if f"`{name}`" not in PAGE] == []
+    assert [path for _, path in _ACTIONS if path not in PAGE] == []
