@@ -15,7 +15,21 @@ def _meta(help_text: str, unit: str = "", *, secret: bool = False, default_text:
     return Meta(extra={"help": help_text, "unit": unit, "secret": secret, "default_text": default_text}, **bounds)
 
 
-class Server(Struct, frozen=True, kw_only=True):
+class _Section(Struct, frozen=True, kw_only=True):
+    """A section of the table. Shows itself without its secrets (P10)."""
+
+    def __repr__(self) -> str:
+        """Show every value but the secret ones."""
+        hints = get_type_hints(type(self), include_extras=True)
+        shown = []
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            secret = get_args(hints[name])[1].extra["secret"] and value
+            shown.append(f"{name}={'[secret]' if secret else repr(value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class Server(_Section, frozen=True, kw_only=True):
     """Where the gateway listens, and what it takes."""
 
     host: Annotated[str, _meta("address to listen on")] = "127.0.0.1"
@@ -45,14 +59,14 @@ class Server(Struct, frozen=True, kw_only=True):
     tls_key: Annotated[str, _meta("PEM file with the private key")] = ""
 
 
-class Account(Struct, frozen=True, kw_only=True):
+class Account(_Section, frozen=True, kw_only=True):
     """The Fitten account. `fittengate login` keeps tokens instead of a password."""
 
     username: Annotated[str, _meta("user name, e-mail, or phone number with country code")] = ""
     password: Annotated[str, _meta("its password", secret=True)] = ""
 
 
-class Upstream(Struct, frozen=True, kw_only=True):
+class Upstream(_Section, frozen=True, kw_only=True):
     """How the service is called."""
 
     base_url: Annotated[str, _meta("the service: login, chat, completion")] = "https://fc.fittenlab.cn"
@@ -79,7 +93,7 @@ class Upstream(Struct, frozen=True, kw_only=True):
     user_agent: Annotated[str, _meta("what the gateway calls itself", default_text="`fittengate/VERSION`")] = ""
 
 
-class Models(Struct, frozen=True, kw_only=True):
+class Models(_Section, frozen=True, kw_only=True):
     """Names of models."""
 
     aliases: Annotated[
@@ -109,7 +123,7 @@ DEFAULT_ALIASES: tuple[str, ...] = (
 """Names that agents and editors send by themselves; without ``models.aliases`` they all mean ``fitten-code``."""
 
 
-class Log(Struct, frozen=True, kw_only=True):
+class Log(_Section, frozen=True, kw_only=True):
     """What is written down about requests."""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], _meta("least level that is written")] = "info"

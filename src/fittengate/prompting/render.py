@@ -61,6 +61,12 @@ def newest_images(conversation: Conversation) -> list[Image]:
     return [images[-1] for _, messages in _turns(conversation) if (images := _images(messages))]
 
 
+def images_left_out(conversation: Conversation) -> int:
+    """Return how many pictures stay out of the prompt, without making it."""
+    images = sum([1 for message in conversation.messages for part in message.parts if type(part) is Image])
+    return images - len(newest_images(conversation)) if images > 1 else 0
+
+
 def _turns(conversation: Conversation) -> Iterator[tuple[Role, list[Message]]]:
     for role, messages in groupby(conversation.messages, lambda message: message.role):
         yield role, list(messages)

@@ -50,7 +50,7 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     log = settings.log
     file = None if log.file in {"", "none"} else Path(log.file)
     known = (*settings.server.api_key, settings.account.password)
-    return Log(LogOptions(log.level, log.format == "json", file), Redactor(known), terminal)
+    return Log(LogOptions(log.level, log.format == "json", file, log.content), Redactor(known), terminal)
 
 
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:

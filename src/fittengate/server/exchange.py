@@ -12,12 +12,14 @@ from msgspec import Struct
 
 from fittengate.core.ask import Ask
 from fittengate.core.caller import Caller, ModelCard, Receipt
-from fittengate.core.events import Ended, Event, Fold
+from fittengate.core.events import Ended, Event, Fold, TextDelta
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Usage
 from fittengate.dialects.base import Dialect, Head
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
+from fittengate.prompting.render import images_left_out
+from fittengate.server.content import prompt_text
 from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import Headers, Request
 from fittengate.server.stream import ClientStream
@@ -58,7 +60,7 @@ class Services(Struct, frozen=True):
 class _Course:
     """What is known of one exchange so far; becomes its Receipt."""
 
-    __slots__ = ("at", "began", "caller", "card", "fault", "first", "turn", "usage")
+    __slots__ = ("at", "began", "caller", "card", "fault", "first", "prompt", "turn", "usage", "words")
 
     def __init__(self, began: float, at: float) -> None:
         self.began = began
@@ -69,6 +71,16 @@ class _Course:
         self.first: float | None = None
         self.usage: Usage | None = None
         self.fault: Fault | None = None
+        self.prompt: str | None = None
+        self.words: list[str] | None = None
+        """The reply's text so far, where the log is to have it; None where it is not."""
+
+    def heard(self, batch: list[Event], loop: asyncio.AbstractEventLoop) -> None:
+        """Note when the first event came, and the words if they are wanted."""
+        if self.first is None:
+            self.first = loop.time()
+        if self.words is not None:
+            self.words += [event.text for event in batch if isinstance(event, TextDelta)]
 
 
 class Exchanges:
@@ -101,39 +113,42 @@ class Exchanges:
         self.running.add(request)
         request.watch_client(self._loop)
         try:
-            course.caller = self.caller(request)
-            if self.draining:
-                raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
-            body = await request.body(services.limits.max_body_bytes)
-            ask = dialect.read(body)
-            course.card = services.models.find(ask.model)
-            ask = await services.pictures.inline(ask)
-            if not services.turns.try_enter():
-                await services.turns.enter(course.caller.name)
-            course.turn = True
-            if ask.wishes.stream:
-                await self._stream(dialect, request, ask, course)
-            else:
-                await self._whole(dialect, request, ask, course)
+            await self._answer(dialect, request, course)
         except asyncio.CancelledError:
             if not (request.gone or request.evicted):
                 raise
             course.fault = course.fault or self._left(request)
         except Exception as error:  # noqa: BLE001 - whatever it was, the client gets an answer and the log its cause
-            course.fault = as_fault(error)
-            if course.fault.kind is FaultKind.GATEWAY_BROKEN:
-                services.log.defect(request.id, error)
+            course.fault = self._noted(request, error)
         finally:
             request.unwatch()
             if course.turn:
                 services.turns.leave()
-            fault = course.fault
-            if fault is not None and not request.gone and request.status == 0:
-                await self.answer_fault(dialect, request, fault)
-            services.log.exchange(self._receipt(dialect, request, course))
+            if course.fault is not None and not request.gone and request.status == 0:
+                await self.answer_fault(dialect, request, course.fault)
+            self._log(dialect, request, course)
             self.running.discard(request)
             if not self.running and self.idle is not None:
                 self.idle()
+
+    async def _answer(self, dialect: Dialect, request: Request, course: _Course) -> None:
+        services = self._services
+        course.caller = self.caller(request)
+        if self.draining:
+            raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
+        ask = dialect.read(await request.body(services.limits.max_body_bytes))
+        course.card = services.models.find(ask.model)
+        ask = await services.pictures.inline(ask)
+        if services.log.content:
+            course.words = []
+            course.prompt = prompt_text(ask)
+        if not services.turns.try_enter():
+            await services.turns.enter(course.caller.name)
+        course.turn = True
+        if ask.wishes.stream:
+            await self._stream(dialect, request, ask, course)
+        else:
+            await self._whole(dialect, request, ask, course)
 
     async def answer_fault(self, dialect: Dialect, request: Request, fault: Fault) -> None:
         """Send a fault as a whole answer in the tongue of ``dialect``."""
@@ -142,17 +157,18 @@ class Exchanges:
 
     def _events(self, ask: Ask, course: _Course) -> AsyncGenerator[list[Event], None]:
         assert course.card is not None  # noqa: S101
-        events = self._services.upstream.chat(ask, course.card)
-        assert isinstance(events, AsyncGenerator)  # noqa: S101 - closing it early is what P3 stands on
-        return events
+        return self._services.upstream.chat(ask, course.card)
 
     def _head(self, ask: Ask, course: _Course) -> tuple[Head, Headers]:
         assert course.card is not None  # noqa: S101
         card_id = course.card.id
         head = Head(self._services.ids.tail(), int(course.at), ask.model or card_id)
         headers: Headers = [(b"x-fittengate-model", card_id.encode())]
-        if ask.ignored:
-            headers.append((b"x-fittengate-ignored", ", ".join(ask.ignored).encode("ascii", "replace")))
+        ignored = ask.ignored
+        if left_out := images_left_out(ask.conversation):
+            ignored = (*ignored, f"images:{left_out}")
+        if ignored:
+            headers.append((b"x-fittengate-ignored", ", ".join(ignored).encode("ascii", "replace")))
         return head, headers
 
     async def _whole(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> None:
@@ -162,8 +178,7 @@ class Exchanges:
         events = self._events(ask, course)
         try:
             async for batch in events:
-                if course.first is None:
-                    course.first = self._loop.time()
+                course.heard(batch, self._loop)
                 total.feed(batch)
         finally:
             await events.aclose()
@@ -182,8 +197,7 @@ class Exchanges:
         events = self._events(ask, course)
         try:
             async for batch in events:
-                if course.first is None:
-                    course.first = self._loop.time()
+                course.heard(batch, self._loop)
                 data = writer.feed(batch)
                 last = batch[-1]
                 if type(last) is Ended:
@@ -200,13 +214,25 @@ class Exchanges:
         except Exception as error:
             if not out.started or out.finished:
                 raise
-            course.fault = as_fault(error)
-            if course.fault.kind is FaultKind.GATEWAY_BROKEN:
-                services.log.defect(request.id, error)
+            course.fault = self._noted(request, error)
             await out.finish(writer.fault(course.fault))
         finally:
             out.stop()
             await events.aclose()
+
+    def _noted(self, request: Request, error: Exception) -> Fault:
+        """Return the fault behind an error; a defect of ours goes into the log with its place."""
+        fault = as_fault(error)
+        if fault.kind is FaultKind.GATEWAY_BROKEN:
+            self._services.log.defect(request.id, error)
+        return fault
+
+    def _log(self, dialect: Dialect, request: Request, course: _Course) -> None:
+        receipt = self._receipt(dialect, request, course)
+        if course.words is None:
+            self._services.log.exchange(receipt)
+        else:
+            self._services.log.exchange(receipt, course.prompt, "".join(course.words))
 
     def _left(self, request: Request) -> Fault:
         if request.gone:

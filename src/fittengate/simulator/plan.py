@@ -20,7 +20,7 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
 
     # What is said instead of the natural reply; nothing is checked and no state changes.
     status: Status | None = None
-    """HTTP status. From 400 on the natural work is not done and the body is the usual one of that status."""
+    """HTTP status. From 300 on the natural work is not done and the body is the usual one of that status."""
     headers: dict[str, str] = {}
     """Response headers to add or replace; an empty value takes the header away."""
     json: Any = UNSET

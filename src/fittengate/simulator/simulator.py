@@ -6,16 +6,17 @@ import time
 from collections.abc import Iterable
 
 import msgspec
-from msgspec import UNSET, structs
+from msgspec import structs
 
 from fittengate.lib.clock import Clock
 from fittengate.simulator import control, routes
 from fittengate.simulator.accounts import Random
+from fittengate.simulator.changes import changed
 from fittengate.simulator.fast import FastReply
 from fittengate.simulator.jwt import Kind
 from fittengate.simulator.log import Counters, Record, fingerprint
 from fittengate.simulator.plan import NATURAL, Plan, Queued
-from fittengate.simulator.reply import Refused, Reply, Request, json_reply, page, usual
+from fittengate.simulator.reply import Refused, Reply, Request, usual
 from fittengate.simulator.scenario import Scenario, ScenarioError
 from fittengate.simulator.sending import Sending
 from fittengate.simulator.server import Connection
@@ -252,7 +253,7 @@ class Simulator:
         else:
             reply = refused or self._natural(route, request, plan)
         out = prepare(
-            self._with_cors(request, _changed(reply, plan, self.scenario.tokens.expired_detail)),
+            self._with_cors(request, changed(reply, plan, self.scenario.tokens.expired_detail)),
             plan,
             gzip_offered="gzip" in request.headers.get("accept-encoding", ""),
         )
@@ -290,39 +291,6 @@ class Simulator:
         self._pending = [_Pending(queued) for queued in scenario.plans]
         # A lasting plan for chat needs the long way.
         self._fast = FastReply(scenario.fast) if scenario.fast and "chat" not in scenario.defaults else None
-
-
-def _changed(reply: Reply, plan: Plan, expired: str) -> Reply:
-    """Return the reply with what the plan says instead of it or about it."""
-    if plan.replaces:
-        reply = _replacement(plan, expired)
-    elif reply.pieces is None:
-        if plan.raw is not None:
-            reply = structs.replace(reply, body=plan.raw)
-        elif plan.set or plan.drop:
-            reply = _edited(reply, plan)
-    return reply if plan.status is None else structs.replace(reply, status=plan.status)
-
-
-def _replacement(plan: Plan, expired: str) -> Reply:
-    if plan.json is not UNSET:
-        return json_reply(plan.json)
-    if plan.body is not None:
-        return Reply(body=plan.body.encode())
-    if plan.page is not None:
-        return page(plan.page)
-    return usual(plan.status or 200, expired)
-
-
-def _edited(reply: Reply, plan: Plan) -> Reply:
-    try:
-        fields = msgspec.json.decode(reply.body)
-    except msgspec.DecodeError:
-        return reply
-    if not isinstance(fields, dict):
-        return reply
-    kept = {name: value for name, value in (fields | plan.set).items() if name not in plan.drop}
-    return structs.replace(reply, body=msgspec.json.encode(kept))
 
 
 def _without_secret(headers: dict[str, str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What the server may expect of any service behind it, and what a service may expect of the server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from fittengate.core.account import Tokens
@@ -12,7 +12,7 @@ from fittengate.core.events import Event
 class Upstream(Protocol):
     """A service that goes on with conversations."""
 
-    def chat(self, ask: Ask, card: ModelCard) -> AsyncIterator[list[Event]]:
+    def chat(self, ask: Ask, card: ModelCard) -> AsyncGenerator[list[Event], None]:
         """Yield the events of the answer, as many at a time as came together; the first is Began, the last Ended.
 
         Closing the iterator (``aclose``) closes the connection behind it at once. May raise Fault: ``upstream_*`` at

@@ -5,6 +5,7 @@ type of the exception or by the status, never by the words of a message.
 """
 
 import asyncio
+import ipaddress
 import ssl
 from collections.abc import Callable
 
@@ -72,13 +73,23 @@ NETWORK_ERRORS = (aiohttp.ClientError, OSError, TimeoutError)
 """Everything that the HTTP client raises for the network's sake."""
 
 
+def _proxy_for(url: str, proxy: str) -> yarl.URL | None:
+    """Return the proxy towards a host; None without one, and for this machine itself, which no proxy can reach."""
+    host = yarl.URL(url).host or ""
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    return yarl.URL(proxy) if proxy and not local else None
+
+
 class FittenClient:
     """The connection pool to the service. Make it inside the event loop; close it at the end."""
 
     def __init__(self, route: Route, clock: Clock, ssl_context: Callable[[], ssl.SSLContext | None]) -> None:
         self._route = route
         self._clock = clock
-        self._proxy = yarl.URL(route.proxy) if route.proxy else None
+        self._proxies = {url: _proxy_for(url, route.proxy) for url in (route.base_url, route.models_url)}
         self._headers: tuple[Tokens, yarl.URL, CIMultiDict[str]] | None = None
         connector = aiohttp.TCPConnector(
             limit=0,  # the queue before this bounds the calls; a second bound would only hide it
@@ -109,7 +120,9 @@ class FittenClient:
                 }
             )
             known = self._headers = (tokens, url, headers)
-        return await self._http.post(known[1], data=body, headers=known[2], allow_redirects=False, proxy=self._proxy)
+        return await self._http.post(
+            known[1], data=body, headers=known[2], allow_redirects=False, proxy=self._proxies[self._route.base_url]
+        )
 
     async def refusal(self, response: aiohttp.ClientResponse) -> Failure:
         """Return what a status other than 200 means; reads and closes the response."""
@@ -152,7 +165,12 @@ class FittenClient:
             async with (
                 asyncio.timeout(CALL_SECONDS),
                 self._http.request(
-                    call.method, url, data=call.body, headers=headers, allow_redirects=False, proxy=self._proxy
+                    call.method,
+                    url,
+                    data=call.body,
+                    headers=headers,
+                    allow_redirects=False,
+                    proxy=self._proxies[base_url],
                 ) as response,
             ):
                 body = bytearray()

@@ -6,7 +6,7 @@ nobody wants the rest (P3).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import aiohttp
 from msgspec import Struct
@@ -119,7 +119,7 @@ class FittenService:
                 pause = UPKEEP_SECONDS
             await asyncio.sleep(pause)
 
-    async def chat(self, ask: Ask, card: ModelCard) -> AsyncIterator[list[Event]]:
+    async def chat(self, ask: Ask, card: ModelCard) -> AsyncGenerator[list[Event], None]:
         """Yield the events of the answer; see :class:`fittengate.upstream.base.Upstream`."""
         rendered = render(ask.conversation)
         self._check_length(rendered.text)

@@ -5,6 +5,7 @@ one is missed the waiting task is cancelled, and :meth:`Watch.late` turns that c
 """
 
 import asyncio
+
 from msgspec import Struct
 
 from fittengate.core.faults import Fault, FaultKind
