@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import time
 from pathlib import Path
 
-from processes import BenchError, Cores, stop
+from processes import BenchError, stop
 from targets import TOKEN
 from wire import LAST_CHUNK, Post, ask, connect
 
@@ -29,8 +28,8 @@ end
 """
 
 
-def wrk(post: Post, folder: Path, cores: Cores, *, connections: int, seconds: float, size: int) -> int:
-    """Send a request over and over; return how many were answered.
+def wrk(post: Post, folder: Path, *, connections: int, seconds: float, size: int) -> int:
+    """Send a request over and over, from this process's core; return how many were answered.
 
     ``size`` is what one right reply has on the wire. Raises BenchError when a reply was no 200, a connection broke, or
     the replies had another size on average.
@@ -47,7 +46,6 @@ def wrk(post: Post, folder: Path, cores: Cores, *, connections: int, seconds: fl
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores.others),
     )
     try:
         output = process.communicate(timeout=seconds + 30)[0].decode(errors="replace")

@@ -69,7 +69,7 @@ def running(
 ) -> Iterator[Running]:
     """Run a program in ``folder`` on the given core until the block ends."""
     output = folder / f"{name}.out"
-    with output.open("wb") as sink:
+    with output.open("wb") as sink, _on(core):
         started = time.monotonic()
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -80,12 +80,22 @@ def running(
             stderr=subprocess.STDOUT,
             # Its own session: Ctrl-C comes to the benchmark, which then stops its programs in order.
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, core),
         )
     try:
         yield Running(name, process, output, started)
     finally:
         stop(process)
+
+
+@contextlib.contextmanager
+def _on(core: frozenset[int]) -> Iterator[None]:
+    """Be on a core for a moment: a new process stays where its parent is."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, core)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

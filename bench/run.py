@@ -13,16 +13,23 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import uvloop
 from load import Streams, first_byte, wrk
-from measure import SETTLE_SECONDS, Stopwatch, lowest, resident_bytes
+from measure import SETTLE_SECONDS, Stopwatch, interleaved, resident_bytes
 from processes import BenchError, Cores, choose_cores
 from report import Figure, Ratio, print_figures, print_ratios, write_json
 from targets import Stage, Target, stage
 from wire import ReplyError, exchange
+
+T = TypeVar("T")
+
+CONNECTIONS = 8
+"""Requests that wrk keeps under way. The more there are, the more work a program does each time it wakes, and nginx
+gains most by that: a figure means something only together with this one."""
 
 DELTAS = 20
 PACED_STREAMS = 150
@@ -39,42 +46,42 @@ class Run(NamedTuple):
     rounds: int
     seconds: float
     """Length of a round."""
+    connections: int
+    """Of wrk."""
     ratios: list[Ratio]
     figures: list[Figure]
 
 
 def whole(run: Run, staged: Stage) -> None:
     """Measure whole replies to a short prompt."""
-    run.ratios.append(_by_wrk(run, staged, "whole", "whole reply", 32, 11, 6))
+    run.ratios.append(_by_wrk(run, staged, "whole", "whole reply", 11, 6))
 
 
 def stream(run: Run, staged: Stage) -> None:
     """Measure streams whose deltas come in a burst."""
-    run.ratios.append(_by_wrk(run, staged, "stream", "stream, deltas in a burst", 32, 13, 7))
+    run.ratios.append(_by_wrk(run, staged, "stream", "stream, deltas in a burst", 13, 7))
 
 
 def large(run: Run, staged: Stage) -> None:
     """Measure whole replies to a prompt of 512 KB."""
-    run.ratios.append(_by_wrk(run, staged, "large", "whole reply to a 512 KB prompt", 8, 9, 5))
+    run.ratios.append(_by_wrk(run, staged, "large", "whole reply to a 512 KB prompt", 9, 5))
 
 
-def _by_wrk(  # noqa: PLR0913 - a row of the table
-    run: Run, staged: Stage, form: str, title: str, connections: int, must: float, aim: float
-) -> Ratio:
+def _by_wrk(run: Run, staged: Stage, form: str, title: str, must: float, aim: float) -> Ratio:
     def work(target: Target) -> Callable[[], float]:
         post = getattr(target, form)
         size = exchange(post).size
 
         def measure() -> float:
             watch = Stopwatch(target.pid)
-            count = wrk(post, run.folder, run.cores, connections=connections, seconds=run.seconds, size=size)
+            count = wrk(post, run.folder, connections=run.connections, seconds=run.seconds, size=size)
             time.sleep(SETTLE_SECONDS)
             return watch.spent(count).each
 
         return measure
 
-    say(f"{title} ({connections} connections)")
-    best = lowest(run.rounds, {t.name: work(t) for t in (staged.nginx, staged.gateway)}, say)
+    say(f"{title} ({run.connections} connections)")
+    best = interleaved(run.rounds, {t.name: work(t) for t in (staged.nginx, staged.gateway)}, say)
     return Ratio(title, best["nginx"], best["gateway"], must, aim)
 
 
@@ -83,7 +90,7 @@ def first(run: Run, staged: Stage) -> None:
     title = "first byte, one client at a time"
     say(title)
     works = {t.name: lambda t=t: first_byte(t.stream, run.seconds) for t in (staged.nginx, staged.gateway)}
-    best = lowest(run.rounds, works, say)
+    best = interleaved(run.rounds, works, say)
     run.ratios.append(Ratio(title, best["nginx"], best["gateway"], 4, 2.5))
 
 
@@ -107,8 +114,8 @@ def paced(run: Run, staged: Stage) -> None:
         await asyncio.sleep(SETTLE_SECONDS)
         return spent.each
 
-    works = {t.name: lambda t=t: asyncio.run(measure(t)) for t in (staged.nginx, staged.gateway)}
-    best = lowest(run.rounds, works, say)
+    works = {t.name: lambda t=t: _run(measure(t)) for t in (staged.nginx, staged.gateway)}
+    best = interleaved(run.rounds, works, say)
     run.ratios.append(Ratio(title, best["nginx"], best["gateway"], 3.2, 2.3))
 
 
@@ -118,29 +125,48 @@ def _check_pace(came: int, due: float) -> None:
 
 
 def many(run: Run, staged: Stage) -> None:
-    """Measure memory and CPU share of a thousand streams at once."""
+    """Measure memory and CPU share of a thousand streams at once; nginx shows what pace the rest can keep."""
     say(f"{MANY_STREAMS} streams at once, a delta every {MANY_MS} ms")
 
-    async def measure() -> tuple[float, float, float]:
-        pid = staged.gateway.pid
-        streams = Streams(staged.gateway.stream, 0)
-        before = resident_bytes(pid)
+    async def measure(target: Target) -> Crowd:
+        streams = Streams(target.stream, 0)
+        before = resident_bytes(target.pid)
         try:
             await streams.open(MANY_STREAMS, over=2.5)
             await asyncio.sleep(1)
             deltas = streams.deltas
-            watch = Stopwatch(pid)
+            watch = Stopwatch(target.pid)
             await asyncio.sleep(run.seconds + 1)
             spent = watch.spent(streams.deltas - deltas)
-            grown = resident_bytes(pid) - before
+            grown = resident_bytes(target.pid) - before
         finally:
             streams.close()
-        return grown / MANY_STREAMS, spent.cpu / spent.wall, spent.units / spent.wall / MANY_STREAMS * MANY_MS / 1000
+        return Crowd(grown / MANY_STREAMS, spent.cpu / spent.wall, spent.units / spent.wall)
 
-    memory, share, pace = asyncio.run(measure())
-    run.figures.append(Figure(f"memory for each of {MANY_STREAMS} streams", memory / 1000, "KB", 60))
-    run.figures.append(Figure(f"CPU share of a core, a delta every {MANY_MS} ms", share * 100, "%", 100))
-    run.figures.append(Figure("deltas that did not come in time", max(0.0, 1 - pace) * 100, "%", 5))
+    proxy, gateway = (_run(measure(target)) for target in (staged.nginx, staged.gateway))
+    due = MANY_STREAMS * 1000 / MANY_MS
+    say(f"  deltas a second: {proxy.pace:.0f} through nginx, {gateway.pace:.0f} through the gateway, {due:.0f} at best")
+    run.figures.append(Figure(f"memory for each of {MANY_STREAMS} streams", gateway.memory / 1000, "KB", 60))
+    run.figures.append(
+        Figure(f"CPU share, a delta every {MANY_MS} ms (nginx {proxy.share:.0%})", gateway.share * 100, "%", 100)
+    )
+    run.figures.append(Figure("deltas fewer than through nginx", max(0.0, 1 - gateway.pace / proxy.pace) * 100, "%", 5))
+
+
+class Crowd(NamedTuple):
+    """What many streams cost."""
+
+    memory: float
+    """Bytes for each."""
+    share: float
+    """Of a core."""
+    pace: float
+    """Deltas a second, in all."""
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
 
 
 def idle(run: Run, staged: Stage) -> None:
@@ -183,6 +209,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the gateway against nginx as a plain proxy.")
     parser.add_argument("--quick", action="store_true", help="two short rounds")
     parser.add_argument("--rounds", type=int, default=5, choices=range(1, 21), metavar="N", help="rounds (default 5)")
+    parser.add_argument(
+        "--connections",
+        type=int,
+        default=CONNECTIONS,
+        choices=range(1, 257),
+        metavar="N",
+        help="requests under way at a time (default %(default)s)",
+    )
     parser.add_argument("--only", default=",".join(NAMES), help="comma separated: " + " ".join(NAMES))
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     given = parser.parse_args()
@@ -202,7 +236,7 @@ def main() -> int:
     os.sched_setaffinity(0, cores.others)
     with tempfile.TemporaryDirectory(prefix="fittengate-bench-") as name:
         rounds, seconds = (2, 1.0) if given.quick else (given.rounds, 2.0)
-        run = Run(Path(name), cores, rounds, seconds, [], [])
+        run = Run(Path(name), cores, rounds, seconds, given.connections, [], [])
         try:
             _measure(run, wanted)
         except KeyboardInterrupt:
@@ -216,7 +250,12 @@ def main() -> int:
     if run.figures:
         print_figures(run.figures)
     if given.json:
-        write_json(given.json, run.ratios, run.figures, {"rounds": rounds, "seconds": seconds})
+        write_json(
+            given.json,
+            run.ratios,
+            run.figures,
+            {"rounds": rounds, "seconds": seconds, "connections": given.connections},
+        )
     return 0
 
 

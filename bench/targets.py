@@ -81,9 +81,7 @@ class Stage(NamedTuple):
 
 
 @contextlib.contextmanager
-def stage(
-    folder: Path, cores: Cores, *, deltas: int, interval_ms: float, forms: Sequence[str] = ()
-) -> Iterator[Stage]:
+def stage(folder: Path, cores: Cores, *, deltas: int, interval_ms: float, forms: Sequence[str] = ()) -> Iterator[Stage]:
     """Run the service, which replies with so many deltas, and both programs before it; check replies of these forms."""
     if not allow_many_files(8192):
         raise BenchError("too few open files are allowed; raise the limit with `ulimit -Hn 8192`")
@@ -101,7 +99,7 @@ def stage(
 def _service(folder: Path, cores: Cores, deltas: int, interval_ms: float) -> Iterator[tuple[int, str, str]]:
     scenario = folder / "scenario.json"
     scenario.write_text(json.dumps({"fast": {"deltas": deltas, "interval_ms": interval_ms, "text": TOKEN}}))
-    command = [sys.executable, "-m", "fittengate.simulator", "--port", "0", "--scenario", scenario]
+    command: list[str | Path] = [sys.executable, "-m", "fittengate.simulator", "--port", "0", "--scenario", scenario]
     env = plain_environment(folder)
     with running("simulator", command, folder, core=cores.others, env=env) as program:
         port = _told_port(program)
@@ -128,7 +126,7 @@ def _nginx(folder: Path, cores: Cores, service: int, bearer: str, user: str) -> 
     port = free_port()
     config = folder / "nginx.conf"
     config.write_text(_NGINX.format(folder=folder, service=service, port=port))
-    command = ["nginx", "-p", folder, "-c", config, "-e", folder / "nginx.err"]
+    command: list[str | Path] = ["nginx", "-p", folder, "-c", config, "-e", folder / "nginx.err"]
     with running("nginx", command, folder, core=cores.measured, env=plain_environment(folder)) as program:
         wait_for_port(program, port)
         path = f"/codeapi/chat_auth?ft_token={user}"

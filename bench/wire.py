@@ -86,7 +86,7 @@ def _more(sock: socket.socket) -> bytes:
 
 
 def _joined(chunks: bytes) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     while True:
         size, _, chunks = chunks.partition(b"\r\n")
         count = int(size, 16)

@@ -7,8 +7,8 @@ leaves it again, so that a failure can be repeated by asking once more.
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, Self
 
 import click
 
@@ -18,7 +18,7 @@ from fittengate.cli.speaker import Plain, Speaker, Terminal
 from fittengate.core.ask import Ask
 from fittengate.core.caller import ModelCard
 from fittengate.core.conversation import Conversation, Message, Role, Text
-from fittengate.core.events import Event, TextDelta, ThoughtDelta
+from fittengate.core.events import TextDelta, ThoughtDelta
 from fittengate.core.faults import Fault
 from fittengate.server.configure import Configured
 from fittengate.upstream.base import Upstream
@@ -109,29 +109,21 @@ class Talk:
                 self.messages.pop()
 
     async def _listen(self, heard: list[str]) -> None:
-        ask = Ask(Conversation(tuple(self.messages)))
+        answer = self._upstream.chat(Ask(Conversation(tuple(self.messages))), self.card)
         self._speaker.wait()
         try:
-            async with contextlib.aclosing(_closable(self._upstream.chat(ask, self.card))) as answer:
-                async for events in answer:
-                    for event in events:
-                        if type(event) is TextDelta:
-                            heard.append(event.text)
-                            self._speaker.text(event.text)
-                        elif type(event) is ThoughtDelta:
-                            self._speaker.thought(event.text)
+            async for events in answer:
+                for event in events:
+                    if type(event) is TextDelta:
+                        heard.append(event.text)
+                        self._speaker.text(event.text)
+                    elif type(event) is ThoughtDelta:
+                        self._speaker.thought(event.text)
         finally:
+            if isinstance(answer, AsyncGenerator):
+                # Closes the connection behind it at once.
+                await answer.aclose()
             self._speaker.end()
-
-
-async def _closable(answer: AsyncIterator[list[Event]]) -> AsyncIterator[list[Event]]:
-    """Pass an answer on; closing this closes the connection behind it at once."""
-    try:
-        async for events in answer:
-            yield events
-    finally:
-        if (close := getattr(answer, "aclose", None)) is not None:
-            await close()
 
 
 def _turn(role: Role, text: str) -> Message:
@@ -148,7 +140,7 @@ class _Session:
         self._aliases = configured.settings.models.aliases
         self._service = signed_in(configured)
 
-    def __enter__(self) -> "_Session":
+    def __enter__(self) -> Self:
         self.upstream = self._run(self._service.__aenter__())
         return self
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import click
@@ -37,7 +37,7 @@ async def _examine(configured: Configured, *, chat: bool) -> int:
     return 1 if failed else 0
 
 
-async def _findings(configured: Configured, *, chat: bool) -> AsyncIterator[Finding]:
+async def _findings(configured: Configured, *, chat: bool) -> AsyncGenerator[Finding, None]:
     from fittengate.cli.service_checks import account, reach, service
 
     for finding in settings(configured):

@@ -1,5 +1,7 @@
 """What a client wants, in our own words: the value a dialect reads from the wire and an upstream answers."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 from fittengate.core.conversation import Conversation
@@ -22,6 +24,16 @@ class Wishes(Struct, frozen=True):
     """A streamed answer ends with its usage."""
 
 
+class ToolUse(Struct, frozen=True):
+    """Whether and how the conversation's tools are to be called."""
+
+    choice: Literal["auto", "none", "required", "named"] = "auto"
+    name: str | None = None
+    """The one tool to call where ``choice`` is named; None otherwise."""
+    parallel: bool = True
+    """More than one call in a reply is welcome."""
+
+
 class Ask(Struct, frozen=True):
     """A conversation, the model that is to go on with it, and wishes."""
 
@@ -30,5 +42,6 @@ class Ask(Struct, frozen=True):
     """The name as the client wrote it; None means the default model."""
     sampling: Sampling = Sampling()
     wishes: Wishes = Wishes()
+    tool_use: ToolUse = ToolUse()
     ignored: tuple[str, ...] = ()
     """Parameters that were read but cannot be honoured, for ``x-fittengate-ignored``."""

@@ -55,7 +55,7 @@ def meta(before, after="", previous=None, **more):
 async def complete(client, fields, version="", path="generate_one_stage_auth"):
     body = gzip.compress(json.dumps({"inputs": "", "meta_datas": fields}).encode())
     async with client.session.post(
-        f"/codeapi/completion{version}/{path}/{client.user_id}?ide=nvim",
+        f"/codeapi/completion{version}/{path}/{client.user_id}?ide=editor",
         data=body,
         headers={"Authorization": f"Bearer {client.access}", "Content-Encoding": "gzip"},
     ) as reply:
