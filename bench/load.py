@@ -88,8 +88,7 @@ class _Stream(asyncio.Protocol):
         self._seen = 0
         self._fresh = True
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
         self._streams.transports.append(transport)
         transport.write(self._streams.request)

@@ -53,7 +53,7 @@ def clean_environment(home):
 
 @pytest.fixture(scope="module")
 def demo():
-    """A demo gateway in a process of its own: what it printed, and an environment that leads clients to it."""
+    """Run a demo gateway in a process of its own; give the line it printed last and an environment that leads to it."""
     with tempfile.TemporaryDirectory() as home:
         environment = clean_environment(home)
         process = subprocess.Popen(
@@ -113,7 +113,6 @@ def test_the_curl_line_of_the_demo_works_as_pasted(demo):
         demo[0], shell=True, env=demo[1], capture_output=True, text=True, encoding="utf-8", timeout=50, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "A" in done.stdout
     assert done.stdout.startswith("data: {")
     assert done.stdout.endswith("data: [DONE]\n\n")
 

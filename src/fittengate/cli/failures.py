@@ -43,7 +43,7 @@ def explain(error: Exception) -> tuple[int, list[str]]:
             return 1, []
         case ssl.SSLError():
             # What goes wrong on the wire became a Fault long before: this is a file of certificates.
-            reason = (error.reason or "unreadable").replace("_", " ").lower()
+            reason = str(getattr(error, "reason", None) or "unreadable").replace("_", " ").lower()
             files = "upstream.ca_file, server.tls_cert and server.tls_key"
             return 2, [f"a certificate or its key cannot be used ({reason}). Check {files}."]
         case TimeoutError() if str(error):
@@ -51,7 +51,7 @@ def explain(error: Exception) -> tuple[int, list[str]]:
         case OSError():
             where = f": {error.filename}" if error.filename else ""
             hint = " Free some space." if error.errno == errno.ENOSPC else ""
-            return 1, [f"{error.strerror or error or type(error).__name__}{where}.{hint}"]
+            return 1, [f"{error.strerror or str(error) or type(error).__name__}{where}.{hint}"]
         case _:
             return 1, [
                 f"this is a defect: {type(error).__name__}. Run `fittengate --debug …` to see where it came from."

@@ -13,6 +13,7 @@ from fittengate.core.events import Fold
 from fittengate.core.faults import Fault
 from fittengate.server.assemble import ssl_context
 from fittengate.server.configure import Configured
+from fittengate.services.clock import SystemClock
 from fittengate.upstream.fitten import probe
 from fittengate.upstream.fitten.client import Route
 from fittengate.upstream.fitten.service import FittenService
@@ -59,7 +60,7 @@ async def reach(configured: Configured) -> AsyncIterator[Finding]:
     """Yield how far one gets towards the service, and how far the clocks are apart."""
     upstream = configured.settings.upstream
     route = Route(upstream.base_url, upstream.models_url, upstream.connect_timeout, upstream.proxy, upstream.user_agent)
-    found = await probe.probe(route, lambda: ssl_context(upstream.ca_file), time.time)
+    found = await probe.probe(route, lambda: ssl_context(upstream.ca_file), SystemClock())
     if found.addresses:
         yield Finding("ok", "name", f"{found.where} is {', '.join(found.addresses[:4])}")
     if found.connect_seconds is not None:

@@ -2,6 +2,8 @@
 
 from typing import Protocol, TextIO
 
+import click
+
 _CONTROL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 """What would steer a terminal: C0 and C1 controls and DEL. A model may have read them somewhere."""
 
@@ -59,8 +61,10 @@ class Terminal:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console()
-        self._status = self._console.status("waiting…", spinner="dots")
+        console = Console()
+        # Rich knows terminals, but its writing turns tabs into blanks: it has the spinner alone.
+        self._status = console.status("waiting…", spinner="dots")
+        self._styled = not (console.no_color or console.is_dumb_terminal)
         self._last = "\n"
         self._thinking = False
 
@@ -74,22 +78,22 @@ class Terminal:
         """Write the piece."""
         if self._thinking:
             self._thinking = False
-            self._write("\n" if self._last == "\n" else "\n\n", None)
-        self._write(text, None)
+            self._write("\n" if self._last == "\n" else "\n\n")
+        self._write(text)
 
     def thought(self, text: str) -> None:
         """Write the piece dim."""
         self._thinking = True
-        self._write(text, "dim")
+        self._write(text, dim=True)
 
     def end(self) -> None:
         """Take the spinner away and end the line, if one is open."""
         self._status.stop()
         if self._last != "\n":
-            self._write("\n", None)
+            self._write("\n")
 
-    def _write(self, text: str, style: str | None) -> None:
+    def _write(self, text: str, *, dim: bool = False) -> None:
         self._status.stop()
         if clean := text.translate(_CONTROL):
-            self._console.out(clean, style=style, highlight=False, end="")
+            click.echo(click.style(clean, dim=True) if dim and self._styled else clean, nl=False)
             self._last = clean[-1]

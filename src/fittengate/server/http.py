@@ -45,6 +45,8 @@ class GatewayProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._in_head = True
+        self._ended = False
+        """A request ended in the bytes at hand."""
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -65,25 +67,18 @@ class GatewayProtocol(HttpToolsProtocol):
             waiting.disconnected = True
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, counting the bytes of a head that does not end."""
+        """Feed the parser, counting what it swallows without giving anything: a head or trailers that do not end."""
         if self.transport.is_closing():
             return
+        self._swallowed += len(data)
         super().data_received(data)
-        if self._in_head and self.max_head_bytes:
-            self._head_bytes += len(data)
-            if self._head_bytes > self.max_head_bytes and not self.transport.is_closing():
-                text = f"The head of the request is larger than {self.max_head_bytes} bytes (server.max_head_bytes)."
-                self._turn_away("431 Request Header Fields Too Large", "head_too_large", text)
-
-    def on_message_begin(self) -> None:
-        """Start the next request of the connection."""
-        super().on_message_begin()
-        self._in_head = True
-        self._head_bytes = 0
+        if self.max_head_bytes and self._swallowed > self.max_head_bytes and not self.transport.is_closing():
+            text = f"The head of the request is larger than {self.max_head_bytes} bytes (server.max_head_bytes)."
+            self._turn_away("431 Request Header Fields Too Large", "head_too_large", text)
 
     def on_headers_complete(self) -> None:
         """Hand the request over; mark it if its head is over the cap."""
-        self._in_head = False
+        self._swallowed = 0
         if self.max_head_bytes:
             size = len(self.url)
             for name, value in self.headers:
@@ -92,11 +87,15 @@ class GatewayProtocol(HttpToolsProtocol):
                 self.scope[HEAD_TOO_LARGE] = True  # type: ignore[literal-required]
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Pass on a piece of the body, whose size is the application's business."""
+        self._swallowed = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """Expect the next head."""
         super().on_message_complete()
-        self._in_head = True
-        self._head_bytes = 0
+        self._swallowed = 0
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature; its words are plain text
         """Answer what is no HTTP."""

@@ -59,8 +59,7 @@ class Hands:
     async def send(self, call):
         self.asked.append(call.path.rsplit("/", 1)[1])
         await self.gate.wait()
-        answer = self.answers.pop(0)
-        return answer
+        return self.answers.pop(0)
 
 
 def keeper(hands, vault):

@@ -12,8 +12,16 @@ def route(url, proxy=""):
     return Route(url, url, 2.0, proxy, "test")
 
 
+class Fixed:
+    def now(self):
+        return 1_000_000_000.0
+
+    def monotonic(self):
+        return 5.0
+
+
 async def look(url):
-    return await probe(route(url), lambda: None, lambda: 1_000_000_000.0)
+    return await probe(route(url), lambda: None, Fixed())
 
 
 async def test_a_service_that_answers_is_reached_whatever_its_status():

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.account import Tokens
+from fittengate.core.faults import Fault, FaultKind
 from fittengate.upstream.fitten import session
 from fittengate.upstream.fitten.session import Account, Past, Refused, renewal
 from fittengate.upstream.fitten.wire import Answer

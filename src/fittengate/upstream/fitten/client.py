@@ -156,6 +156,19 @@ class FittenClient:
         """Send a small request to the host of the model list."""
         return await self._send(self._route.models_url, call)
 
+    async def look(self) -> str | None:
+        """Send a bare request without token; return the response's ``Date``, None where it has none.
+
+        The status does not matter. Raises one of NETWORK_ERRORS.
+        """
+        url = yarl.URL(self._route.base_url + "/", encoded=True)
+        async with (
+            asyncio.timeout(CALL_SECONDS),
+            self._http.get(url, allow_redirects=False, proxy=self._proxies[self._route.base_url]) as response,
+        ):
+            response.close()
+            return response.headers.get("Date")
+
     async def _send(self, base_url: str, call: Call) -> Answer:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if call.bearer is not None:

@@ -6,18 +6,17 @@ Sends no token and no account: one bare request, whose status does not matter.
 import asyncio
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
-import aiohttp
 import yarl
 from msgspec import Struct
 
-from fittengate.upstream.fitten.client import NETWORK_ERRORS, Route, broken
+from fittengate.lib.clock import Clock
+from fittengate.upstream.fitten.client import NETWORK_ERRORS, FittenClient, Route, broken
 
 PROBE_SECONDS = 15.0
-"""For the whole look, where ``connect_timeout`` sets no shorter bound."""
+"""For a name and for a connection, where ``connect_timeout`` sets no shorter bound."""
 
 
 class Reached(Struct, frozen=True):
@@ -37,8 +36,8 @@ class Reached(Struct, frozen=True):
     """Why it went no further, for a person; empty where it went all the way."""
 
 
-async def probe(route: Route, ssl_context: Callable[[], ssl.SSLContext | None], now: Callable[[], float]) -> Reached:
-    """Return how far it goes towards ``route``; ``now`` is in seconds since the epoch. Raises nothing for the network.
+async def probe(route: Route, ssl_context: Callable[[], ssl.SSLContext | None], clock: Clock) -> Reached:
+    """Return how far it goes towards ``route``. Raises nothing for the network's sake.
 
     ``ssl_context`` returns what is to be trusted; None means what the system trusts. The date of a response counts
     whole seconds (RFC 9110, 6.6.1), so ``clock_ahead`` is off by up to one.
@@ -56,14 +55,14 @@ async def probe(route: Route, ssl_context: Callable[[], ssl.SSLContext | None], 
         return Reached(where, problem=f"the name {host} cannot be resolved; check the network and the name")
     try:
         async with asyncio.timeout(limit):
-            seconds = await _connected(host, port)
+            seconds = await _connected(host, port, clock)
     except TimeoutError:
         return Reached(where, addresses, problem=f"no connection in {limit:g} s; a firewall or proxy may be needed")
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         return Reached(where, addresses, problem=f"no connection ({reason})")
     try:
-        ahead = await _asked(route, ssl_context, now)
+        ahead = await _asked(route, ssl_context, clock)
     except NETWORK_ERRORS as error:
         return Reached(where, addresses, seconds, problem=broken(error).fault.message)
     return Reached(where, addresses, seconds, answered=True, clock_ahead=ahead)
@@ -74,24 +73,20 @@ async def _resolved(host: str, port: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-async def _connected(host: str, port: int) -> float:
-    begun = time.monotonic()
+async def _connected(host: str, port: int, clock: Clock) -> float:
+    begun = clock.monotonic()
     _, writer = await asyncio.open_connection(host, port)
-    seconds = time.monotonic() - begun
+    seconds = clock.monotonic() - begun
     writer.transport.abort()
     return seconds
 
 
-async def _asked(
-    route: Route, ssl_context: Callable[[], ssl.SSLContext | None], now: Callable[[], float]
-) -> float | None:
-    connector = aiohttp.TCPConnector(ssl=ssl_context() or True)
-    async with (
-        asyncio.timeout(PROBE_SECONDS),
-        aiohttp.ClientSession(connector=connector, headers={"User-Agent": route.user_agent}) as http,
-        http.get(route.base_url + "/", proxy=route.proxy or None, allow_redirects=False) as response,
-    ):
-        return clock_ahead(response.headers.get("Date"), now())
+async def _asked(route: Route, ssl_context: Callable[[], ssl.SSLContext | None], clock: Clock) -> float | None:
+    client = FittenClient(route, clock, ssl_context)
+    try:
+        return clock_ahead(await client.look(), clock.now())
+    finally:
+        await client.close()
 
 
 def clock_ahead(date: str | None, now: float) -> float | None:
