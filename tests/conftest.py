@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.running import Process, Running, process, running, scenario
 
+from fakes.running import Process, Running, process, running, scenario
 from fittengate.simulator import Simulator
 
 
@@ -19,7 +19,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
-    """A simulated Fitten service on a free port; it knows the account that the gateways here use."""
+    """Run a simulated Fitten service on a free port; it knows the account that the gateways here use."""
     made = Simulator(scenario())
     await made.start()
     try:
@@ -30,14 +30,14 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 async def gateway(simulator: Simulator) -> AsyncIterator[Running]:
-    """The gateway with its usual settings, in this event loop, in front of ``simulator``."""
+    """Run the gateway with its usual settings, in this event loop, in front of ``simulator``."""
     async with running(simulator) as made:
         yield made
 
 
 @pytest.fixture
 def start(simulator: Simulator) -> Callable[..., AbstractAsyncContextManager[Running]]:
-    """Run a gateway with other settings: ``async with start(upstream={"retries": 0}) as gateway``."""
+    """Give what runs a gateway with other settings, an ``async with`` each: ``upstream={"retries": 0}``."""
 
     def make(**options: Any) -> AbstractAsyncContextManager[Running]:
         return running(simulator, **options)
@@ -47,7 +47,7 @@ def start(simulator: Simulator) -> Callable[..., AbstractAsyncContextManager[Run
 
 @pytest.fixture
 async def serve(simulator: Simulator, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
-    """Run ``fittengate serve`` as a process: ``await serve(server_drain_seconds=1)``. All end with the test."""
+    """Give what starts ``fittengate serve`` as a process, awaited: ``server_drain_seconds=1``. All end with the test."""
     async with AsyncExitStack() as stack:
 
         async def make(*arguments: str, state: str = "state", **settings: Any) -> Process:

@@ -5,8 +5,8 @@ import json
 from typing import Any
 
 import pytest
-from fakes.line import Reply, chunks, events, finish_reasons, streamed_text
 
+from fakes.line import Reply, chunks, events, finish_reasons, streamed_text
 from fittengate.simulator import Plan
 
 TEXT = "Hi, 你好 😀!"

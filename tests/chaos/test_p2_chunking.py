@@ -4,11 +4,11 @@ import asyncio
 import random
 
 import pytest
-from fakes.line import chunks, finish_reasons
 
+from fakes.line import chunks, finish_reasons
 from fittengate.simulator import Plan
 
-TEXT = 'Gruß, 你好，世界 😀👩‍💻 \\ "quoted" <|end| <b>bold</b>\nsecond line é'
+TEXT = 'Gruß, 你好世界 😀👩‍💻 \\ "quoted" <|end| <b>bold</b>\nsecond line é'
 THOUGHT = "Erst denken 🤔 然后说"
 
 

@@ -4,8 +4,8 @@ import asyncio
 import json
 
 import pytest
-from fakes.line import CHAT, ask, until, written
 
+from fakes.line import CHAT, ask, until, written
 from fittengate.simulator import Plan
 
 SECONDS = 0.3

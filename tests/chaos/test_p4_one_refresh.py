@@ -5,10 +5,10 @@ import time
 
 import msgspec
 import pytest
-from fakes.line import until
-from fakes.running import environment, running, scenario, start_process
 from msgspec import structs
 
+from fakes.line import until
+from fakes.running import environment, running, scenario, start_process
 from fittengate.simulator import Plan
 
 
@@ -128,7 +128,7 @@ async def test_p4_a_client_that_leaves_does_not_stop_the_login(gateway, simulato
 
 @pytest.mark.parametrize("rotate", [False, True])
 async def test_p4_kill_between_refresh_and_save_leaves_a_way_in(serve, simulator, rotate):
-    """kill -9 after the service renewed and before anything was saved: started again, the gateway works."""
+    """Kill -9 after the service renewed and before anything was saved: started again, the gateway works."""
     simulator.set_scenario(scenario(tokens={"rotate_refresh": rotate, "invalidate_previous": True}))
     first = await serve()
     assert (await first.chat("hello")).status == 200

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from fakes.line import events
 
+from fakes.line import events
 from fittengate.simulator import Plan
 
 

@@ -3,7 +3,6 @@
 import asyncio
 
 from fakes.line import CHAT, events, until, written
-
 from fittengate.simulator import Plan
 
 MEGABYTE = 1024 * 1024

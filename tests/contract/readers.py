@@ -3,6 +3,7 @@
 import json
 from typing import NamedTuple, Protocol
 
+import anthropic
 import httpx2
 import openai
 
@@ -52,7 +53,7 @@ class OpenAIChatReader:
         assert message["role"] == "assistant"
         assert message["refusal"] is None
         calls = [
-            (call["id"], call["function"]["name"], call["function"]["arguments"])
+            (_own_part(call["id"]), call["function"]["name"], call["function"]["arguments"])
             for call in message.get("tool_calls", [])
         ]
         answer = Answer(
@@ -94,7 +95,7 @@ class OpenAIChatReader:
                 if "id" in call:
                     assert call["type"] == "function"
                     assert call["index"] == len(calls)
-                    calls.append([call["id"], call["function"]["name"], ""])
+                    calls.append([_own_part(call["id"]), call["function"]["name"], ""])
                 calls[call["index"]][2] += call["function"]["arguments"]
             if choice["finish_reason"] is not None:
                 finish.append(choice["finish_reason"])
@@ -121,27 +122,169 @@ class OpenAIChatReader:
         assert told.choices[0].finish_reason == answer.finish
         assert (told.choices[0].message.model_extra or {}).get("reasoning_content", "") == answer.thought
         called = [call for call in told.choices[0].message.tool_calls or [] if _parses(call.function.arguments)]
-        assert tuple((call.id, call.function.name, call.function.arguments) for call in called) == answer.calls
+        told_calls = [(_own_part(call.id), call.function.name, call.function.arguments) for call in called]
+        assert tuple(told_calls) == answer.calls
 
     def error(self, status, body):
         """Read an error object."""
         return _openai_error(json.loads(body), status)
 
 
-READERS: dict[str, Reader] = {"openai_chat": OpenAIChatReader()}
+class AnthropicMessagesReader:
+    """Reads events by hand, and holds the official SDK to the same result."""
+
+    terminator = b"event: message_stop\n"
+
+    def whole(self, body):
+        """Read one ``message``."""
+        answer = _message(json.loads(body))
+        told = _anthropic(body, "application/json").messages.create(model="m", max_tokens=1, messages=[])
+        assert _message(told.to_dict()) == answer
+        return answer
+
+    def stream(self, body):
+        """Read the events of one message, block by block."""
+        events = [self._event(block) for block in _blocks(body)]
+        if events[-1]["type"] == "error":
+            raise ConnectionError(_anthropic_error(events[-1]))
+        first, *middle, delta, stop = events
+        assert first["type"] == "message_start"
+        message = first["message"]
+        assert (message["content"], message["stop_reason"]) == ([], None)
+        assert set(message["usage"]) < set(delta["usage"])
+        assert (delta["type"], stop) == ("message_delta", {"type": "message_stop"})
+        message |= delta["delta"] | {"content": self._content(middle), "usage": delta["usage"]}
+        answer = _message(message)
+        with _anthropic(body, "text/event-stream").messages.stream(model="m", max_tokens=1, messages=[]) as stream:
+            told = stream.get_final_message().to_dict()
+        if answer.finish == "max_tokens":
+            # The SDK reads half a call as far as it goes. What it makes of the whole ones counts.
+            told["content"] = told["content"][: len(message["content"])]
+        assert _message(told) == answer
+        return answer
+
+    def _event(self, block):
+        name, data = block.split("\n")
+        value = json.loads(data.removeprefix("data: "))
+        assert name == f"event: {value['type']}"
+        return value
+
+    def _content(self, events):
+        content = []
+        while events:
+            start, *events = events
+            assert (start["type"], start["index"]) == ("content_block_start", len(content))
+            deltas = []
+            while events[0]["type"] == "content_block_delta":
+                delta, *events = events
+                assert delta["index"] == len(content)
+                deltas.append(delta["delta"])
+            stop, *events = events
+            assert stop == {"type": "content_block_stop", "index": len(content)}
+            content.append(self._block(start["content_block"], deltas))
+        while content and content[-1] is None:
+            content.pop()
+        assert None not in content, "only the last call can have been cut off"
+        return content
+
+    def _block(self, block, deltas):
+        """Return a block as it stands in a whole message; None for a call that was cut off."""
+        if block["type"] == "text":
+            assert block["text"] == ""
+            return {"type": "text", "text": "".join(delta["text"] for delta in deltas)}
+        if block["type"] == "thinking":
+            *thoughts, signed = deltas
+            assert (block["thinking"], block["signature"]) == ("", "")
+            thought = "".join(delta["thinking"] for delta in thoughts)
+            return {"type": "thinking", "thinking": thought, "signature": signed["signature"]}
+        assert block["input"] == {}
+        given = "".join(delta["partial_json"] for delta in deltas)
+        return block | {"input": json.loads(given)} if _parses(given) else None
+
+    def error(self, status, body):
+        """Read an error object as the SDK does: the class of the exception follows the status."""
+        value = json.loads(body)
+        assert set(value) == {"type", "error", "request_id"}
+        message = _anthropic_error(value)
+        try:
+            _anthropic(body, "application/json", status).messages.create(model="m", max_tokens=1, messages=[])
+        except anthropic.APIStatusError as error:
+            assert (error.status_code, error.api_message) == (status, message)  # noqa: PT017 - one of many classes
+        else:
+            raise AssertionError("the SDK saw no error")
+        return message
+
+
+READERS: dict[str, Reader] = {"openai_chat": OpenAIChatReader(), "anthropic_messages": AnthropicMessagesReader()}
+
+
+def _own_part(call_id):
+    assert call_id.startswith("call_"), "OpenAI's prefix"
+    return call_id.removeprefix("call_")
 
 
 def _client(body, content_type):
-    answer = httpx2.Response(200, headers={"content-type": content_type}, content=body)
-    transport = httpx2.MockTransport(lambda request: answer)
-    http = httpx2.Client(transport=transport)
+    http = _http(body, content_type)
     return openai.OpenAI(api_key="key", base_url="http://gateway.invalid/v1", max_retries=0, http_client=http)
+
+
+def _anthropic(body, content_type, status=200):
+    http = _http(body, content_type, status)
+    return anthropic.Anthropic(api_key="key", base_url="http://gateway.invalid", max_retries=0, http_client=http)
+
+
+def _http(body, content_type, status=200):
+    answer = httpx2.Response(status, headers={"content-type": content_type}, content=body)
+    return httpx2.Client(transport=httpx2.MockTransport(lambda request: answer))
+
+
+def _message(value):
+    """Return what a message says; every key that the SDK's own type demands must be there."""
+    assert (value["type"], value["role"]) == ("message", "assistant")
+    said = {"text": [], "thinking": []}
+    calls = []
+    for block in value["content"]:
+        if block["type"] == "tool_use":
+            assert block["id"].startswith("toolu_")
+            given = json.dumps(block["input"], ensure_ascii=False)
+            calls.append((block["id"].removeprefix("toolu_"), block["name"], given))
+        else:
+            assert not calls, "words come before calls"
+            said[block["type"]].append(block[block["type"]])
+            assert block["type"] == "text" or block["signature"]
+    assert (value["stop_reason"] == "stop_sequence") == (value["stop_sequence"] is not None)
+    assert value["stop_reason"] in {"end_turn", "tool_use", "max_tokens", "stop_sequence"}
+    spent = value["usage"]
+    assert spent["cache_creation_input_tokens"] == spent["cache_read_input_tokens"] == 0
+    usage = (spent["input_tokens"], spent["output_tokens"], spent["input_tokens"] + spent["output_tokens"])
+    return Answer(
+        frozenset({value["id"]}),
+        "".join(said["text"]),
+        "".join(said["thinking"]),
+        tuple(calls),
+        value["stop_reason"],
+        usage,
+    )
+
+
+def _anthropic_error(value):
+    assert value["type"] == "error"
+    assert set(value["error"]) == {"type", "message"}
+    assert value["error"]["type"].endswith(("_error", "request_too_large"))
+    return value["error"]["message"]
+
+
+def _blocks(stream):
+    *blocks, rest = stream.decode().split("\n\n")
+    assert rest == ""
+    for block in blocks:
+        assert len(block.splitlines()) == len(block.split("\n")), "a careless client sees one line too"
+    return blocks
 
 
 def _payloads(stream):
     """Return the data of each event; every event is one line of data and a blank one, also to a careless client."""
-    *blocks, rest = stream.decode().split("\n\n")
-    assert rest == ""
+    blocks = _blocks(stream)
     for block in blocks:
         assert block.startswith("data: ")
         assert len(block.splitlines()) == 1

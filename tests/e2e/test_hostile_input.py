@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+
 from fakes.line import CHAT, KEY, ask, chat, line, request, written
 
 MEGABYTE = 1024 * 1024
@@ -92,7 +93,7 @@ async def test_p11_a_body_that_is_no_request_is_a_400(gateway, simulator, body):
         ({"n": 2}, "n"),
         ({"logprobs": True}, "logprobs"),
         ({"audio": {"voice": "alloy"}}, "audio"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
     ],
     ids=str,
@@ -142,8 +143,8 @@ async def test_p11_forty_megabytes_are_refused_unread(serve):
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
     await works(process.port)
-    # One body may be held while it comes in, three may not pile up.
-    assert process.memory() - before < limit * 2.2
+    # What one body took may stay with the allocator; three do not pile up.
+    assert process.memory() - before < limit * 1.5
 
 
 async def _endless(one, megabytes):
@@ -161,7 +162,8 @@ async def test_p11_many_large_bodies_that_are_refused_leave_memory_flat(serve):
     before = process.memory()
     for _ in range(17):
         assert (await process.request("POST", CHAT, junk)).status == 400
-    assert process.memory() - before < 16 * MEGABYTE
+    # What a request held is free when it ends, not when the cycle collector comes by: they do not pile up.
+    assert process.memory() - before < 34 * MEGABYTE
     await works(process.port)
 
 
@@ -310,14 +312,22 @@ async def test_p11_an_odd_request_id_is_replaced(gateway, own):
     assert reply.headers["x-request-id"].startswith("req_")
 
 
+async def _filler(one):
+    while True:
+        await one.send(b"a" * 1024)
+        await asyncio.sleep(0)
+
+
 async def test_p11_trailers_without_an_end_are_cut_off(gateway):
     """What follows the last chunk of a body is bounded like a head."""
     async with gateway.line() as one:
         head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n"
         await one.send(head.encode() + b"2\r\n{}\r\n0\r\nX-Filler: ")
-        for _ in range(40):
-            await one.send(b"a" * 1024)
-        assert (await one.reply()).status == 431
+        sending = asyncio.create_task(_filler(one))
+        reply = await one.reply()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        assert reply.status == 431
     await works(gateway.port)
 
 

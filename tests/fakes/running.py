@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from fakes.line import KEY, Line, Reply, chat, line, request
-
 from fittengate.core.account import Tokens
 from fittengate.server.assemble import Gateway, assembled, open_log
 from fittengate.server.run import listen, serve
@@ -167,7 +166,7 @@ class Process:
     async def ready(self) -> None:
         """Wait until it would answer requests."""
         async with asyncio.timeout(10):
-            while (await self.request("GET", "/readyz")).status != 200:
+            while (await self.request("GET", "/readyz")).status != 200:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
 
     async def kill(self) -> None:

@@ -216,7 +216,9 @@ def test_every_page_can_be_reached():
     """No page of docs/ is an orphan: the README or the list of decisions links to it."""
     linked = set()
     for page in (ROOT / "README.md", ROOT / "docs/decisions/README.md", ROOT / "docs/limits.md"):
-        linked |= {(page.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+)\)", page.read_text())}
+        linked |= {
+            (page.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8"))
+        }
     assert {path for path in PAGES if path.name != "README.md" or path.parent.name == "docs"} <= linked | {
         ROOT / "README.zh-CN.md"
     }

@@ -13,8 +13,9 @@ from fittengate.core.conversation import Text
 from fittengate.core.events import Began, Ended, TextDelta, ThoughtDelta
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import StopReason, Usage
+from fittengate.dialects._openai_reading import FIELDS
 from fittengate.dialects.base import Head
-from fittengate.dialects.openai_chat import _FIELDS, OpenAIChat
+from fittengate.dialects.openai_chat import OpenAIChat
 
 # No deadline: a busy machine is no failure.
 FOR_ALL = settings(deadline=None)
@@ -72,7 +73,7 @@ def test_the_place_of_a_cut_does_not_matter(data, words):
 
 
 @settings(FOR_ALL, max_examples=300)
-@given(field=st.sampled_from(sorted(_FIELDS)), value=JSON)
+@given(field=st.sampled_from(sorted(FIELDS)), value=JSON)
 def test_any_value_in_any_field_is_read_or_refused(field, value):
     """P11: whatever stands in a field, the answer is an Ask or a fault that names a place in that field."""
     outcome = read_or_fault({"messages": [{"role": "user", "content": "x"}]} | {field: value})
@@ -95,7 +96,7 @@ def test_any_messages_are_read_or_refused(messages):
 @given(fields=st.dictionaries(st.text(max_size=80), JSON, max_size=50))
 def test_unknown_fields_change_nothing_but_the_report(fields):
     """Fields that nobody documented are listed and have no other effect."""
-    unknown = {key: value for key, value in fields.items() if key not in _FIELDS}
+    unknown = {key: value for key, value in fields.items() if key not in FIELDS}
     base = {"messages": [{"role": "user", "content": "x"}]}
     ask = read_or_fault(base | unknown)
     assert isinstance(ask, Ask)

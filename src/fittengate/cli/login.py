@@ -12,51 +12,51 @@ import click
 from msgspec.structs import replace
 
 from fittengate.cli.failures import CommandError
-from fittengate.cli.options import SERVICE, flags, settings_options
+from fittengate.cli.options import SERVICE, read_settings, settings_options
 from fittengate.cli.serve import say
 from fittengate.core.account import Tokens
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.server.configure import ConfigurationError, Configured, configure, prepare_state_dir
-from fittengate.settings import Account
+from fittengate.server.configure import ConfigurationError, Configured, prepare_state_dir
+from fittengate.settings import Account, Settings
 
 MAX_TOKEN_CHARS = 16_384
 """More than any token has; whatever is longer is some other file."""
 
 
 @click.command("login", short_help="Sign in to a Fitten account and keep its tokens.")
-@settings_options("account.username", *SERVICE)
+@click.option("--username", metavar="TEXT", help="User name, e-mail, or phone number with country code.")
+@settings_options(*SERVICE)
 @click.option(
     "--refresh-token",
     metavar="-",
     help="Read a refresh token from standard input, for an account without a password (Google, GitHub, WeChat).",
 )
-def command(*, refresh_token: str | None, **options: Any) -> None:
+def command(*, username: str | None, refresh_token: str | None, **options: Any) -> None:
     """Sign in to the Fitten service and keep the tokens in the state directory; the password is not kept.
 
     User name and password are asked for, unless account.username and account.password are set.
     """
-    given = flags(options)
+    configured = read_settings(options)
     if refresh_token is not None:
-        configured, token = configure(given), _token(refresh_token)
         _check_service(configured)
+        token, account = _token(refresh_token), Account()
     else:
-        configured, token = _with_password(given), None
+        token, account = None, _account(configured, username)
     prepare_state_dir(configured.state_dir)
-    tokens = asyncio.run(_sign_in(configured, token))
+    tokens = asyncio.run(_sign_in(configured, replace(configured.settings, account=account), token))
     url = configured.settings.upstream.base_url
     say(f"signed in to {url} as {tokens.username or tokens.user_id}; the tokens are in {configured.state_dir}")
     wanted = configured.settings.account.username
-    if token is not None and wanted:
-        say(f"account.username is set to {wanted}: make sure that this is its token, or unset it.")
+    if wanted and wanted != tokens.username:
+        say(f"account.username is set to {wanted}: unset it, or see to it that this is the same account")
 
 
-def _with_password(given: dict[str, str]) -> Configured:
-    """Return settings with user name and password; what is missing is asked for."""
-    configured = configure(given)
-    account = configured.settings.account
-    # A password from elsewhere belongs to the user name from there.
-    if account.password and "account.username" not in given:
-        return configured
+def _account(configured: Configured, username: str | None) -> Account:
+    """Return user name and password; what the settings do not have is asked for."""
+    known = configured.settings.account
+    # A password in the settings belongs to the user name there.
+    if known.password and username in {None, known.username}:
+        return known
     _check_service(configured)
     if not sys.stdin.isatty():
         raise CommandError(
@@ -64,9 +64,8 @@ def _with_password(given: dict[str, str]) -> Configured:
             "FITTENGATE_ACCOUNT_PASSWORD, or pipe a refresh token into `fittengate login --refresh-token -`."
         )
     say(f"signing in to {configured.settings.upstream.base_url}")
-    username = account.username or click.prompt("User name, e-mail or phone", err=True).strip()
-    password = click.prompt("Password", hide_input=True, err=True)
-    return configure({**given, "account.username": username, "account.password": password})
+    name = username or known.username or click.prompt("User name, e-mail or phone", err=True).strip()
+    return Account(username=name, password=click.prompt("Password", hide_input=True, err=True))
 
 
 def _check_service(configured: Configured) -> None:
@@ -91,13 +90,10 @@ def _token(option: str) -> str:
     return token
 
 
-async def _sign_in(configured: Configured, token: str | None) -> Tokens:
+async def _sign_in(configured: Configured, settings: Settings, token: str | None) -> Tokens:
     from fittengate.cli.account import vault_of
     from fittengate.server.assemble import connected
 
-    settings = configured.settings
-    if token is not None:
-        settings = replace(settings, account=Account())
     async with connected(settings, vault_of(configured)) as service:
         try:
             if token is not None:

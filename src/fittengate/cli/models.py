@@ -14,7 +14,7 @@ _HEADINGS = ("ID", "NAME", "SELECTION")
 
 
 @click.command("models", short_help="List the models.")
-@settings_options("account.username", *SERVICE)
+@settings_options(*SERVICE)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
 def command(*, as_json: bool, **options: Any) -> None:
     """List the models: id, name, and the name by which the service selects it (- for the account's default)."""

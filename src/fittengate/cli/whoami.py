@@ -16,7 +16,7 @@ _NAMES = ("username", "register_username", "email", "phone", "nickname")
 
 
 @click.command("whoami", short_help="Show which account is signed in.")
-@settings_options("account.username", *SERVICE)
+@settings_options(*SERVICE)
 def command(**options: Any) -> None:
     """Show user name and id, the service, and how long the tokens last. Shows no token."""
     asyncio.run(_show(read_settings(options)))

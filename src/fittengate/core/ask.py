@@ -22,6 +22,8 @@ class Wishes(Struct, frozen=True):
     stream: bool = False
     include_usage: bool = False
     """A streamed answer ends with its usage."""
+    show_thoughts: bool = True
+    """The client wants to see the reasoning."""
 
 
 class ToolUse(Struct, frozen=True):

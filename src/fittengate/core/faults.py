@@ -116,11 +116,13 @@ class Fault(Exception):  # noqa: N818 - the design calls it a fault: most of the
         code: str | None = None,
         detail: str | None = None,
         retry_after: float | None = None,
+        numbers: tuple[int, int] | None = None,
     ) -> None:
         """Make a fault.
 
         ``param`` names the place in the request (``messages[0].content[1].text``); None where there is none. ``code``
         replaces the kind's own. ``retry_after`` is in seconds; None means what :data:`KINDS` says.
+        ``numbers`` belong to caller_too_long: tokens of the prompt and most tokens that fit; None where unknown.
         """
         super().__init__(message)
         row = KINDS[kind]
@@ -132,6 +134,7 @@ class Fault(Exception):  # noqa: N818 - the design calls it a fault: most of the
         self.status = row.status
         self.retry_after = row.retry_after if retry_after is None else retry_after
         self.should_retry = row.should_retry
+        self.numbers = numbers
 
     def __repr__(self) -> str:
         """Show the kind and the client's message; never the detail, which may quote an upstream."""

@@ -1,7 +1,13 @@
 """Floor 3a: client wire formats, each in a file of its own that knows no other."""
 
-from fittengate.dialects.base import Dialect
+from fittengate.dialects.anthropic_messages import AnthropicMessages
+from fittengate.dialects.base import CountingDialect, Dialect
 from fittengate.dialects.openai_chat import OpenAIChat
 
-DIALECTS: tuple[Dialect, ...] = (OpenAIChat(),)
+_MESSAGES = AnthropicMessages()
+
+DIALECTS: tuple[Dialect, ...] = (OpenAIChat(), _MESSAGES)
 """Every dialect that is served. The first one speaks where a path belongs to none."""
+
+COUNTING: tuple[CountingDialect, ...] = (_MESSAGES,)
+"""Those of them that count tokens."""

@@ -24,6 +24,8 @@ class Head(Struct, frozen=True, gc=False):
     """Seconds since the epoch."""
     model: str
     """The name as the client asked for it, or the id of the default model."""
+    input_tokens: int = 0
+    """Estimate of the prompt's tokens, for dialects that tell them at the start; 0 where there is none."""
 
 
 class Writer(Protocol):
@@ -49,6 +51,10 @@ class Dialect(Protocol):
     """In logs and metrics: ``openai_chat``."""
     paths: tuple[str, ...]
     """Every path that this dialect answers POST on, aliases included."""
+    id_headers: tuple[bytes, ...]
+    """Further names, beside ``x-request-id``, under which the vendor's SDKs look for the request's id."""
+    tells_input: bool
+    """A streamed reply begins with the number of input tokens (:attr:`Head.input_tokens`)."""
 
     def read(self, body: bytes) -> Ask:
         """Return what the client wants. Raises Fault (caller_bad_request, caller_unsupported)."""
@@ -68,4 +74,19 @@ class Dialect(Protocol):
 
     def status(self, fault: Fault) -> int:
         """Return the HTTP status of a fault in this dialect."""
+        ...
+
+
+class CountingDialect(Dialect, Protocol):
+    """A dialect that can also be asked how many tokens a request has."""
+
+    count_paths: tuple[str, ...]
+    """Every path that answers such a question."""
+
+    def read_count(self, body: bytes) -> Ask:
+        """Return what is to be counted. Raises Fault as :meth:`Dialect.read`."""
+        ...
+
+    def count_body(self, tokens: int) -> bytes:
+        """Return the body that tells a count."""
         ...

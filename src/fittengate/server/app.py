@@ -6,8 +6,8 @@ from typing import TypeAlias
 from starlette.middleware.cors import CORSMiddleware
 
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.dialects import DIALECTS
-from fittengate.dialects.base import Dialect
+from fittengate.dialects import COUNTING, DIALECTS
+from fittengate.dialects.base import CountingDialect, Dialect
 from fittengate.server.exchange import Exchanges
 from fittengate.server.http import HEAD_TOO_LARGE
 from fittengate.server.pages import Pages
@@ -27,6 +27,9 @@ class App:
         self._make_id = make_id
         self._probes = probes
         self._posts: dict[str, Dialect] = {path: dialect for dialect in DIALECTS for path in dialect.paths}
+        self._counts: dict[str, CountingDialect] = {
+            path: dialect for dialect in COUNTING for path in dialect.count_paths
+        }
         self._default = DIALECTS[0]
         self._gets: Mapping[str, Handler] = {
             "/livez": probes.live,
@@ -56,7 +59,7 @@ class App:
         await self._other(request, path.rstrip("/") or "/")
 
     async def _other(self, request: Request, path: str) -> None:
-        dialect = self._posts.get(path, self._default)
+        dialect = self._speaking(path)
         try:
             if HEAD_TOO_LARGE in request.scope:
                 raise Fault(
@@ -66,6 +69,11 @@ class App:
                 if request.method != "POST":
                     raise _wrong_method(request, "POST")
                 await self._exchanges.handle(dialect, request)
+                return
+            if path in self._counts:
+                if request.method != "POST":
+                    raise _wrong_method(request, "POST")
+                await self._exchanges.count(self._counts[path], request)
                 return
             get = self._gets.get(path)
             if get is None and path.startswith(MODEL_PREFIXES):
@@ -77,6 +85,14 @@ class App:
             await get(request)
         except Fault as fault:
             await self._exchanges.answer_fault(dialect, request, fault)
+            self._exchanges.note(dialect, request, fault)
+
+    def _speaking(self, path: str) -> Dialect:
+        """Return the dialect whose path this is or begins with; the default one for all others."""
+        for known, dialect in self._posts.items():
+            if path.startswith(known):
+                return dialect
+        return self._default
 
 
 def _wrong_method(request: Request, allowed: str) -> Fault:

@@ -28,7 +28,7 @@ from fittengate.settings import Settings
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import FittenClient, Route
-from fittengate.upstream.fitten.service import FittenService, Rules
+from fittengate.upstream.fitten.service import Chance, FittenService, Rules
 from fittengate.upstream.fitten.session import Account
 from fittengate.upstream.fitten.watch import Deadlines
 from fittengate.upstream.pictures import Pictures
@@ -74,9 +74,9 @@ async def connected(settings: Settings, vault: TokenVault) -> AsyncIterator[Fitt
     keeper = AccountKeeper(account, vault, client.send, clock)
     deadlines = Deadlines(upstream.first_token_timeout, upstream.idle_timeout, upstream.total_timeout)
     rules = Rules(deadlines, upstream.retries, settings.models.context_window)
-    dice = secrets.SystemRandom().random
+    chance = Chance(secrets.SystemRandom().random, Ids(secrets.token_bytes).tail, secrets.token_bytes(32))
     try:
-        yield FittenService(client, keeper, timers, rules, dice)
+        yield FittenService(client, keeper, timers, rules, chance)
     finally:
         await keeper.close()
         timers.close()

@@ -15,7 +15,7 @@ from fittengate.core.caller import Caller, ModelCard, Receipt
 from fittengate.core.events import Ended, Event, Fold, TextDelta
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Usage
-from fittengate.dialects.base import Dialect, Head
+from fittengate.dialects.base import CountingDialect, Dialect, Head
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
 from fittengate.prompting.render import images_left_out
@@ -127,6 +127,10 @@ class Exchanges:
             if course.fault is not None and not request.gone and request.status == 0:
                 await self.answer_fault(dialect, request, course.fault)
             self._log(dialect, request, course)
+            if (fault := course.fault) is not None:
+                # Its traceback holds this frame and, on the way here, the whole body; this frame holds it. Left alone,
+                # megabytes would wait for the cycle collector, which runs seldom.
+                fault.__traceback__ = fault.__cause__ = fault.__context__ = None
             self.running.discard(request)
             if not self.running and self.idle is not None:
                 self.idle()
@@ -150,20 +154,38 @@ class Exchanges:
         else:
             await self._whole(dialect, request, ask, course)
 
+    async def count(self, dialect: CountingDialect, request: Request) -> None:
+        """Tell how many tokens a request has, without sending it. Raises Fault."""
+        self.caller(request)
+        ask = dialect.read_count(await request.body(self._services.limits.max_body_bytes))
+        self._services.models.find(ask.model)
+        tokens = self._services.upstream.estimate(ask).input_tokens
+        headers: Headers = [_JSON, *((name, request.id.encode()) for name in dialect.id_headers)]
+        await request.respond(200, headers, dialect.count_body(tokens))
+
+    def note(self, dialect: Dialect, request: Request, fault: Fault) -> None:
+        """Write the line of a request that was answered with a fault before it came to an exchange."""
+        course = _Course(self._loop.time(), self._services.clock.now())
+        course.fault = fault
+        self._log(dialect, request, course)
+
     async def answer_fault(self, dialect: Dialect, request: Request, fault: Fault) -> None:
         """Send a fault as a whole answer in the tongue of ``dialect``."""
-        headers: Headers = [_JSON, *headers_of(fault)]
+        headers: Headers = [_JSON, *headers_of(fault), *((name, request.id.encode()) for name in dialect.id_headers)]
         await request.respond(dialect.status(fault), headers, dialect.error(fault, request.id))
 
     def _events(self, ask: Ask, course: _Course) -> AsyncGenerator[list[Event], None]:
         assert course.card is not None  # noqa: S101
         return self._services.upstream.chat(ask, course.card)
 
-    def _head(self, ask: Ask, course: _Course) -> tuple[Head, Headers]:
+    def _head(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> tuple[Head, Headers]:
         assert course.card is not None  # noqa: S101
         card_id = course.card.id
-        head = Head(self._services.ids.tail(), int(course.at), ask.model or card_id)
+        services = self._services
+        tokens = services.upstream.estimate(ask).input_tokens if dialect.tells_input and ask.wishes.stream else 0
+        head = Head(services.ids.tail(), int(course.at), ask.model or card_id, tokens)
         headers: Headers = [(b"x-fittengate-model", card_id.encode())]
+        headers += [(name, request.id.encode()) for name in dialect.id_headers]
         ignored = ask.ignored
         if left_out := images_left_out(ask.conversation):
             ignored = (*ignored, f"images:{left_out}")
@@ -172,7 +194,7 @@ class Exchanges:
         return head, headers
 
     async def _whole(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> None:
-        head, headers = self._head(ask, course)
+        head, headers = self._head(dialect, request, ask, course)
         headers.append(_JSON)
         total = Fold()
         events = self._events(ask, course)
@@ -188,7 +210,7 @@ class Exchanges:
 
     async def _stream(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> None:
         services = self._services
-        head, headers = self._head(ask, course)
+        head, headers = self._head(dialect, request, ask, course)
         limits = services.limits
         writer = dialect.writer(ask, head)
         out = ClientStream(

@@ -30,6 +30,51 @@ def _raw(status: str, code: str, message: str) -> bytes:
     ).encode() + body
 
 
+class _Joining:
+    """A transport that sends the head of a response together with what follows it.
+
+    Uvicorn writes the two apart, and a write that wakes another process is the dearest call there is.
+    Law: what is written comes out unchanged and in order; a head waits for the next write, the end or the close.
+    """
+
+    __slots__ = ("_head", "_transport", "_write", "get_extra_info", "is_closing", "pause_reading", "resume_reading")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+        self._write = transport.write
+        self.get_extra_info = transport.get_extra_info
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+
+    def write(self, data: bytes) -> None:
+        """Write, or hold back if it is the head of a response."""
+        head = self._head
+        if head:
+            self._head = b""
+            self._write(head + data)
+        elif data[:9] == b"HTTP/1.1 " and data[9:10] != b"1":  # not 100 Continue: its client waits for it
+            self._head = data
+        else:
+            self._write(data)
+
+    def flush(self) -> None:
+        """Write a head that nothing follows."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Write what is held and close."""
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._head = b""
+        self._transport.abort()
+
+
 class GatewayProtocol(HttpToolsProtocol):
     """One client connection. :func:`protocol_class` sets the bounds."""
 
@@ -44,14 +89,13 @@ class GatewayProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._in_head = True
-        self._ended = False
-        """A request ended in the bytes at hand."""
-        self._head_bytes = 0
+        self._swallowed = 0
+        """Bytes since the parser last gave something: of a head, of trailers, of a chunk's extensions."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or turn it away when there are too many."""
-        super().connection_made(transport)
+        self._joining = _Joining(transport)
+        super().connection_made(self._joining)  # type: ignore[arg-type]
         if self.max_connections and len(self.connections) > self.max_connections:
             self._turn_away("503 Service Unavailable", "gateway_busy", "Too many connections. Try again in a moment.")
 
@@ -96,6 +140,11 @@ class GatewayProtocol(HttpToolsProtocol):
         """Expect the next head."""
         super().on_message_complete()
         self._swallowed = 0
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request of the connection."""
+        self._joining.flush()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature; its words are plain text
         """Answer what is no HTTP."""

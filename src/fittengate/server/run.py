@@ -132,4 +132,6 @@ async def serve(gateway: Gateway, settings: Server, sock: socket.socket, say: Ca
     # What was made at start lives as long as the process: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
+    # A request makes some hundred objects and no cycles: looking for them after every 700 costs 2 % for nothing.
+    gc.set_threshold(20_000, 20, 20)
     await _Server(config, gateway, settings.drain_seconds, say).serve([sock])

@@ -7,6 +7,7 @@ from fittengate.core.account import Tokens
 from fittengate.core.ask import Ask
 from fittengate.core.caller import ModelCard
 from fittengate.core.events import Event
+from fittengate.core.reply import Usage
 
 
 class Upstream(Protocol):
@@ -18,6 +19,10 @@ class Upstream(Protocol):
         Closing the iterator (``aclose``) closes the connection behind it at once. May raise Fault: ``upstream_*`` at
         any moment, ``caller_too_long`` before anything is sent.
         """
+        ...
+
+    def estimate(self, ask: Ask) -> Usage:
+        """Return what the prompt of ``ask`` comes to at most, without sending it."""
         ...
 
     def models(self) -> tuple[ModelCard, ...]:

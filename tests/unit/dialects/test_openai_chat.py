@@ -173,7 +173,7 @@ def test_what_cannot_be_honoured_is_reported(field):
         {"prompt_cache_key": "k"},
         {"prompt_cache_options": {"mode": "explicit"}},
         {"prompt_cache_retention": "24h"},
-        {"parallel_tool_calls": False},
+        {"parallel_tool_calls": True},
         {"n": 1},
         {"logprobs": False},
         {"top_logprobs": 0},
@@ -182,9 +182,8 @@ def test_what_cannot_be_honoured_is_reported(field):
         {"modalities": []},
         {"tools": []},
         {"functions": []},
-        {"tool_choice": "none"},
         {"tool_choice": "auto"},
-        {"function_call": "none"},
+        {"function_call": "auto"},
         {"response_format": {"type": "text"}},
         {"stop": []},
         {"stream_options": {"include_usage": False, "include_obfuscation": False}},
@@ -316,18 +315,8 @@ def test_what_is_malformed_is_refused_with_its_place(fields, param):
         ({"modalities": ["text", "audio"]}, "modalities[1]"),
         ({"audio": {"voice": "alloy", "format": "mp3"}}, "audio"),
         ({"web_search_options": {}}, "web_search_options"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"functions": [{"name": "f"}]}, "functions"),
-        ({"tool_choice": "required"}, "tool_choice"),
-        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
-        ({"function_call": {"name": "f"}}, "function_call"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}}, "response_format"),
-        ({"messages": [{"role": "tool", "tool_call_id": "1", "content": "x"}]}, "messages[0].role"),
-        ({"messages": [{"role": "function", "name": "f", "content": "x"}]}, "messages[0].role"),
-        ({"messages": [{"role": "assistant", "content": None, "tool_calls": [{}]}]}, "messages[0].tool_calls"),
-        ({"messages": [{"role": "assistant", "function_call": {"name": "f"}}]}, "messages[0].function_call"),
-        ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls"),
         ({"messages": [{"role": "assistant", "content": None, "audio": {"id": "a"}}]}, "messages[0].audio"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0].type"),
         ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages[0].content[0].type"),
@@ -392,7 +381,7 @@ def test_a_call_without_arguments_has_an_empty_object():
     """Clients parse the arguments of every call, so a call always has some."""
     events = [ToolOpened(0, "c", "f"), ToolClosed()]
     calls = [chunk["choices"][0]["delta"].get("tool_calls") for chunk in chunks(*events)]
-    assert calls[1] == [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}]
+    assert calls[1] == [{"index": 0, "id": "call_c", "type": "function", "function": {"name": "f", "arguments": ""}}]
     assert calls[2] == [{"index": 0, "function": {"arguments": "{}"}}]
     reply = fold([Began(), *events, Ended(StopReason.TOOL_CALLS, Usage(1, 1))])
     message = json.loads(CHAT.whole(reply, read(), HEAD))["choices"][0]["message"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fittengate.core.conversation import Conversation, Image, Message, Text, Thought, ToolCall, ToolResult, ToolSpec
+from fittengate.core.conversation import Conversation, Image, Message, Text, Thought
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.prompting.render import LEFT_OUT, newest_images, render
 
@@ -103,18 +103,3 @@ def test_no_system_turn_is_invented_and_a_late_one_keeps_its_place():
     assert prompt(("user", "a")).startswith("<|user|>")
     late = prompt(("user", "a"), ("system", "b"), ("user", "c"))
     assert late == "<|user|>\na\n<|end|>\n<|system|>\nb\n<|end|>\n<|user|>\nc\n<|end|>\n<|assistant|>"
-
-
-@pytest.mark.parametrize("part", [ToolCall("i", "n", "{}"), ToolResult("i", (Text("x"),))])
-def test_tool_parts_are_refused_until_they_are_supported(part):
-    """A clear fault instead of a conversation with holes."""
-    with pytest.raises(Fault) as caught:
-        prompt(("assistant", part))
-    assert caught.value.kind is FaultKind.CALLER_UNSUPPORTED
-
-
-def test_tools_are_refused_until_they_are_supported():
-    """A model that never hears of its tools would answer something else."""
-    with pytest.raises(Fault) as caught:
-        render(Conversation((Message("user", (Text("x"),)),), (ToolSpec("n", "", b"{}"),)))
-    assert (caught.value.kind, caught.value.param) == (FaultKind.CALLER_UNSUPPORTED, "tools")

@@ -17,6 +17,7 @@ from multidict import CIMultiDict
 from fittengate.core.account import Tokens
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.clock import Clock
+from fittengate.upstream.fitten.lean import LeanRequest, Prepared, head_of
 from fittengate.upstream.fitten.wire import Answer, Call, chat_path, retry_after
 
 CALL_SECONDS = 30.0
@@ -90,7 +91,7 @@ class FittenClient:
         self._route = route
         self._clock = clock
         self._proxies = {url: _proxy_for(url, route.proxy) for url in (route.base_url, route.models_url)}
-        self._headers: tuple[Tokens, yarl.URL, CIMultiDict[str]] | None = None
+        self._headers: tuple[Tokens, yarl.URL, CIMultiDict[str], bytes] | None = None
         connector = aiohttp.TCPConnector(
             limit=0,  # the queue before this bounds the calls; a second bound would only hide it
             keepalive_timeout=KEEPALIVE_SECONDS,
@@ -105,6 +106,7 @@ class FittenClient:
             # A compressed stream is a stream held back: none is asked for.
             skip_auto_headers=("Accept-Encoding",),
             trust_env=False,
+            request_class=LeanRequest,
         )
 
     async def open_chat(self, tokens: Tokens, body: bytes) -> aiohttp.ClientResponse:
@@ -119,9 +121,13 @@ class FittenClient:
                     "Accept": "application/x-ndjson, application/json",
                 }
             )
-            known = self._headers = (tokens, url, headers)
+            headers["User-Agent"] = self._route.user_agent
+            known = self._headers = (tokens, url, headers, head_of(url, headers))
         return await self._http.post(
-            known[1], data=body, headers=known[2], allow_redirects=False, proxy=self._proxies[self._route.base_url]
+            known[1],
+            data=Prepared(known[2], known[3], body),
+            allow_redirects=False,
+            proxy=self._proxies[self._route.base_url],
         )
 
     async def refusal(self, response: aiohttp.ClientResponse) -> Failure:

@@ -1,9 +1,11 @@
 """One reply of the service: bytes to the events of our grammar. Pure; the whole chain behind ``client.py``.
 
-bytes -> decoder -> voice -> cutter -> events, with Began before and Ended after them. Law: after the bytes of a reply
+bytes -> decoder -> voice -> reader (where there are tools) -> cutter -> events, with Began before and Ended after them. Law: after the bytes of a reply
 that ended well, or after one of the parts ended the reply itself, the last event is Ended; after any other end ``fault``
 is set and no Ended comes.
 """
+
+from collections.abc import Callable
 
 from fittengate.core.ask import Ask
 from fittengate.core.events import Began, Ended, Event, TextDelta, ThoughtDelta
@@ -11,6 +13,8 @@ from fittengate.core.faults import Fault
 from fittengate.core.reply import StopReason, Usage
 from fittengate.prompting.cutter import Cutter
 from fittengate.prompting.estimate import estimate
+from fittengate.prompting.reader import Reader
+from fittengate.prompting.render import Rendered
 from fittengate.prompting.voice import Voice
 from fittengate.upstream.fitten.decoder import ChatDecoder
 
@@ -21,13 +25,16 @@ _CHARS_PER_TOKEN = 4
 class ReplyStream:
     """Takes the bytes of one reply; gives its events."""
 
-    def __init__(self, ask: Ask, prompt: str, *, framed: bool) -> None:
+    def __init__(self, ask: Ask, rendered: Rendered, make_id: Callable[[], str], *, framed: bool) -> None:
+        """``make_id`` gives an id for each call; ``framed`` says that HTTP itself tells a whole body from one cut short."""
         self.decoder = ChatDecoder(framed=framed)
         self.fault: Fault | None = None
         self.ended = False
         """Ended was returned: read no further and close the connection."""
-        self._prompt = prompt
+        self._prompt = rendered.text
         self._voice = Voice()
+        tools = ask.conversation.tools
+        self._reader = Reader(tools, ask.tool_use, make_id, rendered.tags) if tools else None
         sampling = ask.sampling
         self._cutter = Cutter(sampling) if sampling.stop or sampling.max_tokens is not None else None
         self._limit = sampling.max_tokens
@@ -48,18 +55,12 @@ class ReplyStream:
         if self.ended or self.fault is not None:
             return []
         self._count(events)
-        voice, cutter, fault = self._voice, self._cutter, self.decoder.fault
-        events = voice.feed(events) if events else events
-        if (last or fault is not None) and not voice.ended:
-            events = events + voice.close()
-        if cutter is not None:
-            events = cutter.feed(events)
-            if (last or fault is not None or voice.ended) and not cutter.ended:
-                events = events + cutter.close()
+        fault = self.decoder.fault
+        events = self._through(events, fault, last=last)
         if not self._began and events:
             self._began = True
             events.insert(0, Began())
-        if (cutter is not None and cutter.ended) or voice.ended:
+        if self._cut():
             self._end(events, cut=True)
         elif fault is not None:
             self.fault = fault
@@ -68,6 +69,34 @@ class ReplyStream:
                 events = [Began()]
             self._end(events, cut=False)
         return events
+
+    def _through(self, events: list[Event], fault: Fault | None, *, last: bool) -> list[Event]:
+        """Pass events through the parts; at the end, and at a part that ended the reply, the later ones give what they hold."""
+        voice, reader, cutter = self._voice, self._reader, self._cutter
+        over = last or fault is not None
+        events = voice.feed(events) if events else events
+        if over and not voice.ended:
+            events = events + voice.close()
+        over = over or voice.ended
+        if reader is not None:
+            events = reader.feed(events)
+            # A reply that broke off must not have its last call completed: half a command is none.
+            if over and fault is None and not reader.ended:
+                events = events + reader.close()
+            over = over or reader.ended
+        if cutter is not None:
+            events = cutter.feed(events)
+            if over and not cutter.ended:
+                events = events + cutter.close()
+        return events
+
+    def _cut(self) -> bool:
+        """Tell whether one of the parts ended the reply before the service did."""
+        return (
+            self._voice.ended
+            or (self._reader is not None and self._reader.ended)
+            or (self._cutter is not None and self._cutter.ended)
+        )
 
     def _count(self, events: list[Event]) -> None:
         self._deltas += len(events)
@@ -82,6 +111,8 @@ class ReplyStream:
         """Add Ended. A reply that we cut has no usage line: the service is not asked for the rest of it."""
         self.ended = True
         reason, stop = StopReason.LENGTH if self.decoder.length_stop else StopReason.DONE, None
+        if reason is StopReason.DONE and self._reader is not None and self._reader.calls:
+            reason = StopReason.TOOL_CALLS
         if self._cutter is not None and self._cutter.reason is not None:
             reason, stop = self._cutter.reason, self._cutter.stop_sequence
         told_in, told_out = (None, None) if cut else (self.decoder.input_tokens, self.decoder.output_tokens)

@@ -16,8 +16,9 @@ from fittengate.core.ask import Ask
 from fittengate.core.caller import ModelCard
 from fittengate.core.events import Event
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.reply import Usage
 from fittengate.lib.timers import Timers
-from fittengate.prompting.estimate import estimate_low, may_exceed
+from fittengate.prompting.estimate import estimate_high, estimate_low, may_exceed
 from fittengate.prompting.render import Rendered, render
 from fittengate.upstream.fitten import catalogue
 from fittengate.upstream.fitten.account import AccountKeeper
@@ -34,6 +35,9 @@ MODELS_SECONDS = 3600.0
 MODELS_AGAIN_SECONDS = 60.0
 """The model list is fetched every hour, and every minute while that fails."""
 
+HIDDEN_TOKENS = 128
+"""What the service's own hidden prompt comes to, with room: a trivial request was billed 94 (protocol: prompt format)."""
+
 UPKEEP_SECONDS = 15.0
 """How often the background work looks whether something is due."""
 
@@ -46,6 +50,17 @@ class Rules(Struct, frozen=True):
     context_window: int
 
 
+class Chance(Struct, frozen=True):
+    """Everything random, handed in."""
+
+    dice: Callable[[], float]
+    """Numbers from 0 to 1."""
+    make_id: Callable[[], str]
+    """Ids for calls that the model makes."""
+    secret: bytes
+    """What the suffix of call tags is made from: the same for the life of the process."""
+
+
 class _Open(Struct, frozen=True):
     """A reply that has begun."""
 
@@ -55,10 +70,10 @@ class _Open(Struct, frozen=True):
 
 
 class FittenService:
-    """Implements the Upstream protocol; ``dice`` returns numbers from 0 to 1."""
+    """Implements the Upstream protocol."""
 
     def __init__(
-        self, client: FittenClient, keeper: AccountKeeper, timers: Timers, rules: Rules, dice: Callable[[], float]
+        self, client: FittenClient, keeper: AccountKeeper, timers: Timers, rules: Rules, chance: Chance
     ) -> None:
         self.keeper = keeper
         self.retried = 0
@@ -69,7 +84,7 @@ class FittenService:
         self._client = client
         self._timers = timers
         self._rules = rules
-        self._dice = dice
+        self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._models = catalogue.built_in()
 
@@ -121,7 +136,7 @@ class FittenService:
 
     async def chat(self, ask: Ask, card: ModelCard) -> AsyncGenerator[list[Event], None]:
         """Yield the events of the answer; see :class:`fittengate.upstream.base.Upstream`."""
-        rendered = render(ask.conversation)
+        rendered = self._render(ask)
         self._check_length(rendered.text)
         watch = Watch(self._timers, self._loop, self._rules.deadlines)
         begun: _Open | None = None
@@ -157,6 +172,13 @@ class FittenService:
                 # At the end of a body the connection is back in the pool already, and this does nothing.
                 begun.response.close()
 
+    def estimate(self, ask: Ask) -> Usage:
+        """Return what the prompt of ``ask`` comes to at most; nothing is sent."""
+        return Usage(estimate_high(self._render(ask).text) + HIDDEN_TOKENS, 0, estimated=True)
+
+    def _render(self, ask: Ask) -> Rendered:
+        return render(ask.conversation, ask.tool_use, self._chance.secret)
+
     def _check_length(self, text: str) -> None:
         window = self._rules.context_window
         if not window or not may_exceed(text, window):
@@ -168,6 +190,7 @@ class FittenService:
                 f"This model's maximum context length is {window} tokens, but the messages come to at least {tokens} "
                 f"tokens. Shorten the messages.",
                 param="messages",
+                numbers=(tokens, window),
             )
 
     async def _begin(self, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch) -> _Open:
@@ -177,9 +200,8 @@ class FittenService:
         tokens = self.keeper.ready() or await self.keeper.fresh()
         while True:
             watch.waiting = True
-            opened = await self._try(
-                tokens, chat_body(rendered.prompt, tokens.user_id, card), ask, rendered.text, watch
-            )
+            body = chat_body(rendered.prompt, tokens.user_id, card)
+            opened = await self._try(tokens, body, ask, rendered, watch)
             if isinstance(opened, _Open):
                 watch.spoke()
                 return opened
@@ -189,7 +211,7 @@ class FittenService:
             elif not opened.again or tries >= self._rules.retries:
                 raise opened.fault
             else:
-                pause = min(RETRY_MOST_SECONDS, RETRY_SECONDS * 2**tries) * (1 + self._dice() / 2)
+                pause = min(RETRY_MOST_SECONDS, RETRY_SECONDS * 2**tries) * (1 + self._chance.dice() / 2)
                 tries += 1
                 self.retried += 1
                 watch.waiting = True
@@ -201,7 +223,9 @@ class FittenService:
         message = "The Fitten service rejects even a fresh login. Run `fittengate doctor`."
         raise Fault(FaultKind.UPSTREAM_LOGIN, message, detail="401 after refresh and login")
 
-    async def _try(self, tokens: Tokens, body: bytes, ask: Ask, prompt: str, watch: Watch) -> _Open | Failure | None:
+    async def _try(
+        self, tokens: Tokens, body: bytes, ask: Ask, rendered: Rendered, watch: Watch
+    ) -> _Open | Failure | None:
         """Send once and read up to the first event. Returns None for a 401."""
         try:
             response = await self._client.open_chat(tokens, body)
@@ -213,7 +237,7 @@ class FittenService:
                 return None
             if response.status != 200:
                 return await self._client.refusal(response)
-            opened = await self._first(response, ask, prompt, watch)
+            opened = await self._first(response, ask, rendered, watch)
         except NETWORK_ERRORS as error:
             response.close()
             return broken(error)
@@ -224,9 +248,13 @@ class FittenService:
             response.close()
         return opened
 
-    async def _first(self, response: aiohttp.ClientResponse, ask: Ask, prompt: str, watch: Watch) -> _Open | Failure:
+    async def _first(
+        self, response: aiohttp.ClientResponse, ask: Ask, rendered: Rendered, watch: Watch
+    ) -> _Open | Failure:
         headers, content = response.headers, response.content
-        stream = ReplyStream(ask, prompt, framed="Transfer-Encoding" in headers or "Content-Length" in headers)
+        stream = ReplyStream(
+            ask, rendered, self._chance.make_id, framed="Transfer-Encoding" in headers or "Content-Length" in headers
+        )
         while True:
             data = await content.readany()
             now = self._loop.time()

@@ -1,0 +1,157 @@
+"""The tools of a chat request: declarations, ``tool_choice``, and calls and results among the messages.
+
+Shapes from OpenAI's API reference (chat, "Create chat completion"), the older ``functions`` and ``function_call`` too.
+Tools that OpenAI itself would run are left out and reported while others remain; alone they are refused.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fittengate.core.ask import ToolUse
+from fittengate.core.conversation import Part, ToolCall, ToolSpec
+from fittengate.dialects._fields import bad, flag, unsupported
+from fittengate.lib.jsonio import shown, to_json
+
+MAX_TOOL_NAME = 256
+"""Longest name of a tool, in characters. OpenAI allows 64 of a few kinds, other servers more of any."""
+
+
+def read_tools(fields: Mapping[str, Any], ignored: list[str]) -> tuple[tuple[ToolSpec, ...], ToolUse]:
+    """Return a request's tools and how they are to be used; what is left out is added to ``ignored``. Raises Fault.
+
+    Where ``tools`` and ``functions`` are both given, the older form is left out; it allows one call in a reply.
+    """
+    tools, legacy = _tools(fields.get("tools"), ignored), _functions(fields.get("functions"))
+    if tools and legacy:
+        ignored.append("functions")
+        legacy = ()
+    name = "tool_choice" if fields.get("tool_choice") is not None else "function_call"
+    names = {tool.name for tool in tools or legacy}
+    use = _choice(fields.get(name), name, names)
+    parallel = fields.get("parallel_tool_calls")
+    together = not legacy and (parallel is None or flag(parallel, "parallel_tool_calls"))
+    return tools or legacy, use if together else ToolUse(use.choice, use.name, parallel=False)
+
+
+def read_calls(message: Mapping[str, Any], place: str) -> list[Part]:
+    """Return the calls of an assistant's message, none where there are none. Raises Fault (caller_bad_request).
+
+    An id that is missing is an empty one. Arguments are kept as they are, JSON or not; an object becomes its JSON.
+    """
+    calls: list[Part] = []
+    value = message.get("tool_calls")
+    # Clients that dump the SDK's own objects send empty values for what was not there.
+    if value not in (None, [], {}, ""):
+        if type(value) is not list:
+            raise bad("tool_calls must be a list.", f"{place}.tool_calls")
+        calls += [_call(item, f"{place}.tool_calls[{index}]") for index, item in enumerate(value)]
+    value = message.get("function_call")
+    if value not in (None, [], {}, ""):
+        where = f"{place}.function_call"
+        name, arguments = _function_call(value, where)
+        calls.append(ToolCall(legacy_id(name), name, arguments))
+    return calls
+
+
+def legacy_id(name: str) -> str:
+    """Return the id of a call in the older form, where a result has nothing but the function's name."""
+    return f"function:{name}"
+
+
+def _call(item: Any, place: str) -> ToolCall:
+    if type(item) is not dict:
+        raise bad("A tool call must be an object.", place)
+    if item.get("type") not in (None, "function"):
+        raise unsupported("Only calls of type function are known.", f"{place}.type")
+    call_id = item.get("id")
+    if call_id is not None and type(call_id) is not str:
+        raise bad("id must be a string.", f"{place}.id")
+    name, arguments = _function_call(item.get("function"), f"{place}.function")
+    return ToolCall(call_id or "", name, arguments)
+
+
+def _function_call(value: Any, place: str) -> tuple[str, str]:
+    if type(value) is not dict:
+        raise bad("A function call must be an object with a name and arguments.", place)
+    name = _name(value.get("name"), f"{place}.name")
+    arguments = value.get("arguments")
+    if arguments is None:
+        return name, ""
+    if type(arguments) is dict:
+        return name, to_json(arguments).decode()
+    if type(arguments) is not str:
+        raise bad("arguments must be a string of JSON.", f"{place}.arguments")
+    return name, arguments
+
+
+def _tools(value: Any, ignored: list[str]) -> tuple[ToolSpec, ...]:
+    if value is None:
+        return ()
+    if type(value) is not list:
+        raise bad("tools must be a list.", "tools")
+    tools: list[ToolSpec] = []
+    others: dict[str, str] = {}
+    for index, item in enumerate(value):
+        place = f"tools[{index}]"
+        if type(item) is not dict:
+            raise bad("A tool must be an object.", place)
+        kind = item.get("type", "function")
+        if type(kind) is not str:
+            raise bad("type must be a string.", f"{place}.type")
+        if kind == "function":
+            tools.append(_function(item.get("function"), f"{place}.function"))
+        else:
+            others.setdefault(f"tools.{shown(kind)}", f"{place}.type")
+    if others and not tools:
+        raise unsupported("Only tools of type function can be used, and there is none.", next(iter(others.values())))
+    ignored += others
+    return tuple(tools)
+
+
+def _functions(value: Any) -> tuple[ToolSpec, ...]:
+    if value is None:
+        return ()
+    if type(value) is not list:
+        raise bad("functions must be a list.", "functions")
+    return tuple([_function(item, f"functions[{index}]") for index, item in enumerate(value)])
+
+
+def _function(value: Any, place: str) -> ToolSpec:
+    if type(value) is not dict:
+        raise bad("A function must be an object with a name.", place)
+    name = _name(value.get("name"), f"{place}.name")
+    description = value.get("description")
+    if description is not None and type(description) is not str:
+        raise bad("description must be a string.", f"{place}.description")
+    parameters = value.get("parameters")
+    if parameters is not None and type(parameters) is not dict:
+        raise bad("parameters must be a JSON schema, an object.", f"{place}.parameters")
+    return ToolSpec(name, description or "", to_json(parameters or {}))
+
+
+def _name(value: Any, place: str) -> str:
+    if type(value) is not str or not value.strip() or not value.isprintable() or len(value) > MAX_TOOL_NAME:
+        raise bad(f"name must be a word of at most {MAX_TOOL_NAME} characters.", place)
+    return value
+
+
+def _choice(value: Any, name: str, names: set[str]) -> ToolUse:
+    if value is None or value == "auto":
+        return ToolUse()
+    if value == "none":
+        return ToolUse("none")
+    if not names:
+        raise bad(f"{name} asks for a call, but there are no tools.", name)
+    if value == "required" and name == "tool_choice":
+        return ToolUse("required")
+    place = name
+    if type(value) is dict and name == "tool_choice":
+        if value.get("type", "function") != "function":
+            raise unsupported("Only a tool of type function can be chosen.", f"{name}.type")
+        value, place = value.get("function"), f"{name}.function"
+    if type(value) is not dict:
+        raise bad(f"{name} must be auto, none, required or an object that names a function.", place)
+    chosen = value.get("name")
+    if type(chosen) is not str or chosen not in names:
+        raise bad(f"{name} must name one of the tools.", f"{place}.name")
+    return ToolUse("named", chosen)

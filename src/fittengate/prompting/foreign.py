@@ -1,0 +1,199 @@
+"""Calls in forms that nobody asked for, but that models were trained on and slide into.
+
+A closed list:
+
+- ``<tool_call>`` with JSON, with ``<name>`` and ``<arguments>``, or with ``<function=x>`` inside; bare ``<function=x>``
+- DeepSeek's marker tokens, with a fence (V3, R1) or without (V3.1)
+- an element named after a tool, with its parameters as attributes or as elements
+- a whole answer that is JSON in the shape of calls
+
+Each is read whole, when it is complete, and only as a call of declared tools; everything else stays text.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+from fittengate.prompting.call import Call
+from fittengate.prompting.marks import BAR
+from fittengate.prompting.names import Names
+from fittengate.prompting.repair import read_json, repair_json
+from fittengate.prompting.syntax import unescape
+from fittengate.prompting.trouble import Trouble
+from fittengate.prompting.values import Schema
+
+_ARGUMENTS = ("arguments", "parameters", "input")
+_MAX_CALLS = 64
+_JOIN = "[\u2581_ ]"
+_SEP = rf"<{BAR}tool{_JOIN}sep{BAR}>"
+_MARKED = re.compile(
+    rf"<{BAR}tool{_JOIN}call{_JOIN}begin{BAR}>(.*?)(?:<{BAR}tool{_JOIN}call{_JOIN}end{BAR}>|\Z)", re.DOTALL
+)
+_MARKED_FENCED = re.compile(rf"\s*\w*\s*{_SEP}\s*([\w.:-]+)\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
+_MARKED_BARE = re.compile(rf"\s*([\w.:-]+)\s*{_SEP}(.*)", re.DOTALL)
+_FUNCTION = re.compile(r"<function=([^<>\n]+)>(.*)</function>", re.DOTALL | re.IGNORECASE)
+_FUNCTION_PARAMETER = re.compile(
+    r"\s*<parameter=([^<>\n]+)>(.*?)</parameter>(?=\s*(?:<parameter=[^<>\n]+>|\Z))", re.DOTALL | re.IGNORECASE
+)
+_CHILD = r"<{0}>\s*(.*?)\s*</{0}>"
+_ATTRIBUTE = re.compile(
+    r"\s+([\w.:-]+)\s*=\s*(?:\"(.*?)\"|'(.*?)'|([^\s\"'<>]+?))(?=\s+[\w.:-]+\s*=|\s*/?>)", re.DOTALL
+)
+
+
+class Foreign:
+    """Reads foreign calls of the declared tools."""
+
+    def __init__(self, names: Names, schema: Callable[[str], Schema], troubles: list[Trouble]) -> None:
+        self._names = names
+        self._schema = schema
+        self._troubles = troubles
+
+    def tool_call(self, body: str) -> list[Call] | None:
+        """Return the calls between ``<tool_call>`` and its end; None where it holds none."""
+        body = body.strip()
+        if body[:10].lower() == "<function=":
+            return self.function(body)
+        name = re.match(_CHILD.format("name"), body, re.DOTALL | re.IGNORECASE)
+        if name is None:
+            return self.json(body)
+        rest = body[name.end() :].strip()
+        arguments = re.fullmatch(_CHILD.format("arguments"), rest, re.DOTALL | re.IGNORECASE)
+        if rest and arguments is None:
+            return None
+        inside = arguments[1] if arguments else "{}"
+        if inside.startswith("{") or not inside:
+            return self._json_calls({"name": name[1], "arguments": self._read(inside or "{}")})
+        tool = self._names.find(name[1])
+        children = None if tool is None else self._children(tool, inside)
+        return None if tool is None or children is None else [Call(tool, children, texts=True)]
+
+    def function(self, body: str) -> list[Call] | None:
+        """Return the call of a ``<function=x>`` element; None where it is none."""
+        found = _FUNCTION.fullmatch(body.strip())
+        tool = None if found is None else self._names.find(found[1].strip("\"' "))
+        if found is None or tool is None:
+            return None
+        inside = found[2].strip()
+        if inside.startswith("{"):
+            return self._json_calls({"name": tool, "arguments": self._read(inside)})
+        arguments: dict[str, object] = {}
+        at = 0
+        while (parameter := _FUNCTION_PARAMETER.match(inside, at)) is not None:
+            value = parameter[2].removeprefix("\n")
+            if value != parameter[2]:
+                value = value.removesuffix("\n")
+            arguments.setdefault(parameter[1].strip("\"' "), value)
+            at = parameter.end()
+        return [Call(tool, arguments, texts=True)] if at == len(inside) else None
+
+    def marked(self, body: str) -> list[Call] | None:
+        """Return the calls between DeepSeek's markers; None where there are none, or one is none."""
+        calls: list[Call] = []
+        for found in _MARKED.finditer(body):
+            parts = _MARKED_FENCED.fullmatch(found[1]) or _MARKED_BARE.fullmatch(found[1])
+            one = None if parts is None else self._json_calls({"name": parts[1], "arguments": self._read(parts[2])})
+            if one is None:
+                return None
+            calls += one
+        return calls or None
+
+    def element(self, tool: str, body: str) -> list[Call] | None:
+        """Return the call of an element named after ``tool``, from its ``<`` to its end; None where it is none."""
+        at = len(tool) + 1
+        arguments: dict[str, object] = {}
+        while (found := _ATTRIBUTE.match(body, at)) is not None:
+            text = next(value for value in found.groups()[1:] if value is not None)
+            arguments.setdefault(found[1], unescape(text))
+            at = found.end()
+        rest = body[at:].strip()
+        if rest != "/>":
+            inside = re.fullmatch(rf">(.*)</{re.escape(tool)}\s*>", rest, re.DOTALL | re.IGNORECASE)
+            children = None if inside is None else self._children(tool, inside[1].strip())
+            if children is None:
+                return None
+            arguments = {**children, **arguments}
+        schema = self._schema(tool)
+        if not schema.required <= arguments.keys() <= schema.types.keys():
+            return None
+        return [Call(tool, arguments, texts=True)]
+
+    def json(self, text: str) -> list[Call] | None:
+        """Return the calls that a JSON text is; None where it is none, or has a tool that is not declared."""
+        return self._json_calls(self._read(text))
+
+    def arguments(self, tool: str, body: str) -> list[Call] | None:
+        """Return the call of a tool, declared or not, whose arguments a body holds as JSON or as elements."""
+        body = body.strip()
+        if body.startswith("<"):
+            children = self._children(tool, body)
+            return None if children is None else [Call(tool, children, texts=True)]
+        value = self._read(body or "{}")
+        repaired, value = (True, value.value) if isinstance(value, _Repaired) else (False, value)
+        if isinstance(value, str):
+            value = self._read(value)
+        if not isinstance(value, dict) or (repaired and not self._schema(tool).fits(value)):
+            return None
+        if repaired:
+            self._troubles.append(Trouble.REPAIRED_JSON)
+        return [Call(tool, value)]
+
+    def _children(self, tool: str, inside: str) -> dict[str, object] | None:
+        """Return the texts of the elements that are the tool's parameters; None where there is anything else."""
+        declared = "|".join(map(re.escape, self._schema(tool).types)) or "(?!)"
+        child = re.compile(rf"\s*<({declared})>(.*?)</\1>(?=\s*(?:<(?:{declared})>|\Z))", re.DOTALL)
+        children: dict[str, object] = {}
+        at = 0
+        while (found := child.match(inside, at)) is not None:
+            children.setdefault(found[1], found[2])
+            at = found.end()
+        return children if at == len(inside) else None
+
+    def _read(self, text: str) -> object:
+        """Return the value of JSON that may need a repair; None where it is none."""
+        try:
+            value, repaired = repair_json(text)
+        except ValueError:
+            return None
+        if repaired:
+            return _Repaired(value)
+        return value
+
+    def _json_calls(self, value: object) -> list[Call] | None:
+        calls: list[Call] = []
+        for name, given in _shapes(value):
+            tool = self._names.find(name) if isinstance(name, str) else None
+            checked = isinstance(value, _Repaired) or isinstance(given, _Repaired)
+            arguments = given.value if isinstance(given, _Repaired) else given
+            if isinstance(arguments, str):
+                try:
+                    arguments = read_json(arguments or "{}")
+                except ValueError:
+                    return None
+            if tool is None or not isinstance(arguments, dict) or len(calls) >= _MAX_CALLS:
+                return None
+            if checked:
+                if not self._schema(tool).fits(arguments):
+                    return None
+                self._troubles.append(Trouble.REPAIRED_JSON)
+            calls.append(Call(tool, arguments))
+        return calls or None
+
+
+class _Repaired:
+    """A value that was guessed, and must fit its tool's schema."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+def _shapes(value: object) -> Iterator[tuple[object, object]]:
+    """Give the name and the arguments of each call that a value has the shape of; (None, None) where one has none."""
+    value = value.value if isinstance(value, _Repaired) else value
+    if isinstance(value, dict) and isinstance(value.get("tool_calls"), list):
+        value = value["tool_calls"]
+    for one in value if isinstance(value, list) else [value]:
+        call = one.get("function", one) if isinstance(one, dict) else None
+        if not isinstance(call, dict) or "name" not in call:
+            yield None, None
+            continue
+        yield call["name"], next((call[key] for key in _ARGUMENTS if key in call), {})

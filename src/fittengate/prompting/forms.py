@@ -1,0 +1,137 @@
+"""How each form that must be whole is gathered: where it may end, and what it then is."""
+
+import re
+from functools import lru_cache
+from typing import Protocol
+
+from fittengate.core.events import Event, TextDelta, ToolAborted, ToolClosed, ToolDelta, ToolOpened
+from fittengate.prompting.call import Call
+from fittengate.prompting.foreign import Foreign
+from fittengate.prompting.gathering import Gathered, Gathering
+from fittengate.prompting.marks import BAR, DSML
+from fittengate.prompting.opening import Opening
+from fittengate.prompting.repair import ends_in_string, read_json
+from fittengate.prompting.start import unfenced
+from fittengate.prompting.syntax import Tags
+
+_TOOL_CALL_END = re.compile(r"</(?:tool_call|function_call)>", re.IGNORECASE)
+_FUNCTION_END = re.compile(r"</function>", re.IGNORECASE)
+_MARKED_END = re.compile(rf"<{BAR}tool[\u2581_ ]calls[\u2581_ ]end{BAR}>")
+_NO_END = re.compile(r"(?!)")
+
+
+class Gathers(Protocol):
+    """Holds a text that may be calls."""
+
+    def feed(self, text: str) -> Gathered[list[Call]] | None:
+        """Go on with ``text``; return what came of it, or None while more must come."""
+
+    def close(self) -> Gathered[list[Call]]:
+        """Return what the text comes to, if it ends here."""
+
+
+class Reads(Protocol):
+    """A reader, as far as one block of calls needs it."""
+
+    ended: bool
+    full: bool
+    calls: int
+
+    def feed(self, events: list[Event]) -> list[Event]:
+        """Return what has become certain."""
+
+    def close(self) -> list[Event]:
+        """Return what was held back."""
+
+
+def gathering_of(opening: Opening, foreign: Foreign) -> Gathers:
+    """Return what gathers the foreign form that begins."""
+    tool = opening.tool
+    match opening.form:
+        case "tool_call":
+            return Gathering(_TOOL_CALL_END, lambda body, _: foreign.tool_call(body), _is_over)
+        case "function":
+            return Gathering(_FUNCTION_END, lambda _, body: foreign.function(body), _goes_on)
+        case "marked":
+            return Gathering(_MARKED_END, lambda body, _: foreign.marked(body), _is_over)
+    return Gathering(_element_end(tool), lambda _, body: foreign.element(tool, body), _goes_on)
+
+
+def body_of(tool: str, foreign: Foreign, suffix: str) -> Gathers:
+    """Return what gathers the arguments of a call that come in one piece."""
+    return Gathering(_body_end(suffix), lambda body, _: foreign.arguments(tool, body), _is_over)
+
+
+def whole_json(foreign: Foreign) -> Gathers:
+    """Return what gathers a whole answer that may be JSON."""
+    return Gathering(_NO_END, lambda body, _: foreign.json(unfenced(body)), _goes_on)
+
+
+def block_of(reader: Reads, text: str) -> list[Call] | None:
+    """Return the calls of a text that is one whole block and nothing else; None where it is not."""
+    return _calls(reader, reader.feed([TextDelta(text)]) + reader.close())
+
+
+class Unsuffixed:
+    """Gathers a block of calls whose tags lack the suffix: it counts where it is whole and ends the reply."""
+
+    def __init__(self, reader: Reads, before: str, tags: Tags) -> None:
+        """``before`` is what of the block came already."""
+        self._reader = reader
+        self._events = reader.feed([TextDelta(before)])
+        self._parts: list[str] = []
+        self._suffixed = tags.calls.lower()
+        self._window = ""
+
+    def feed(self, text: str) -> Gathered[list[Call]] | None:
+        """Go on with ``text``; return that it came to nothing as soon as it has."""
+        self._parts.append(text)
+        events = self._reader.feed([TextDelta(text)])
+        self._events += events
+        window = self._window + text
+        self._window = window[-len(self._suffixed) :]
+        spoken = any(isinstance(event, TextDelta | ToolAborted) for event in events)
+        if spoken or self._reader.ended or self._suffixed in window.lower():
+            return Gathered(None, "".join(self._parts), 0)
+        return None
+
+    def close(self) -> Gathered[list[Call]]:
+        """Return the calls, if the block is whole."""
+        text = "".join(self._parts)
+        return Gathered(_calls(self._reader, self._events + self._reader.close()), text, len(text))
+
+
+def _calls(reader: Reads, events: list[Event]) -> list[Call] | None:
+    calls: list[Call] = []
+    name, pieces = "", [""]
+    for event in events:
+        match event:
+            case ToolOpened():
+                name, pieces = event.name, []
+            case ToolDelta(fragment):
+                pieces.append(fragment)
+            case ToolClosed():
+                arguments = read_json("".join(pieces))
+                calls.append(Call(name, arguments if isinstance(arguments, dict) else {}))
+            case _:
+                return None
+    return calls if calls and reader.full and not reader.ended else None
+
+
+def _is_over(text: str) -> bool:
+    return not ends_in_string(text)
+
+
+def _goes_on(_: str) -> bool:
+    return False
+
+
+@lru_cache(maxsize=64)
+def _body_end(suffix: str) -> re.Pattern[str]:
+    end = re.escape(f".{suffix}") if suffix else ""
+    return re.compile(rf"</{DSML}(?:invoke|arguments|tool_calls|function_calls){end}>", re.IGNORECASE)
+
+
+@lru_cache(maxsize=256)
+def _element_end(tool: str) -> re.Pattern[str]:
+    return re.compile(rf"/>|</{re.escape(tool)}\s{{0,9}}>")

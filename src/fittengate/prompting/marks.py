@@ -1,0 +1,106 @@
+"""The tags that a reader looks for, and whether the end of a text may still become one.
+
+Models drift, so a tag is known in any letter case, with ``function_calls`` for ``tool_calls``, ``tool_name`` for
+``name``, attributes nobody asked for, either kind of quote, and with the bars that DeepSeek's own form puts before names.
+With a suffix all that must carry it.
+"""
+
+import re
+from functools import lru_cache
+from typing import Literal, NamedTuple, TypeAlias
+
+from fittengate.prompting.syntax import unescape
+
+MAX_TAG = 1024
+"""Most characters of one tag; a longer one is text."""
+
+MAX_SPACE = 1024
+"""Most characters of white space between two tags; beyond it they do not belong together."""
+
+BAR = "[|\uff5c]"
+DSML = f"(?:{BAR}{{1,2}}(?:DSML{BAR}{{1,2}})?)?"
+_DSML_BEGINNING = re.compile(f"(?:{BAR}{{1,2}}(?:D(?:S(?:M(?:L{BAR}{{0,2}})?)?)?)?)?", re.IGNORECASE)
+_DSML_FIRST = re.compile(DSML, re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"""\s([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
+_SPACE = re.compile(rf"\s{{0,{MAX_SPACE}}}")
+
+Kind: TypeAlias = Literal["calls", "invoke", "parameter", "arguments"]
+
+_KINDS: dict[str, Kind] = {
+    "tool_calls": "calls",
+    "function_calls": "calls",
+    "invoke": "invoke",
+    "parameter": "parameter",
+    "arguments": "arguments",
+}
+
+
+class Tag(NamedTuple):
+    """One whole tag in a text."""
+
+    kind: Kind
+    opens: bool
+    name: str
+    """The tool's or parameter's name; empty in other tags."""
+    end: int
+    """The place behind the tag."""
+    closed: bool
+    """It closes itself: ``<invoke name="x"/>``."""
+    text: bool | None
+    """What it says of its value with ``string="true"``; None where it says nothing."""
+
+
+class Marks:
+    """The tags of one conversation."""
+
+    def __init__(self, suffix: str) -> None:
+        end = f".{suffix.lower()}" if suffix else ""
+        self._whole = [name + end for name in _KINDS]
+        self._beginnings = frozenset(name[:size] for name in self._whole for size in range(len(name) + 1))
+        names = "|".join(_KINDS)
+        self._tag = re.compile(
+            rf"<(/?){DSML}({names}){re.escape(end)}(\s[^<>]{{0,{MAX_TAG}}}|/)?>", re.IGNORECASE | re.ASCII
+        )
+
+    def tag(self, text: str, at: int) -> Tag | None:
+        """Return the tag that stands at a ``<``, or None."""
+        found = self._tag.match(text, at)
+        if found is None or found.end() - at > MAX_TAG:
+            return None
+        slash, word, rest = found.groups()
+        kind = _KINDS[word.lower()]
+        if slash:
+            return Tag(kind, opens=False, name="", end=found.end(), closed=False, text=None)
+        attributes = {
+            key.lower(): double or single for key, double, single in _ATTRIBUTE.findall(rest or "") if double or single
+        }
+        name = ""
+        if kind in {"invoke", "parameter"}:
+            name = unescape(attributes.get("name") or (kind == "invoke" and attributes.get("tool_name")) or "")
+            if not name and (kind == "invoke" or '""' not in (rest or "")):
+                return None
+        said = attributes.get("string", "").lower()
+        return Tag(kind, True, name, found.end(), (rest or "").endswith("/"), said == "true" if said else None)
+
+    def may_become(self, text: str, at: int) -> bool:
+        """Return whether more text can make a tag of what stands at a ``<`` up to the end, and is none yet."""
+        if len(text) - at > MAX_TAG or text.find(">", at) >= 0 or text.find("<", at + 1) >= 0:
+            return False
+        at += 2 if text.startswith("/", at + 1) else 1
+        if _DSML_BEGINNING.fullmatch(text, at):
+            return True
+        bars = _DSML_FIRST.match(text, at)
+        word, space, _ = re.split(r"(\s|/|$)", text[bars.end() if bars else at :].lower(), maxsplit=1)
+        return word in self._whole if space else word in self._beginnings
+
+
+@lru_cache(maxsize=64)
+def marks(suffix: str) -> Marks:
+    """Return the tags with a suffix."""
+    return Marks(suffix)
+
+
+def skip_space(text: str, at: int) -> int:
+    """Return the place behind white space, as far as tags on both sides still belong together."""
+    found = _SPACE.match(text, at)
+    return found.end() if found else at

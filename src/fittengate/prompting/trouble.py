@@ -1,0 +1,38 @@
+"""What may be odd about a model's calls: the closed list that is counted, so that one can see how a model drifts."""
+
+from enum import StrEnum
+
+
+class Trouble(StrEnum):
+    """One oddity. Each is counted once for every time it is met."""
+
+    FOREIGN_FORM = "foreign_form"
+    """A call in another form than the prompted one was accepted."""
+    REPAIRED_JSON = "repaired_json"
+    """JSON was accepted after a repair."""
+    REPAIRED_NAME = "repaired_name"
+    """A tool's name was not spelt as declared, but only one could be meant."""
+    UNKNOWN_TOOL = "unknown_tool"
+    """A call of a tool that is not declared was passed on."""
+    UNWRAPPED = "unwrapped"
+    """All arguments stood as one object in a parameter of their own."""
+    REPEATED_PARAMETER = "repeated_parameter"
+    """A parameter came again and was dropped."""
+    UNFIT_VALUE = "unfit_value"
+    """A value was of no allowed type and was passed on as a string."""
+    IMPLIED_CLOSE = "implied_close"
+    """A value ended without its closing tag."""
+    MISSING_CLOSE = "missing_close"
+    """A call that had all it needs ended without its closing tag."""
+    PACKAGED = "packaged"
+    """The calls stood in a code fence that began the answer."""
+    PLAIN_TAGS = "plain_tags"
+    """Tags without the conversation's suffix were accepted."""
+    RESCUED = "rescued"
+    """The calls stood at the end of the reasoning, with no answer."""
+    INVENTED_RESULT = "invented_result"
+    """The model went on to write results itself: they were cut off."""
+    UNWANTED = "unwanted"
+    """A call that the request forbade was dropped."""
+    ABORTED = "aborted"
+    """A call was cut off or could not be read."""

@@ -1,0 +1,101 @@
+"""The routes of the contract: aliases, keys, open paths, CORS."""
+
+import json
+
+import pytest
+
+from fakes.line import CHAT, KEY, ask
+
+BODY = json.dumps(ask("hello")).encode()
+
+
+@pytest.mark.parametrize("path", [CHAT, "/chat/completions", "/v1/v1/chat/completions", CHAT + "/"])
+async def test_every_alias_of_a_path_answers(gateway, path):
+    """The base-URL slips that everybody makes."""
+    assert (await gateway.request("POST", path, BODY)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/models", "/v1/v1/models", "/v1/models/fitten-code", "/models/gpt-4o"])
+async def test_every_alias_of_the_models_answers(gateway, path):
+    """List and single models, under each prefix, and only with a key."""
+    assert (await gateway.request("GET", path)).status == 200
+    assert (await gateway.request("GET", path, key=None)).status == 401
+
+
+async def test_the_model_list_has_both_shapes(gateway):
+    """OpenAI's list and Anthropic's page in one body."""
+    body = (await gateway.request("GET", "/v1/models?limit=1000")).json
+    assert body["object"] == "list"
+    assert body["has_more"] is False
+    assert body["first_id"] == body["data"][0]["id"] == "fitten-code"
+    assert body["last_id"] == body["data"][-1]["id"]
+    assert {"id", "object", "type", "display_name", "created_at", "context_window"} <= set(body["data"][0])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/livez", 200),
+        ("GET", "/health", 200),
+        ("GET", "/docs", 200),
+        ("GET", "/openapi.json", 200),
+        ("HEAD", "/", 200),
+        ("GET", "/", 200),
+        ("HEAD", "/api/hello", 200),
+        ("GET", "/nothing", 404),
+        ("POST", "/nothing", 404),
+    ],
+)
+async def test_what_is_open_needs_no_key(gateway, method, path, status):
+    """Probes, pages, agents' hellos and wrong paths."""
+    reply = await gateway.request(method, path, key=None)
+    assert reply.status == status
+    assert reply.headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize(
+    "header", [f"Authorization: Bearer {KEY}", f"authorization: bearer {KEY}", f"x-api-key: {KEY}", f"X-Api-Key:{KEY}"]
+)
+async def test_a_key_is_taken_in_either_header(gateway, header):
+    """``Authorization: Bearer`` and ``x-api-key``."""
+    assert (await gateway.request("POST", CHAT, BODY, key=None, headers=f"{header}\r\n")).status == 200
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Authorization: Basic abc\r\n", f"Authorization: Bearer {KEY}x\r\n", "x-api-key: \r\n"]
+)
+async def test_no_or_a_wrong_key_is_a_401_in_the_tongue_of_the_client(gateway, simulator, header):
+    """Before the body is read and the service touched."""
+    reply = await gateway.request("POST", CHAT, b"{not json", key=None, headers=header)
+    assert reply.status == 401
+    assert reply.error["code"] == "invalid_api_key"
+    assert KEY not in reply.body.decode()
+    assert simulator.counters.requests["chat"] == 0
+
+
+PREFLIGHT = "Origin: https://page.example\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization\r\n"
+
+
+async def test_cors_is_off_unless_it_is_set(gateway):
+    """No page of the web may call a gateway that was not told so."""
+    reply = await gateway.request("POST", CHAT, BODY, headers="Origin: https://page.example\r\n")
+    assert "access-control-allow-origin" not in reply.headers
+    assert (await gateway.request("OPTIONS", CHAT, key=None, headers=PREFLIGHT)).status == 405
+
+
+async def test_cors_lets_the_named_origins_in(start):
+    """Preflight without a key, and the headers on answers, for that origin alone."""
+    async with start(server={"cors_origins": ("https://page.example",)}) as gateway:
+        reply = await gateway.request("OPTIONS", CHAT, key=None, headers=PREFLIGHT)
+        assert reply.status == 200
+        assert reply.headers["access-control-allow-origin"] == "https://page.example"
+        answer = await gateway.request("POST", CHAT, BODY, headers="Origin: https://page.example\r\n")
+        assert answer.headers["access-control-allow-origin"] == "https://page.example"
+        other = await gateway.request("POST", CHAT, BODY, headers="Origin: https://other.example\r\n")
+        assert "access-control-allow-origin" not in other.headers
+
+
+async def test_readyz_follows_the_account(gateway):
+    """200 as soon as the account can be used."""
+    assert (await gateway.chat("hello")).status == 200
+    assert (await gateway.request("GET", "/readyz", key=None)).json == {"status": "ready"}
