@@ -18,6 +18,7 @@ from fittengate.core.account import Tokens
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.clock import Clock
 from fittengate.upstream.fitten.lean import LeanRequest, Prepared, head_of
+from fittengate.upstream.fitten.outline import outline
 from fittengate.upstream.fitten.wire import Answer, Call, chat_path, retry_after
 
 CALL_SECONDS = 30.0
@@ -139,7 +140,7 @@ class FittenClient:
         response.close()
         status = response.status
         wait = retry_after(response.headers.get("Retry-After"), self._clock.now())
-        detail = f"status {status}: {text[:1000]}"
+        detail = f"status {status}: {outline(text)}"
         if status == 429:
             message = "The Fitten service says that this account asks too often. Wait before trying again."
             return Failure(Fault(FaultKind.UPSTREAM_RATE, message, detail=detail, retry_after=wait), again=False)

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from fittengate.core.events import Event, TextDelta, ThoughtDelta
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.upstream.fitten.outline import outline
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 """Longest line kept: a delta is about one token, an echo of a whole prompt some hundred kilobytes."""
@@ -29,7 +30,6 @@ QUIET_SECONDS = 2.0
 """Deltas are 10 to 15 ms apart while the model writes: after two silent seconds a heartbeat is a heartbeat."""
 
 _HEARTBEAT = re.compile(r"heartbeat[\W\d_]*\Z")
-_SAMPLE_CHARS = 200
 
 
 class _Usage(Struct, gc=False):
@@ -223,12 +223,12 @@ class ChatDecoder:
     def _unknown(self, text: str) -> None:
         self.odd_lines += 1
         if not self._sample:
-            self._sample = text[:_SAMPLE_CHARS]
+            self._sample = outline(text)
 
     def _object(self, value: dict[str, Any], text: str, now: float, events: list[Event]) -> None:
         if _is_error(value):
             self.refused = True
-            self._fail("The Fitten service answered with an error. Details are in the gateway's log.", text)
+            self._fail("The Fitten service answered with an error. Details are in the gateway's log.", outline(text))
             return
         known = self._native_shape(value, now, events)
         if isinstance(value.get("choices"), list):
