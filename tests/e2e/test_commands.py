@@ -274,7 +274,7 @@ async def test_doctor_finds_nothing_wrong_where_nothing_is(here, simulator):
     await here.run("login", env=ACCOUNT)
     async with here.serving(env=ACCOUNT) as (_, port, _said):
         async with asyncio.timeout(10):
-            while (await ask(port))[0] != 200:  # noqa: ASYNC110 - another process's event
+            while (await ask(port))[0] != 200:
                 await asyncio.sleep(0.02)
         (code, out, err), (quiet, short, _) = await asyncio.gather(
             here.run("doctor", "--port", str(port)), here.run("doctor", "--no-chat")

@@ -81,8 +81,7 @@ async def test_a_call_cut_off_in_its_middle_is_no_call(client, simulator):
     pieces = []
     stream = await client.chat.completions.create(model="fitten-code", messages=ASKED, tools=[TOOL], stream=True)
     async for chunk in stream:
-        for call in chunk.choices[0].delta.tool_calls or ():
-            pieces.append(call.function.arguments or "")
+        pieces += [call.function.arguments or "" for call in chunk.choices[0].delta.tool_calls or ()]
     with pytest.raises(json.JSONDecodeError):
         json.loads("".join(pieces))
 

@@ -186,5 +186,5 @@ async def chat(port: int, content: Any = "Hello", *, headers: str = "", **fields
 async def until(condition: Any, seconds: float = 5.0) -> None:
     """Return once ``condition()`` holds; raises TimeoutError. For what tells nobody when it changes."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - whoever changes it tells nobody
+        while not condition():
             await asyncio.sleep(0.005)

@@ -166,7 +166,7 @@ class Process:
     async def ready(self) -> None:
         """Wait until it would answer requests."""
         async with asyncio.timeout(10):
-            while (await self.request("GET", "/readyz")).status != 200:  # noqa: ASYNC110 - another process
+            while (await self.request("GET", "/readyz")).status != 200:
                 await asyncio.sleep(0.01)
 
     async def kill(self) -> None:

@@ -57,8 +57,8 @@ async def _demo(sock: socket.socket, server: Server, key: str) -> None:
     log = open_log(settings, None)
     try:
         async with assembled(settings, MemoryVault(), (), log) as gateway:
-            _greet(f"http://{shown_address(sock)}", key)
-            await serve(gateway, settings.server, sock, say)
+            url = f"http://{shown_address(sock)}"
+            await serve(gateway, settings.server, sock, say, lambda: _greet(url, key))
     finally:
         log.close()
         await simulator.stop()

@@ -63,11 +63,9 @@ async def _serve(configured: Configured, sock: socket.socket) -> None:
         route_logging(log)
         vault = FileVault(configured.state_dir / "account.json")
         async with assembled(settings, vault, stored_keys(configured.state_dir), log) as gateway:
-            scheme = "https" if settings.server.tls_cert else "http"
-            greet(f"{scheme}://{shown_address(sock)}")
-            if (missing := await account_missing(configured, vault)) is not None:
-                say(missing)
-            await serve(gateway, settings.server, sock, say)
+            url = f"{'https' if settings.server.tls_cert else 'http'}://{shown_address(sock)}"
+            missing = await account_missing(configured, vault)
+            await serve(gateway, settings.server, sock, say, lambda: greet(url, missing))
     finally:
         log.close()
 
@@ -106,11 +104,14 @@ def end_quietly() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def greet(url: str) -> None:
-    """Say where each kind of client finds the gateway."""
+def greet(url: str, missing: str | None = None) -> None:
+    """Say where each kind of client finds the gateway, and what is missing."""
     say(f"listening on {url}")
     say(f"base URL for OpenAI clients: {url}/v1")
+    say(f"base URL for Anthropic clients: {url}")
     say(f"all paths: {url}/docs")
+    if missing is not None:
+        say(missing)
 
 
 def show_key(configured: Configured, *, new_key: bool) -> None:

@@ -130,10 +130,9 @@ class Value:
                 return (place, tag.end if state is State.CLOSED else place, state), 0
             before, opened = opened, _closed(opened, tag)
         if run.ends:
-            near = [one for one in run.tags if one[1].kind == "parameter" and len(text) - one[0] <= MAX_RUN]
-            if near:
-                place, tag = near[-1]
-                return (place, tag.end, State.CLOSED), 0
+            last = _last_closer(text, run)
+            if last is not None:
+                return (*last, State.CLOSED), 0
             place, tag = run.tags[-1]
             if tag.kind == "calls" and "c" not in before:
                 return (place, place, State.IMPLIED), 0
@@ -186,10 +185,9 @@ class Value:
             at = found.start()
             if found[0] == "<":
                 run = self._run(text, at, last)
-                closers = [one for one in run.tags if one[1].kind == "parameter" and len(text) - one[0] <= MAX_RUN]
-                if run.ends and closers:
-                    place, tag = closers[-1]
-                    return Scanned(text[start:place], tag.end, State.CLOSED)
+                closer = _last_closer(text, run)
+                if run.ends and closer is not None:
+                    return Scanned(text[start : closer[0]], closer[1], State.CLOSED)
                 if run.undecided:
                     at = next((place for place, _ in run.tags if len(text) - place <= MAX_RUN), at)
                     return Scanned(text[start:at], at, State.OPEN)
@@ -204,13 +202,21 @@ class Value:
             if close is None and not last and (behind == len(text) or self._marks.may_become(text, behind)):
                 return Scanned(text[start:at], at, State.OPEN)
             at = found.end()
-        end = len(text)
-        if not last:
-            for size in (2, 1):
-                if text.endswith(CDATA_END[:size], at):
-                    end -= size
-                    break
+        end = len(text) - (0 if last else _section_end_begun(text[at:]))
         return Scanned(text[start:end], end, State.OPEN)
+
+
+def _section_end_begun(text: str) -> int:
+    """Return how many characters at the end of a text may begin the end of a CDATA section."""
+    return next((size for size in (2, 1) if text.endswith(CDATA_END[:size])), 0)
+
+
+def _last_closer(text: str, run: _Run) -> tuple[int, int] | None:
+    """Return the place and the end of the last ``</parameter>`` of a run that is near the end of the text."""
+    for place, tag in reversed(run.tags):
+        if tag.kind == "parameter" and len(text) - place <= MAX_RUN:
+            return place, tag.end
+    return None
 
 
 def _verdict(run: _Run, number: int, opened: str) -> State | None:

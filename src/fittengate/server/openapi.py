@@ -21,6 +21,8 @@ def document(version: str) -> dict[str, Any]:
         },
         "paths": {
             "/v1/chat/completions": {"post": _chat()},
+            "/v1/messages": {"post": _messages()},
+            "/v1/messages/count_tokens": {"post": _count()},
             "/v1/models": {"get": _get("The models that can be asked for.", _KEY)},
             "/v1/models/{id}": {"get": {**_get("One model, by its name or by a name that means it.", _KEY), **_ID}},
             "/livez": {"get": _get("Whether the process runs.", _OPEN)},
@@ -70,29 +72,61 @@ def _chat() -> dict[str, Any]:
         "max_tokens": _field(["integer", "null"], "most tokens of the answer, reasoning included", minimum=1),
         "max_completion_tokens": _field(["integer", "null"], "the same under its newer name", minimum=1),
         "stop": _field(["string", "array", "null"], "up to four texts before which the answer ends"),
+        "tools": _field(["array", "null"], "functions that the model may call", items={"type": "object"}),
+        "tool_choice": _field(["string", "object", "null"], "auto, none, required, or the one function to call"),
+        "parallel_tool_calls": _field(["boolean", "null"], "more than one call in an answer is welcome"),
     }
+    about = (
+        "OpenAI's chat completions. Parameters that the service cannot honour are listed in the header "
+        "x-fittengate-ignored; x-fittengate-model says which model answered."
+    )
+    example = {"model": "fitten-code", "messages": [_MESSAGE], "stream": True}
+    return _post("Go on with a conversation.", about, ["messages"], fields, example, streams=True)
+
+
+def _messages() -> dict[str, Any]:
+    about = "Anthropic's Messages. Base URL for its clients: this address without /v1."
+    example = {"model": "fitten-code", "max_tokens": 1000, "messages": [_MESSAGE], "stream": True}
+    fields = _message_fields() | {
+        "max_tokens": _field("integer", "most tokens of the answer, reasoning included", minimum=1),
+        "stream": _field(["boolean", "null"], "answer as server-sent events, as the words come"),
+        "stop_sequences": _field(["array", "null"], "texts before which the answer ends"),
+    }
+    return _post("Go on with a conversation.", about, ["messages", "max_tokens"], fields, example, streams=True)
+
+
+def _count() -> dict[str, Any]:
+    about = "An estimate that errs high, made without asking the service."
+    example = {"model": "fitten-code", "messages": [_MESSAGE]}
+    return _post("Count the tokens of a request.", about, ["messages"], _message_fields(), example, streams=False)
+
+
+def _message_fields() -> dict[str, Any]:
     return {
-        "summary": "Go on with a conversation.",
-        "description": "OpenAI's chat completions. Parameters that the service cannot honour are listed in the header "
-        "x-fittengate-ignored; x-fittengate-model says which model answered.",
+        "model": _field("string", "a name from /v1/models, or one that means one of them"),
+        "system": _field(["string", "array", "null"], "instructions: a text or a list of text blocks"),
+        "messages": _field(
+            "array", "the conversation: role user or assistant; content a text or a list of blocks", minItems=1
+        ),
+        "tools": _field(["array", "null"], "tools that the model may call", items={"type": "object"}),
+        "tool_choice": _field(["object", "null"], "auto, any, none, or the one tool to call"),
+    }
+
+
+def _post(
+    summary: str, about: str, required: list[str], fields: dict[str, Any], example: dict[str, Any], *, streams: bool
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+    if streams:
+        answer["text/event-stream"] = {"schema": {"type": "string"}}
+    schema = {"type": "object", "required": required, "properties": fields}
+    return {
+        "summary": summary,
+        "description": about,
         "security": _KEY,
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"type": "object", "required": ["messages"], "properties": fields},
-                    "example": {"model": "fitten-code", "messages": [_MESSAGE], "stream": True},
-                }
-            },
-        },
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}},
         "responses": {
-            "200": {
-                "description": "the answer, whole or as a stream",
-                "content": {
-                    "application/json": {"schema": {"type": "object"}},
-                    "text/event-stream": {"schema": {"type": "string"}},
-                },
-            },
+            "200": {"description": "the answer", "content": answer},
             **{str(status): _ERROR for status in (400, 401, 404, 413, 429, 500, 502, 503, 504)},
         },
     }

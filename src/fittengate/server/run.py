@@ -58,9 +58,15 @@ class _Server(uvicorn.Server):
     """Uvicorn's server with our way of stopping."""
 
     def __init__(
-        self, config: uvicorn.Config, gateway: Gateway, drain_seconds: float, say: Callable[[str], None]
+        self,
+        config: uvicorn.Config,
+        gateway: Gateway,
+        drain_seconds: float,
+        say: Callable[[str], None],
+        ready: Callable[[], None],
     ) -> None:
         super().__init__(config)
+        self._ready = ready
         self._gateway = gateway
         self._drain_seconds = drain_seconds
         self._say = say
@@ -91,6 +97,11 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and say so only now: whoever sends a signal upon that is understood."""
+        await super().startup(sockets)
+        self._ready()
+
     def _begin_drain(self) -> None:
         self._drained = asyncio.create_task(self._drain())
 
@@ -111,8 +122,17 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def serve(gateway: Gateway, settings: Server, sock: socket.socket, say: Callable[[str], None]) -> None:
-    """Serve ``gateway`` on ``sock`` until a signal; ``say`` tells the person at the terminal what happens."""
+async def serve(
+    gateway: Gateway,
+    settings: Server,
+    sock: socket.socket,
+    say: Callable[[str], None],
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve ``gateway`` on ``sock`` until a signal.
+
+    ``say`` tells the person at the terminal what happens; ``ready`` is called once requests and signals are taken.
+    """
     options: dict[str, Any] = {}
     if settings.tls_cert:
         options = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
@@ -134,4 +154,4 @@ async def serve(gateway: Gateway, settings: Server, sock: socket.socket, say: Ca
     gc.freeze()
     # A request makes some hundred objects and no cycles: looking for them after every 700 costs 2 % for nothing.
     gc.set_threshold(20_000, 20, 20)
-    await _Server(config, gateway, settings.drain_seconds, say).serve([sock])
+    await _Server(config, gateway, settings.drain_seconds, say, ready).serve([sock])

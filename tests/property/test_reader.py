@@ -1,0 +1,244 @@
+"""Laws of the reader: what it makes of an answer depends on the text alone, and calls survive being written."""
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fittengate.core.ask import ToolUse
+from fittengate.core.conversation import ToolSpec
+from fittengate.core.events import TextDelta, ThoughtDelta, ToolAborted, ToolClosed, ToolDelta, ToolOpened
+from fittengate.prompting.reader import Reader
+from fittengate.prompting.syntax import Tags, collides, render_calls
+
+
+def tool(name, required=(), **types):
+    schema = {
+        "type": "object",
+        "properties": {key: {"type": kind} for key, kind in types.items()},
+        "required": list(required),
+    }
+    return ToolSpec(name, "", json.dumps(schema).encode())
+
+
+TOOLS = (tool("write", ["path"], path="string", content="string", n="integer"), tool("ls"), tool("run", cmd="string"))
+
+
+def fed(pieces, tools=TOOLS, tags=Tags(), use=ToolUse()):
+    """Return what the pieces come to, the end included: texts, reasoning and calls in order, and whether it ended."""
+    reader, events = Reader(tools, use, lambda: "id", tags), []
+    for piece in pieces:
+        events += reader.feed([piece if not isinstance(piece, str) else TextDelta(piece)])
+    events += reader.close()
+    out, opened, fragments = [], None, []
+    for event in events:
+        match event:
+            case TextDelta(text) | ThoughtDelta(text):
+                assert opened is None, "nothing but pieces of a call while one is open"
+                assert text, "a delta is never empty"
+                if out and out[-1][0] is type(event):
+                    text = out.pop()[1] + text
+                out.append((type(event), text))
+            case ToolOpened(index, _, name):
+                assert opened is None
+                assert index == sum(one[0] in {ToolClosed, ToolAborted} for one in out)
+                opened, fragments = name, []
+            case ToolDelta(fragment):
+                assert opened is not None
+                assert fragment
+                fragments.append(fragment)
+            case ToolClosed():
+                out.append((ToolClosed, opened, json.loads("".join(fragments))))
+                opened = None
+            case ToolAborted():
+                with pytest.raises(ValueError):
+                    json.loads("".join(fragments))
+                out.append((ToolAborted, opened, "".join(fragments)))
+                opened = None
+    assert opened is None
+    return out, reader.ended, reader.counts
+
+
+SOUP = st.sampled_from(
+    [
+        "<tool_calls>", "</tool_calls>", "<function_calls>", '<invoke name="write">', '<invoke name="ls">', "</invoke>",
+        '<parameter name="path">', '<parameter name="content">', '<parameter name="n">', "</parameter>", "<", "</", ">",
+        "<![CDATA[", "]]>", "]]", '<invoke tool_name="run">', "<arguments>", "</arguments>", '{"cmd":"x"}', '{"cmd":"',
+        "<tool_call>", "</tool_call>", '{"name":"run","arguments":{}}', "<function=run>", "<parameter=cmd>",
+        "</function>", "<run", ' cmd="', '"', "/>", "<run>", "<cmd>", "</cmd>", "</run>", "\n", " ", "\n\n", "a", "é😀",
+        "```", "```xml\n", "\n```\n", "~~~\n", "`", "[", "{", "<tool_results>", "<｜DSML｜invoke", "</｜DSML｜invoke>",
+        "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>run<｜tool▁sep｜>{}<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>",
+        "<|end|>", "<tool_calls.k7>", '<invoke.k7 name="ls">', "</invoke.k7>", '<parameter.k7 name="q">',
+        "</parameter.k7>", "</tool_calls.k7>", "12", "null",
+    ]
+)  # fmt: skip
+ANSWERS = st.lists(SOUP, max_size=24).map("".join)
+BLOCKS = st.lists(SOUP, max_size=14).map(
+    lambda parts: '<tool_calls>\n<invoke name="write">\n<parameter name="content">' + "".join(parts)
+)
+TAGS = st.sampled_from([Tags(), Tags(), Tags("k7")])
+USES = st.sampled_from([ToolUse(), ToolUse(), ToolUse(parallel=False), ToolUse("none"), ToolUse("named", "ls")])
+
+
+def cut_up(text, dice):
+    at, pieces = 0, []
+    while at < len(text):
+        size = dice.randint(1, 9)
+        pieces.append(text[at : at + size])
+        at += size
+    return pieces
+
+
+@given(ANSWERS | BLOCKS, TAGS, USES, st.randoms(use_true_random=False))
+def test_p2_an_answer_is_read_the_same_however_it_is_cut(text, tags, use, dice):
+    """Whole, by character, in two and at random cuts; and so is each of its beginnings. No soup stops it."""
+    for beginning in (text, text[: dice.randint(0, len(text))]):
+        expected = fed([beginning] if beginning else [], tags=tags, use=use)
+        assert fed(beginning, tags=tags, use=use) == expected
+        assert fed(cut_up(beginning, dice), tags=tags, use=use) == expected
+        at = dice.randint(0, len(beginning))
+        assert fed([piece for piece in (beginning[:at], beginning[at:]) if piece], tags=tags, use=use) == expected
+
+
+@given(st.lists(st.tuples(st.sampled_from([TextDelta, TextDelta, ThoughtDelta]), ANSWERS.filter(bool)), max_size=5))
+def test_p2_reasoning_between_pieces_of_an_answer_changes_neither(runs):
+    """The answer is read as if no reasoning had come, and the reasoning comes out as it went in."""
+    answer = "".join(text for kind, text in runs if kind is TextDelta)
+    thought = "".join(text for kind, text in runs if kind is ThoughtDelta)
+    got, ended, _ = fed([kind(char) for kind, text in runs for char in text])
+    plain, plainly_ended, _ = fed([answer] if answer else [])
+    assert ended is plainly_ended
+    if not ended and any(one[0] is not ThoughtDelta for one in plain):
+        assert "".join(one[1] for one in got if one[0] is ThoughtDelta) == thought
+        assert "".join(one[1] for one in got if one[0] is TextDelta) == "".join(
+            one[1] for one in plain if one[0] is TextDelta
+        )
+        assert [one for one in got if len(one) == 3] == [one for one in plain if len(one) == 3]
+
+
+@given(st.text(st.characters(exclude_characters="<{[`~")))
+def test_plain_text_comes_out_unchanged_and_but_for_white_space_at_once(text):
+    """Nothing is held back but white space at the end, which a call would swallow."""
+    reader = Reader(TOOLS, ToolUse(), lambda: "id", Tags())
+    said = ""
+    for at, char in enumerate(text):
+        said += "".join(event.text for event in reader.feed([TextDelta(char)]))
+        assert said.rstrip() == text[: at + 1].rstrip()
+    assert said + "".join(event.text for event in reader.close()) == text
+
+
+STRINGS = st.text(max_size=30) | st.lists(
+    st.sampled_from(
+        [
+            "\n",
+            "\r",
+            " ",
+            "<",
+            ">",
+            '"',
+            "\\",
+            "&amp;",
+            "</b>",
+            "```",
+            "<![CDATA[",
+            "]]>",
+            "<|end|>",
+            "\u2028",
+            "</parameter>",
+            "</invoke>",
+            "</tool_calls>",
+            "<tool_calls>",
+            '<invoke name="ls">',
+            '<parameter name="x">',
+            "null",
+            "12",
+            "x",
+        ]
+    ),
+    max_size=10,
+).map("".join)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | STRINGS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(STRINGS, inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = st.text(min_size=1, max_size=20) | st.sampled_from(["-i", 'a"b', "<x>", "a b", "&lt;", "\n"])
+KINDS = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
+
+
+@given(st.lists(st.dictionaries(KEYS.filter(str.strip), JSON, max_size=4), min_size=1, max_size=3), st.booleans())
+def test_calls_that_were_written_are_read_as_they_were(calls, by_character):
+    """For arbitrary arguments of declared types; the suffix is on where a text has parts of our tags."""
+    tools = [
+        tool(
+            f"t{number}",
+            **{"self" if key == "name" else key: KINDS.get(type(value), "null") for key, value in call.items()},
+        )
+        if "name" not in call and "required" not in call
+        else tool(f"t{number}")
+        for number, call in enumerate(calls)
+    ]
+    calls = [
+        {key: value for key, value in call.items() if "name" not in call and "required" not in call} for call in calls
+    ]
+    written = json.dumps(calls, ensure_ascii=False)
+    tags = Tags("zq9x") if collides(written) or any(collides(text) for text in strings(calls)) else Tags()
+    block = render_calls([(f"t{number}", json.dumps(call)) for number, call in enumerate(calls)], tags)
+    out, ended, troubles = fed(block if by_character else [block], tools, tags)
+    assert out == [(ToolClosed, f"t{number}", call) for number, call in enumerate(calls)]
+    assert not ended
+    assert not troubles
+
+
+def strings(value):
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from strings(inner)
+
+
+def seconds(text, size):
+    reader = Reader(TOOLS, ToolUse(), lambda: "id", Tags())
+    pieces = [[TextDelta(text[at : at + size])] for at in range(0, len(text), size)]
+    start = time.process_time()
+    for piece in pieces:
+        reader.feed(piece)
+    reader.close()
+    return time.process_time() - start
+
+
+VALUE = '<tool_calls><invoke name="write"><parameter name="content">'
+
+
+@pytest.mark.parametrize(
+    ("before", "unit"),
+    [
+        ("", "word and word "),
+        (VALUE, "code = code;\n"),
+        (VALUE, "a < b </b> </parameter> "),
+        (VALUE, "</parameter>"),
+        (VALUE, "</parameter>\n</invoke>\n"),
+        (VALUE, '<invoke name="x">'),
+        (VALUE, "          "),
+        (VALUE + "<![CDATA[", "</parameter>]]"),
+        ('<tool_calls><invoke name="run"><arguments>{"cmd":"', "x </invoke> y "),
+        ('<tool_call>{"name":"run","arguments":{"cmd":"', "long text </tool_call> "),
+        ("", '\n<run cmd="x\n'),
+        ("", "<tool_call>{\n"),
+        ("", "<tool_calls>"),
+        ('{"name":"run","arguments":{"cmd":"', "x"),
+    ],
+)  # fmt: skip
+def test_time_is_linear_in_the_text(before, unit):
+    """Eight times the text takes not much more than eight times as long, in small pieces and in one."""
+    for size in (7, 1 << 30):
+        short, long = (before + unit * (chars // len(unit)) for chars in (12_000, 96_000))
+        once = min(seconds(short, size) for _ in range(3))
+        assert seconds(long, size) < 24 * once + 0.05
