@@ -1,6 +1,7 @@
 # Everything sets itself up in .venv: Python 3.11 or later with pip, and make, are all that is needed.
 PYTHON ?= python3
 VENV := .venv
+CODE := src tests bench scripts
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -16,8 +17,8 @@ test: $(VENV)/.dev  ## all tests but the long ones
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, floors, sizes, docs
-	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet $(CODE)
+	@$(BIN)/ruff check --quiet $(CODE)
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo --no-cache > .lint-imports.out || (cat .lint-imports.out; exit 1)
 	@$(BIN)/python -m pytest tests/meta
@@ -27,8 +28,8 @@ bench: $(VENV)/.dev  ## CPU time against nginx; needs Debian's nginx and wrk
 	@$(BIN)/python bench/run.py $(ARGS)
 
 format: $(VENV)/.dev
-	@$(BIN)/ruff format --quiet .
-	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet $(CODE)
+	@$(BIN)/ruff check --fix --quiet $(CODE)
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	@echo "setting up $(VENV) (once)"
