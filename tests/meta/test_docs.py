@@ -14,7 +14,7 @@ import pytest
 
 from fittengate.cli import COMMANDS
 from fittengate.core.faults import KINDS
-from fittengate.dialects import DIALECTS
+from fittengate.dialects import COUNTING, DIALECTS
 from fittengate.server.app import MODEL_PREFIXES, App
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
@@ -46,7 +46,8 @@ def rows(name):
 
 
 def clean_environment(home):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FITTENGATE_", "OPENAI_"))}
+    ours = ("FITTENGATE_", "OPENAI_", "ANTHROPIC_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     kept = {name: value for name, value in kept.items() if not name.lower().endswith("_proxy")}
     return kept | {"HOME": str(home), "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
 
@@ -68,7 +69,9 @@ def demo():
             said = "\n".join(printed)
             url = re.search(r"http://127\.0\.0\.1:\d+/v1", said)[0]
             key = re.search(r"fg_[\w-]+", said)[0]
-            yield printed[-1], environment | {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": key}
+            openai = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": key}
+            anthropic = {"ANTHROPIC_BASE_URL": url.removesuffix("/v1"), "ANTHROPIC_API_KEY": key}
+            yield printed[-1], environment | openai | anthropic
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=20)
@@ -106,6 +109,12 @@ def test_the_streaming_example_runs_as_printed(name, demo):
     assert "def greet(name: str) -> str:" in run_example(name, "stream=True", demo[1])
 
 
+@pytest.mark.parametrize("name", READMES)
+def test_the_example_of_the_messages_api_runs_as_printed(name, demo):
+    """The README's third example, pasted into Python, prints what Anthropic's SDK streamed."""
+    assert "def greet(name: str) -> str:" in run_example(name, "from anthropic import Anthropic", demo[1])
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl to paste the line to")
 def test_the_curl_line_of_the_demo_works_as_pasted(demo):
     """What `fittengate demo` prints, pasted into a shell, streams an answer to its clean end."""
@@ -128,7 +137,7 @@ def test_both_readmes_say_the_same():
     """Commands, code, links and table rows of the two READMEs are the same; the words are in two languages."""
     english, chinese = READMES
     assert blocks(english, "sh") == blocks(chinese, "sh")
-    assert len(blocks(english, "python")) == len(blocks(chinese, "python")) == 2
+    assert len(blocks(english, "python")) == len(blocks(chinese, "python")) == 3
     assert [len(row) for row in rows(english)] == [len(row) for row in rows(chinese)]
     headings = [re.findall(r"^#+ ", text_of(name), re.MULTILINE) for name in READMES]
     assert headings[0] == headings[1]
@@ -160,6 +169,7 @@ def test_every_path_is_on_the_page_of_paths():
     """The page lists exactly the paths that the application answers, aliases included."""
     app = App(None, Probes(None, None, None, None, 0), Pages(), None)
     answered = set(app._gets) | {path for dialect in DIALECTS for path in dialect.paths}
+    answered |= {path for dialect in COUNTING for path in dialect.count_paths}
     answered |= {f"{prefix}{{id}}" for prefix in MODEL_PREFIXES}
     listed = [
         path for row in rows("docs/paths.md") if len(row) == 5 for path in re.findall(r"`(/[^`]*)`", row[0] + row[2])

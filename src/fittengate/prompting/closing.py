@@ -23,7 +23,7 @@ from typing import NamedTuple
 from fittengate.prompting.marks import Marks, Tag, skip_space
 from fittengate.prompting.syntax import CDATA, CDATA_END
 
-MAX_RUN = 4096
+MAX_RUN = 512
 """Of closing tags that end a reply, those further from the end than this are data."""
 
 _MAX_OPEN = 64

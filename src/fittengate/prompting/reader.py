@@ -119,13 +119,21 @@ class Reader:
         """How often each oddity was met."""
         return dict(Counter(self.troubles))
 
+    @property
+    def in_call(self) -> bool:
+        """What comes next belongs to a call, whatever it looks like."""
+        return self._writer is not None or self._gathering is not None
+
     def feed(self, events: Sequence[Event]) -> list[Event]:
         """Return what has become certain; the list that was given, where it is plain text."""
         if self._state == _SPEAKING and self._at == len(self._text):
-            texts = [event.text for event in events if type(event) is TextDelta]
-            run = "".join(texts)
-            if "<" not in run and len(texts) == len(events) and self._speech.passes(run):
-                return list(events) if type(events) is not list else events
+            if len(events) == 1 and type(events[0]) is TextDelta:
+                run, plain = events[0].text, True
+            else:
+                texts = [event.text for event in events if type(event) is TextDelta]
+                run, plain = "".join(texts), len(texts) == len(events)
+            if plain and "<" not in run and self._speech.passes(run):
+                return events if type(events) is list else list(events)
         out: list[Event] = []
         for kind, group in groupby(events, type):
             if self.ended:

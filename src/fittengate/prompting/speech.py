@@ -4,6 +4,9 @@ from fittengate.core.events import Event, TextDelta
 from fittengate.prompting.code import CodeTracker
 from fittengate.prompting.marks import MAX_SPACE
 
+_MAX_PIECES = 64
+"""Plain pieces are put aside and looked at together: text that nobody asks about costs next to nothing."""
+
 
 class Speech:
     """The text of one answer.
@@ -19,19 +22,23 @@ class Speech:
         self._blank = True
         self._space = ""
         self._join = ""
+        self._pieces: list[str] = []
 
     def passes(self, text: str) -> bool:
         """Take note of text that may come out as it is, and return True; or return False."""
         if self._space or self._join or text[-1:].isspace():
             return False
-        self._note(text)
         self.said = True
+        self._pieces.append(text)
+        if len(self._pieces) >= _MAX_PIECES:
+            self._catch_up()
         return True
 
     def say(self, text: str, out: list[Event]) -> None:
         """Let text out, but for white space at its end."""
         if not text:
             return
+        self._catch_up()
         self._note(text)
         whole = self._space + text
         size = max(len(whole.rstrip()), len(whole) - MAX_SPACE)
@@ -51,6 +58,7 @@ class Speech:
 
     def after_call(self) -> None:
         """Go on after a call: on a line of its own, where there was text before."""
+        self._catch_up()
         self._code.later("\n")
         self._blank = True
         if self.said:
@@ -58,13 +66,20 @@ class Speech:
 
     def in_code(self) -> bool:
         """Return whether what comes next stands in code."""
+        self._catch_up()
         return self._code.inside()
 
     def begins_line(self, text: str, start: int, at: int) -> bool:
         """Return whether a place of a text, said up to ``start``, is the first on its line but for indentation."""
+        self._catch_up()
         while at > start and text[at - 1] in " \t":
             at -= 1
         return text[at - 1] == "\n" if at > start else self._blank
+
+    def _catch_up(self) -> None:
+        if self._pieces:
+            self._note("".join(self._pieces))
+            self._pieces.clear()
 
     def _note(self, text: str) -> None:
         self._code.later(text)

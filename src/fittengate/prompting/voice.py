@@ -16,6 +16,7 @@ beyond it is not recognised.
 """
 
 import re
+from collections.abc import Callable
 from itertools import groupby
 
 from fittengate.core.events import Event, TextDelta, ThoughtDelta
@@ -46,9 +47,14 @@ _STARTING, _THINKING, _AFTER_THINKING, _SPEAKING = range(4)
 class Voice:
     """Takes the TextDeltas and ThoughtDeltas of one reply as the service gives them; gives those that are meant."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_data: Callable[[list[Event]], bool] | None = None) -> None:
+        """Make one; ``is_data`` takes what was said before a role tag and tells whether the tag is part of a call.
+
+        None where no calls are read.
+        """
         self.ended = False
         """A role tag ended the reply: nothing more comes out."""
+        self._is_data = is_data
         self._stage = _STARTING
         self._kind: type[Event] = TextDelta
         self._held = ""
@@ -160,7 +166,7 @@ class Voice:
             self._held = ""
         run = "".join(texts)
         if "|>" in run:
-            settled, run = self._resolve(run)
+            settled, run = self._resolve(run, out)
             if self.ended:
                 if kept := settled[: _without_space(settled)]:
                     out.append(TextDelta(kept))
@@ -174,10 +180,11 @@ class Voice:
             _drop_end(texts, len(held))
         out += map(TextDelta, texts)
 
-    def _resolve(self, run: str) -> tuple[str, str]:
+    def _resolve(self, run: str, out: list[Event]) -> tuple[str, str]:
         """Return the run with its tags restored: up to the last one that matters, which was tracked, and the rest.
 
-        Sets ``ended`` at a role tag; then the rest is to be dropped.
+        Sets ``ended`` at a role tag; then the rest is to be dropped. Where calls are read, whoever reads them is handed
+        all that was said before the tag, and says whether it stands in a call.
         """
         done: list[str] = []
         last = 0
@@ -191,7 +198,17 @@ class Voice:
                 continue
             done.append(piece)
             self._code.later(piece)
-            if last == at and not self._code.inside():
+            if last != at:
+                continue
+            if self._is_data is not None:
+                said = "".join(done)
+                kept = _without_space(said)
+                data = self._is_data([*out, TextDelta(said[:kept])] if kept else out[:])
+                out.clear()
+                done = [said[kept:]]
+                if data:
+                    continue
+            if not self._code.inside():
                 self.ended = True
                 break
         return "".join(done), run[last:]

@@ -53,7 +53,9 @@ class Failure(Struct, frozen=True):
 
 def broken(error: BaseException) -> Failure:
     """Return what an exception of the HTTP client means."""
-    detail = f"{type(error).__name__}: {error}"[:500]
+    # A malformed answer is quoted by its exception, and an answer may hold the user's words.
+    quotes = isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError)
+    detail = type(error).__name__ if quotes else f"{type(error).__name__}: {error}"[:500]
     match error:
         case aiohttp.ClientConnectorCertificateError() | ssl.SSLError():
             text = (

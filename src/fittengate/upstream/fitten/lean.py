@@ -89,7 +89,7 @@ class LeanRequest(ClientRequest):
             transport.write(b"%b%d\r\n\r\n" % (prepared.head, len(body)))
             transport.write(body)
         protocol.start_timeout()
-        response = self.response_class(
+        return self.response_class(
             self.method,
             self.original_url,
             writer=None,
@@ -101,5 +101,3 @@ class LeanRequest(ClientRequest):
             session=self._session,
             stream_writer=_SENT,
         )
-        self.response = response  # type: ignore[assignment]  # aiohttp declares its own attribute as None
-        return response

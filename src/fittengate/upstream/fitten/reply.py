@@ -15,6 +15,7 @@ from fittengate.prompting.cutter import Cutter
 from fittengate.prompting.estimate import estimate
 from fittengate.prompting.reader import Reader
 from fittengate.prompting.render import Rendered
+from fittengate.prompting.trouble import Trouble
 from fittengate.prompting.voice import Voice
 from fittengate.upstream.fitten.decoder import ChatDecoder
 
@@ -32,9 +33,11 @@ class ReplyStream:
         self.ended = False
         """Ended was returned: read no further and close the connection."""
         self._prompt = rendered.text
-        self._voice = Voice()
         tools = ask.conversation.tools
         self._reader = Reader(tools, ask.tool_use, make_id, rendered.tags) if tools else None
+        self._voice = Voice(self._is_data if tools else None)
+        self._early: list[Event] = []
+        """What the reader gave while the voice asked it about a role tag."""
         sampling = ask.sampling
         self._cutter = Cutter(sampling) if sampling.stop or sampling.max_tokens is not None else None
         self._limit = sampling.max_tokens
@@ -80,6 +83,9 @@ class ReplyStream:
         over = over or voice.ended
         if reader is not None:
             events = reader.feed(events)
+            if self._early:
+                events = self._early + events
+                self._early = []
             # A reply that broke off must not have its last call completed: half a command is none.
             if over and fault is None and not reader.ended:
                 events = events + reader.close()
@@ -89,6 +95,14 @@ class ReplyStream:
             if over and not cutter.ended:
                 events = events + cutter.close()
         return events
+
+    def _is_data(self, said: list[Event]) -> bool:
+        """Pass on what was said before a role tag, and tell whether the tag is part of a call."""
+        reader = self._reader
+        if reader is None:
+            return False
+        self._early += reader.feed(said)
+        return reader.in_call
 
     def _cut(self) -> bool:
         """Tell whether one of the parts ended the reply before the service did."""
@@ -111,8 +125,12 @@ class ReplyStream:
         """Add Ended. A reply that we cut has no usage line: the service is not asked for the rest of it."""
         self.ended = True
         reason, stop = StopReason.LENGTH if self.decoder.length_stop else StopReason.DONE, None
-        if reason is StopReason.DONE and self._reader is not None and self._reader.calls:
-            reason = StopReason.TOOL_CALLS
+        if reason is StopReason.DONE and self._reader is not None:
+            if self._reader.counts.get(Trouble.ABORTED):
+                # A call that was cut off in its middle: the model had no room to end it.
+                reason = StopReason.LENGTH
+            elif self._reader.calls:
+                reason = StopReason.TOOL_CALLS
         if self._cutter is not None and self._cutter.reason is not None:
             reason, stop = self._cutter.reason, self._cutter.stop_sequence
         told_in, told_out = (None, None) if cut else (self.decoder.input_tokens, self.decoder.output_tokens)
