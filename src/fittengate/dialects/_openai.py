@@ -1,7 +1,7 @@
 """What the OpenAI wire formats truly share: stop sequences, the error body, usage, the model list.
 
 Knows no endpoint and no upstream. Shapes from OpenAI's API reference; the model list is Anthropic's at the same time.
-What is alike in every vendor's formats stands in ``_fields`` and ``lib.jsonio``, and is handed on from here.
+What is alike in every vendor's formats stands in ``_fields`` and ``lib.jsonio``.
 """
 
 from datetime import UTC, datetime
@@ -10,44 +10,8 @@ from typing import Any
 from fittengate.core.caller import ModelCard
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Usage
-from fittengate.dialects._fields import (
-    Check,
-    bad,
-    between,
-    flag,
-    known,
-    look_over,
-    model_name,
-    of_type,
-    read_object,
-    refused,
-    unsupported,
-    whole_number,
-)
-from fittengate.lib.jsonio import delicate, shown, to_json
-
-__all__ = [
-    "Check",
-    "bad",
-    "between",
-    "delicate",
-    "error_body",
-    "flag",
-    "known",
-    "look_over",
-    "model_entry",
-    "model_list",
-    "model_name",
-    "of_type",
-    "read_object",
-    "refused",
-    "shown",
-    "stops",
-    "to_json",
-    "unsupported",
-    "usage_object",
-    "whole_number",
-]
+from fittengate.dialects._fields import bad
+from fittengate.lib.jsonio import to_json
 
 MAX_STOPS = 4
 """OpenAI's own limit on stop sequences."""

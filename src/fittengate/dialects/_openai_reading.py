@@ -9,8 +9,8 @@ from typing import Any
 
 from fittengate.core.ask import Ask, Sampling, Wishes
 from fittengate.core.conversation import Conversation, Image, Message, Part, Role, Text, Thought, ToolResult
-from fittengate.dialects._fields import MAX_IGNORED
-from fittengate.dialects._openai import (
+from fittengate.dialects._fields import (
+    MAX_IGNORED,
     Check,
     bad,
     between,
@@ -21,12 +21,12 @@ from fittengate.dialects._openai import (
     of_type,
     read_object,
     refused,
-    shown,
-    stops,
     unsupported,
     whole_number,
 )
+from fittengate.dialects._openai import stops
 from fittengate.dialects._openai_tools import legacy_id, read_calls, read_tools
+from fittengate.lib.jsonio import shown
 
 
 def read(body: bytes) -> Ask:

@@ -21,10 +21,11 @@ from fittengate.core.events import (
 )
 from fittengate.core.faults import Fault
 from fittengate.core.reply import Reply, StopReason
-from fittengate.dialects._openai import delicate, error_body, to_json, usage_object
+from fittengate.dialects._openai import error_body, usage_object
 from fittengate.dialects._openai_reading import read
 from fittengate.dialects.base import Head
 from fittengate.lib import sse
+from fittengate.lib.jsonio import delicate, to_json
 
 _encode = msgspec.json.Encoder().encode
 

@@ -45,13 +45,6 @@ def read_private(path: Path, most_bytes: int) -> bytes:
     return data
 
 
-def private_directory(path: Path) -> None:
-    """Make a directory with mode 0700, or give an existing one that mode. Raises OSError."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        path.chmod(0o700)
-
-
 def _sweep(path: Path) -> None:
     # What a killed process left holds secrets, if only for its owner to read.
     for left in path.parent.glob(f".{path.name}.*.tmp"):

@@ -6,7 +6,9 @@ import pytest
 
 from fittengate.core.caller import ModelCard
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.dialects._openai import error_body, model_entry, model_list, read_object, shown, to_json
+from fittengate.dialects._fields import read_object
+from fittengate.dialects._openai import error_body, model_entry, model_list
+from fittengate.lib.jsonio import shown, to_json
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,6 @@ class FittenService:
         """Further tries so far, for the metrics."""
         self.odd_lines = 0
         """Lines of no known kind so far: signs of a changed service."""
-        self.models_fetched = False
         self._client = client
         self._timers = timers
         self._rules = rules
@@ -115,7 +114,6 @@ class FittenService:
             detail = answer.error or f"model list: status {answer.status}"
             return Fault(FaultKind.UPSTREAM_BROKEN, "The model list could not be fetched.", detail=detail)
         self._models = cards
-        self.models_fetched = True
         return None
 
     async def upkeep(self) -> None:

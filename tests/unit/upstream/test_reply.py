@@ -1,0 +1,100 @@
+"""The whole chain behind the client: bytes of a reply to events of the grammar."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fittengate.core.ask import Ask, Sampling
+from fittengate.core.conversation import Conversation, Message, Text, ToolSpec
+from fittengate.core.events import Began, Ended, ToolClosed, ToolDelta, ToolOpened, fold
+from fittengate.core.reply import StopReason
+from fittengate.prompting.render import render
+from fittengate.upstream.fitten.reply import ReplyStream
+
+TOOL = ToolSpec("run", "Run it.", b'{"type":"object","properties":{"cmd":{"type":"string"}},"required":["cmd"]}')
+USAGE = b'{"usage":{"input_tokens":9,"output_tokens":4}}\n'
+
+
+def deltas(*texts):
+    return b"".join(json.dumps({"delta": text}).encode() + b"\n" for text in texts)
+
+
+def stream(sampling=None, tools=()):
+    conversation = Conversation((Message("user", (Text("Hi"),)),), tools)
+    ask = Ask(conversation, sampling=sampling or Sampling())
+    return ReplyStream(ask, render(conversation), iter("abcdefgh").__next__, framed=True)
+
+
+def run(pieces, **options):
+    """Return (events, fault) of a reply whose bytes come in pieces."""
+    made, events = stream(**options), []
+    for piece in pieces:
+        events += made.feed(piece, 0.0)
+    events += made.close()
+    return events, made.fault
+
+
+def test_a_good_reply_begins_and_ends_once():
+    """Began first, Ended last, the service's own usage."""
+    events, fault = run([deltas("a", "b"), USAGE])
+    assert fault is None
+    assert [type(event) for event in (events[0], events[-1])] == [Began, Ended]
+    assert (events[-1].usage.input_tokens, events[-1].usage.estimated) == (9, False)
+    assert fold(events).text == "ab"
+
+
+def test_p1_a_broken_reply_has_no_end_and_its_open_call_is_not_completed():
+    """P1: half a command is none, whatever closers the reader could think of."""
+    call = '<tool_calls>\n<invoke name="run">\n<parameter name="cmd">rm -rf /tmp</parameter>'
+    events, fault = run([deltas(call), b'{"error":"boom"}\n'], tools=(TOOL,))
+    assert fault is not None
+    assert not [event for event in events if isinstance(event, Ended | ToolClosed)]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "text", "reason", "tokens"),
+    [
+        (Sampling(None, ("STOP",)), "ab", StopReason.STOP_SEQUENCE, None),
+        (Sampling(1), "abST", StopReason.LENGTH, 1),
+    ],
+)
+def test_a_reply_that_we_cut_ends_at_once_with_an_estimate(sampling, text, reason, tokens):
+    """The usage line does not come any more, and no more than the limit is reported."""
+    made = stream(sampling)
+    events = made.feed(deltas("ab", "STOP and more"), 0.0)
+    assert made.ended
+    assert fold(events).text == text
+    assert events[-1].reason is reason
+    assert events[-1].usage.estimated
+    assert tokens is None or events[-1].usage.output_tokens == tokens
+    assert made.feed(deltas("late"), 0.0) == []
+
+
+def test_calls_end_a_reply_for_their_sake():
+    """The id is the one handed in, the arguments are JSON."""
+    call = '<tool_calls>\n<invoke name="run">\n<parameter name="cmd">ls</parameter>\n</invoke>\n</tool_calls>'
+    events, _ = run([deltas(call), USAGE], tools=(TOOL,))
+    assert ToolOpened(0, "a", "run") in events
+    assert json.loads("".join(event.fragment for event in events if isinstance(event, ToolDelta))) == {"cmd": "ls"}
+    assert events[-1].reason is StopReason.TOOL_CALLS
+
+
+@given(
+    st.lists(st.sampled_from(["a", " ", "<|end|>", "<", "STOP", "ST", "<think>", "</think>", "`"]), max_size=8),
+    st.data(),
+)
+def test_p2_cuts_of_the_bytes_do_not_matter(texts, data):
+    """P2: the folded reply is the same for every cut."""
+    body, sampling = deltas(*texts) + USAGE, Sampling(3, ("STOP",))
+    whole = fold(run([body], sampling=sampling)[0])
+    at = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=6)))
+    pieces = [body[i:j] for i, j in zip([0, *at], [*at, len(body)], strict=True)]
+    cut = fold(run(pieces, sampling=sampling)[0])
+    assert (cut.text, cut.thought, cut.reason, cut.stop_sequence) == (
+        whole.text,
+        whole.thought,
+        whole.reason,
+        whole.stop_sequence,
+    )
