@@ -36,6 +36,18 @@ class ToolUse(Struct, frozen=True):
     """More than one call in a reply is welcome."""
 
 
+class ReplyFormat(Struct, frozen=True):
+    """The form that the answer's text must have: one JSON value."""
+
+    name: str | None = None
+    """What the client calls the form; None where it has no name."""
+    description: str = ""
+    schema: bytes | None = None
+    """A JSON schema as JSON text; None means any JSON object."""
+    strict: bool = False
+    """Text that does not fit is a fault; otherwise the best that came is handed over."""
+
+
 class Ask(Struct, frozen=True):
     """A conversation, the model that is to go on with it, and wishes."""
 
@@ -45,5 +57,7 @@ class Ask(Struct, frozen=True):
     sampling: Sampling = Sampling()
     wishes: Wishes = Wishes()
     tool_use: ToolUse = ToolUse()
+    reply_format: ReplyFormat | None = None
+    """None means free text."""
     ignored: tuple[str, ...] = ()
     """Parameters that were read but cannot be honoured, for ``x-fittengate-ignored``."""
