@@ -20,13 +20,14 @@ from fittengate.dialects._fields import (
     model_name,
     of_type,
     read_object,
+    read_object_apart,
     refused,
     unsupported,
     whole_number,
 )
 from fittengate.dialects._openai import stops
 from fittengate.dialects._openai_tools import legacy_id, read_calls, read_tools
-from fittengate.lib.jsonio import shown
+from fittengate.lib.jsonio import UnreadableError, shown
 
 
 def read(body: bytes) -> Ask:
@@ -34,14 +35,18 @@ def read(body: bytes) -> Ask:
 
     Where both ``max_tokens`` and ``max_completion_tokens`` are given the smaller one counts, so that both hold.
     """
-    fields = read_object(body)
+    fields, tools_json = read_object_apart(body, "tools")
     ignored = list(look_over(fields, FIELDS))
     get = fields.get
     limits = [
         whole_number(fields[name], name, 1) for name in ("max_tokens", "max_completion_tokens") if get(name) is not None
     ]
     options = get("stream_options") or {}
-    tools, tool_use = read_tools(fields, ignored)
+    try:
+        tools, tool_use = read_tools(fields, ignored, tools_json)
+    except UnreadableError:
+        # Read as a whole, the body has no fault after all, or one with its true place.
+        tools, tool_use = read_tools(read_object(body), ignored)
     return Ask(
         Conversation(_messages(get("messages")), tools),
         model_name(get("model")),

@@ -187,6 +187,6 @@ def _written(line: str, plan: Plan) -> bytes:
 
 def fast_chunks(fast: Fast) -> list[bytes]:
     """Return the lines of the fixed reply, each to be sent after the interval; the last carries the end of the text."""
-    plan = Plan(deltas=(fast.text,) * fast.deltas, input_tokens=HIDDEN_TOKENS)
-    pieces = [piece.data or b"" for piece in stream(plan, Pace()).pieces or []]
-    return [*pieces[: max(fast.deltas - 1, 0)], b"".join(pieces[max(fast.deltas - 1, 0) :])]
+    said = fast.pieces or (fast.text,) * fast.deltas
+    pieces = [piece.data or b"" for piece in stream(Plan(deltas=said, input_tokens=HIDDEN_TOKENS), Pace()).pieces or []]
+    return [*pieces[: max(len(said) - 1, 0)], b"".join(pieces[max(len(said) - 1, 0) :])]
