@@ -6,6 +6,7 @@ is set and no Ended comes.
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 from fittengate.core.ask import Ask
 from fittengate.core.events import Began, Ended, Event, TextDelta, ThoughtDelta
@@ -34,7 +35,8 @@ class ReplyStream:
         """Ended was returned: read no further and close the connection."""
         self._prompt = rendered.text
         tools = ask.conversation.tools
-        self._reader = Reader(tools, ask.tool_use, make_id, rendered.tags) if tools else None
+        wants_json = ask.reply_format is not None
+        self._reader = Reader(tools, ask.tool_use, make_id, rendered.tags, json_reply=wants_json) if tools else None
         self._voice = Voice(self._is_data if tools else None)
         self._early: list[Event] = []
         """What the reader gave while the voice asked it about a role tag."""
@@ -125,6 +127,7 @@ class ReplyStream:
         """Add Ended. A reply that we cut has no usage line: the service is not asked for the rest of it."""
         self.ended = True
         reason, stop = StopReason.LENGTH if self.decoder.length_stop else StopReason.DONE, None
+        lost = self._lost_call() if reason is StopReason.DONE else None
         if reason is StopReason.DONE and self._reader is not None:
             if self._reader.counts.get(Trouble.ABORTED):
                 # A call that was cut off in its middle: the model had no room to end it.
@@ -132,7 +135,7 @@ class ReplyStream:
             elif self._reader.calls:
                 reason = StopReason.TOOL_CALLS
         if self._cutter is not None and self._cutter.reason is not None:
-            reason, stop = self._cutter.reason, self._cutter.stop_sequence
+            reason, stop, lost = self._cutter.reason, self._cutter.stop_sequence, None
         told_in, told_out = (None, None) if cut else (self.decoder.input_tokens, self.decoder.output_tokens)
         out = max(self._deltas, self._chars // _CHARS_PER_TOKEN) if told_out is None else told_out
         if reason is StopReason.LENGTH and cut and self._limit is not None:
@@ -143,4 +146,10 @@ class ReplyStream:
             min(out, self._thoughts),
             estimated=told_in is None or told_out is None,
         )
-        events.append(Ended(reason, usage, stop))
+        events.append(Ended(reason, usage, stop, lost))
+
+    def _lost_call(self) -> Literal["broken", "unwanted"] | None:
+        counts = {} if self._reader is None else self._reader.counts
+        if counts.get(Trouble.UNWANTED):
+            return "unwanted"
+        return "broken" if counts.get(Trouble.ABORTED) else None
