@@ -14,6 +14,7 @@ from fittengate.core.events import Ended, Event
 from fittengate.core.faults import Fault
 from fittengate.core.reply import Usage
 from fittengate.prompting.again import Accept, Again, AskAgain, ToolsAgain
+from fittengate.prompting.again_json import JsonAgain
 from fittengate.upstream.base import Upstream
 
 
@@ -28,7 +29,12 @@ class AskingCounts:
 
 
 def again_for(ask: Ask) -> Again | None:
-    """Return what judges the replies to an ask; None where any reply will do."""
+    """Return what judges the replies to an ask; None where any reply will do. Raises Fault (caller_bad_request).
+
+    Where a tool must be called the reply's form does not matter: the call is the answer.
+    """
+    if ask.reply_format is not None and ask.tool_use.choice not in ("required", "named"):
+        return JsonAgain(ask)
     return ToolsAgain(ask) if ask.conversation.tools else None
 
 

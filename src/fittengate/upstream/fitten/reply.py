@@ -1,6 +1,7 @@
 """One reply of the service: bytes to the events of our grammar. Pure; the whole chain behind ``client.py``.
 
-bytes -> decoder -> voice -> reader (where there are tools) -> cutter -> events, with Began before and Ended after them. Law: after the bytes of a reply
+bytes -> decoder -> voice -> reader (where there are tools) or JSON cutter (where the reply is to be JSON) -> cutter ->
+events, with Began before and Ended after them. Law: after the bytes of a reply
 that ended well, or after one of the parts ended the reply itself, the last event is Ended; after any other end ``fault``
 is set and no Ended comes.
 """
@@ -12,8 +13,10 @@ from fittengate.core.ask import Ask
 from fittengate.core.events import Began, Ended, Event, TextDelta, ThoughtDelta
 from fittengate.core.faults import Fault
 from fittengate.core.reply import StopReason, Usage
+from fittengate.prompting import form
 from fittengate.prompting.cutter import Cutter
 from fittengate.prompting.estimate import estimate
+from fittengate.prompting.jsontext import JsonCutter
 from fittengate.prompting.reader import Reader
 from fittengate.prompting.render import Rendered
 from fittengate.prompting.trouble import Trouble
@@ -40,6 +43,9 @@ class ReplyStream:
         self._voice = Voice(self._is_data if tools else None)
         self._early: list[Event] = []
         """What the reader gave while the voice asked it about a role tag."""
+        # Where there are tools, a call may still come behind the value.
+        starts = form.brackets(ask.reply_format) if ask.reply_format is not None and not tools else ""
+        self._json = JsonCutter(starts) if starts else None
         sampling = ask.sampling
         self._cutter = Cutter(sampling) if sampling.stop or sampling.max_tokens is not None else None
         self._limit = sampling.max_tokens
@@ -92,6 +98,9 @@ class ReplyStream:
             if over and fault is None and not reader.ended:
                 events = events + reader.close()
             over = over or reader.ended
+        if self._json is not None:
+            events = self._json.feed(events)
+            over = over or self._json.ended
         if cutter is not None:
             events = cutter.feed(events)
             if over and not cutter.ended:
@@ -111,6 +120,7 @@ class ReplyStream:
         return (
             self._voice.ended
             or (self._reader is not None and self._reader.ended)
+            or (self._json is not None and self._json.ended)
             or (self._cutter is not None and self._cutter.ended)
         )
 
