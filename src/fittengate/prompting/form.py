@@ -23,6 +23,9 @@ from fittengate.prompting.validation import BadSchemaError, Validator, validator
 MAX_MENDED = 32_768
 """Longer texts are not mended by guessing, in characters: that takes a quarter of a second for each 100 kB."""
 
+_KEPT_BYTES = 16_384
+"""What longer schemas come to is not kept."""
+
 _CLOSED = re.compile(rb'"additionalProperties"\s*:\s*false')
 
 MAX_EXAMPLE_CHARS = 8_000
@@ -47,7 +50,7 @@ def instructions(form: ReplyFormat, *, tools: bool) -> str:
     if form.schema is None:
         pieces += [_OBJECT, _EXAMPLE.format('{"name": "value"}')]
     else:
-        pieces += _about(form.schema)
+        pieces += _shape(form.schema).about
     return "\n\n".join(pieces)
 
 
@@ -56,31 +59,41 @@ def reminder(*, tools: bool) -> str:
     return _REMINDER.format("Unless you call a tool, a" if tools else "A")
 
 
-@lru_cache(64)
-def _about(schema: bytes) -> list[str]:
-    short = compact_schema(schema)
-    pieces = [_SCHEMA.format(compact(short or {"type": "object"}))]
-    if _CLOSED.search(schema):
-        # The short schema does not say it with every object.
-        pieces.append(_NO_OTHERS)
-    example = compact(_example(short, 0))
-    if short and len(example) <= MAX_EXAMPLE_CHARS:
-        pieces.append(_EXAMPLE.format(example))
-    return pieces
-
-
 def brackets(form: ReplyFormat) -> str:
     """Return the brackets that a value of the form may begin with; none where it need not be an object or an array."""
-    if form.schema is None:
-        return "{"
-    short = compact_schema(form.schema)
-    kinds = short.get("type", "object" if not short or "properties" in short else None)
-    if kinds is None:
-        return "{["
+    return "{" if form.schema is None else _shape(form.schema).brackets
+
+
+class _Shape(Struct, frozen=True):
+    """What a schema comes to."""
+
+    about: list[str]
+    """What the model is told of it."""
+    brackets: str
+
+
+def _shape(schema: bytes) -> _Shape:
+    return _keep_shape(schema) if len(schema) <= _KEPT_BYTES else _shape_of(schema)
+
+
+def _shape_of(schema: bytes) -> _Shape:
+    short = compact_schema(schema)
+    about = [_SCHEMA.format(compact(short or {"type": "object"}))]
+    if _CLOSED.search(schema):
+        # The short schema does not say it with every object.
+        about.append(_NO_OTHERS)
+    example = compact(_example(short, 0))
+    if short and len(example) <= MAX_EXAMPLE_CHARS:
+        about.append(_EXAMPLE.format(example))
+    kinds = short.get("type", "object" if not short or "properties" in short else ["object", "array"])
     kinds = kinds if isinstance(kinds, list) else [kinds]
-    if set(kinds) - {"object", "array"}:
-        return ""
-    return ("{" if "object" in kinds else "") + ("[" if "array" in kinds else "")
+    if set(map(str, kinds)) - {"object", "array"}:
+        return _Shape(about, "")
+    return _Shape(about, ("{" if "object" in kinds else "") + ("[" if "array" in kinds else ""))
+
+
+# Programs send the same few schemas again and again.
+_keep_shape = lru_cache(64)(_shape_of)
 
 
 def judge(form: ReplyFormat) -> Validator | None:
@@ -143,7 +156,9 @@ def _found(text: str, starts: str) -> str | None:
     json = JsonText(starts)
     json.feed(text)
     if json.start < 0:
-        return None
+        # Nearly JSON from the start: with single quotes, say.
+        bare = unfenced(text)
+        return bare if bare and bare[0] in starts else None
     if json.end >= 0:
         return text[json.start : json.end]
     rest = text[json.start :]
