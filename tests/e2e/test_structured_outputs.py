@@ -148,7 +148,7 @@ async def test_a_stream_that_goes_wrong_is_mended(client, simulator, text):
 
 async def test_a_stream_that_cannot_be_mended_ends_in_an_error(gateway, simulator):
     """No clean end, no [DONE]: the error says what failed."""
-    plans(simulator, '{"people": 1, "people": one')
+    simulator.plan("chat", Plan(text='{"name": "Zürich", "people": one', interval_ms=5))
     reply = await gateway.chat("Name a city.", response_format=LOOSE, stream=True)
     assert reply.status == 200
     assert b'"structured_output_failed"' in reply.body

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from fittengate.prompting.schemas import pointed
+
 MAX_SCHEMA_BYTES = 262_144
 """Longest schema. The longest that programs send have some ten thousand bytes."""
 
@@ -23,6 +25,11 @@ _PATTERN_STEPS = 100_000
 
 _KEPT_BYTES = 16_384
 """Longer schemas are compiled anew each time, so that what is kept stays small."""
+
+
+MAX_EXPANDED = 1_000_000
+"""Most parts that a schema comes to with every reference resolved: two references to the next of thirty definitions, each
+of which has two again, would otherwise take minutes to judge a single value by."""
 
 
 class BadSchemaError(ValueError):
@@ -40,9 +47,12 @@ class Validator:
             raise BadSchemaError(f"it is longer than {MAX_SCHEMA_BYTES} bytes")
         try:
             patterns = jsonschema_rs.FancyRegexOptions(backtrack_limit=_PATTERN_STEPS)
-            self._judge = jsonschema_rs.validator_for(
-                msgspec.json.decode(schema), offline=True, pattern_options=patterns
-            )
+            root = msgspec.json.decode(schema)
+            self._judge = jsonschema_rs.validator_for(root, offline=True, pattern_options=patterns)
+            if _Expanded(root).parts(root) > MAX_EXPANDED:
+                raise BadSchemaError("its references make too much of it")
+        except BadSchemaError:
+            raise
         except jsonschema_rs.ValidationError as error:
             place = "".join([f"/{step}" for step in error.instance_path])
             raise BadSchemaError(f"{_short(error.message)}{f' (at {place})' if place else ''}") from error
@@ -61,6 +71,30 @@ class Validator:
         except (ValueError, RecursionError) as error:
             found.append(_short(str(error)))
         return found
+
+
+class _Expanded:
+    """Counts the parts of a schema with references resolved; one that leads into itself counts once."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._known: dict[str, int] = {}
+
+    def parts(self, schema: Any) -> int:
+        """Return how many parts there are."""
+        if isinstance(schema, list):
+            return 1 + sum([self.parts(part) for part in schema])
+        if not isinstance(schema, dict):
+            return 1
+        reference = schema.get("$ref")
+        beyond = self._beyond(reference) if isinstance(reference, str) else 0
+        return 1 + beyond + sum([self.parts(part) for part in schema.values()])
+
+    def _beyond(self, reference: str) -> int:
+        if reference not in self._known:
+            self._known[reference] = 0
+            self._known[reference] = self.parts(pointed(self._root, reference))
+        return self._known[reference]
 
 
 def validator(schema: bytes) -> Validator:

@@ -61,13 +61,16 @@ class Asking:
         while isinstance(decided, AskAgain):
             call = self._upstream.chat(decided.ask, card)
             broken: Fault | None = None
+            passed: list[Event] = []
             try:
                 async for batch in call:
+                    passed = again.feed(batch)
                     last = batch[-1]
                     if type(last) is Ended:
                         self._add(last.usage)
-                    if passed := again.feed(batch):
+                    elif passed:
                         yield passed
+                        passed = []
             except Fault as fault:
                 broken = fault
             finally:
@@ -76,9 +79,12 @@ class Asking:
             if isinstance(decided, AskAgain):
                 why = decided.why
                 self._counts.again[why] += 1
+                if passed:
+                    yield passed
         if why:
             self._counts.outcomes["mended" if decided.mended else "kept"] += 1
-        yield decided.events
+        # The last words and the end go out in one piece.
+        yield [*passed, *decided.events]
 
     def _decided(self, broken: Fault | None, why: str) -> Accept | AskAgain:
         try:

@@ -1,5 +1,7 @@
 """The form of an answer: what the model is told, and what is read out of its reply."""
 
+import json
+
 import pytest
 
 from fittengate.core.ask import ReplyFormat, ToolUse
@@ -115,6 +117,13 @@ def test_a_pattern_of_great_cost_does_not_hold_up_the_process():
 def test_a_schema_that_leads_into_itself_ends(schema):
     """It is no schema's fault that it says nothing."""
     assert isinstance(Validator(schema).errors({}), list)
+
+
+def test_references_that_make_much_of_little_are_refused_at_once():
+    """A kilobyte of definitions that double each other would take minutes to judge by."""
+    parts = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(40)} | {"a40": {"type": "integer"}}
+    with pytest.raises(BadSchemaError):
+        Validator(json.dumps({"$defs": parts, "type": "object", "properties": {"a": {"$ref": "#/$defs/a0"}}}).encode())
 
 
 def test_what_is_no_json_is_no_schema():
