@@ -101,6 +101,8 @@ async def test_what_must_fit_and_never_does_is_an_error(client, simulator, gatew
     assert '"many" is not of type "integer"' in caught.value.message
     assert len(simulator.requests("chat")) == 3
     assert gateway.gateway.exchanges.asked.outcomes == {"failed": 1}
+    await until(lambda: "output_invalid" in gateway.terminal.getvalue())
+    assert "many" not in gateway.terminal.getvalue()
 
 
 async def test_what_need_not_fit_comes_with_a_warning(client, simulator):

@@ -39,8 +39,8 @@ from fittengate.prompting.estimate import TOKEN_BYTES
 from fittengate.prompting.repair import read_json
 from fittengate.prompting.validation import BadSchemaError, validator
 
-Why: TypeAlias = Literal["missing", "unfit", "broken", "unwanted", "silent", "invalid"]
-"""Why it is asked again; ``invalid`` belongs to replies that are to be JSON."""
+Why: TypeAlias = Literal["missing", "unfit", "broken", "unwanted", "silent"]
+"""Why it is asked again; replies that are to be JSON have one reason of their own, ``invalid``."""
 
 _MISSING = "You called no tool. Call at least one tool now: write the block, in the form given above, and nothing else."
 _MISSING_NAMED = (
@@ -253,8 +253,16 @@ class ToolsAgain:
         except BadSchemaError:
             # It was the client's to get right, and the client will judge the call.
             return {}
-        found = {call.id: judge.errors(read_json(call.arguments)) for call in _reply(events).calls}
-        return {key: "\n".join([f"- {error}" for error in errors]) for key, errors in found.items() if errors}
+        wrong: dict[str, str] = {}
+        for call in _reply(events).calls:
+            try:
+                errors = judge.errors(read_json(call.arguments))
+            except ValueError:
+                # Whole arguments are JSON; what is nested too deeply to be read here is for the client to judge.
+                continue
+            if errors:
+                wrong[call.id] = "\n".join([f"- {error}" for error in errors])
+        return wrong
 
     def _next(self, why: Why) -> Ask | None:
         """Return what is asked next; None where the request's limit leaves no room for it."""

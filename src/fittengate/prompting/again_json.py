@@ -185,6 +185,6 @@ class JsonAgain:
         tries = max(len(self._tries), 1)
         told = "; ".join(errors)[:MAX_TOLD] or "it could not be read"
         count = "in one try" if tries == 1 else f"in {tries} tries"
-        return Fault(
-            FaultKind.OUTPUT_INVALID, f"The model gave no JSON of the form that was asked for {count}: {told}."
-        )
+        message = f"The model gave no JSON of the form that was asked for {count}: {told}."
+        # The validator quotes the reply, which is nothing for the log.
+        return Fault(FaultKind.OUTPUT_INVALID, message, detail=f"no JSON of the form {count}, {len(errors)} errors")

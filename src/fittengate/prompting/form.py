@@ -104,7 +104,9 @@ def judge(form: ReplyFormat) -> Validator | None:
         return validator(form.schema)
     except BadSchemaError as error:
         message = f"The schema cannot be used: {error}."
-        raise Fault(FaultKind.CALLER_BAD_REQUEST, message, param=form.where or None) from error
+        # The reason quotes the schema, which is nothing for the log.
+        detail = "the schema cannot be used"
+        raise Fault(FaultKind.CALLER_BAD_REQUEST, message, param=form.where or None, detail=detail) from error
 
 
 class Candidate(Struct, frozen=True):
