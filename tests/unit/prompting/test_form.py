@@ -97,6 +97,14 @@ def test_a_schema_that_cannot_be_used_is_a_bad_request_that_names_its_place(sche
     assert len(caught.value.message) < 400
 
 
+def test_no_file_is_read_for_a_schema(tmp_path):
+    """Not even one that holds a good schema."""
+    path = tmp_path / "schema.json"
+    path.write_text('{"type": "string"}')
+    with pytest.raises(BadSchemaError):
+        Validator(json.dumps({"$ref": f"file://{path}"}).encode())
+
+
 def test_errors_are_few_short_and_name_the_place():
     """A model can act on them."""
     errors = Validator(SCHEMA).errors({"age": "x" * 1000, "more": 1})
