@@ -26,6 +26,7 @@ from fittengate.dialects._fields import (
     whole_number,
 )
 from fittengate.dialects._openai import stops
+from fittengate.dialects._openai_format import reply_format
 from fittengate.dialects._openai_tools import legacy_id, read_calls, read_tools
 from fittengate.lib.jsonio import UnreadableError, shown
 
@@ -53,7 +54,8 @@ def read(body: bytes) -> Ask:
         Sampling(min(limits, default=None), stops(get("stop"))),
         Wishes(flag(get("stream"), "stream"), flag(options.get("include_usage"), "stream_options.include_usage")),
         tool_use,
-        tuple(ignored[:MAX_IGNORED]),
+        ignored=tuple(ignored[:MAX_IGNORED]),
+        reply_format=reply_format(get("response_format"), "response_format"),
     )
 
 
@@ -103,14 +105,6 @@ def _modalities(value: Any, name: str, _ignored: list[str]) -> None:
             raise unsupported("Only text can be produced.", f"{name}[{index}]")
 
 
-def _response_format(value: Any, name: str, _ignored: list[str]) -> None:
-    kind = value.get("type") if type(value) is dict else None
-    if kind in ("json_object", "json_schema"):
-        raise unsupported("Structured output is not supported yet. Leave response_format out.", name)
-    if kind != "text":
-        raise bad("response_format must be an object with type text, json_object or json_schema.", name)
-
-
 FIELDS: Mapping[str, Check] = {
     # Read by read().
     "messages": known,
@@ -125,6 +119,7 @@ FIELDS: Mapping[str, Check] = {
     "parallel_tool_calls": known,
     "functions": known,
     "function_call": known,
+    "response_format": known,
     # The service has no such switches, and the answer stays an answer without them: ignored and reported.
     "temperature": between(0, 2),
     "top_p": between(0, 1),
@@ -152,7 +147,6 @@ FIELDS: Mapping[str, Check] = {
     "modalities": _modalities,
     "audio": refused("Audio output is"),
     "web_search_options": refused("Web search is"),
-    "response_format": _response_format,
 }
 
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}

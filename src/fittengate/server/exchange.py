@@ -12,13 +12,14 @@ from msgspec import Struct
 
 from fittengate.core.ask import Ask
 from fittengate.core.caller import Caller, ModelCard, Receipt
-from fittengate.core.events import Ended, Event, Fold, TextDelta
+from fittengate.core.events import Ended, Event, Fold, RefusalDelta, TextDelta
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Usage
 from fittengate.dialects.base import CountingDialect, Dialect, Head
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
 from fittengate.prompting.render import images_left_out
+from fittengate.server.asking import Asking, AskingCounts, again_for
 from fittengate.server.content import prompt_text
 from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import Headers, Request
@@ -60,7 +61,7 @@ class Services(Struct, frozen=True):
 class _Course:
     """What is known of one exchange so far; becomes its Receipt."""
 
-    __slots__ = ("at", "began", "caller", "card", "fault", "first", "prompt", "turn", "usage", "words")
+    __slots__ = ("asking", "at", "began", "caller", "card", "fault", "first", "prompt", "turn", "usage", "words")
 
     def __init__(self, began: float, at: float) -> None:
         self.began = began
@@ -68,6 +69,8 @@ class _Course:
         self.caller: Caller | None = None
         self.card: ModelCard | None = None
         self.turn = False
+        self.asking: Asking | None = None
+        """What may ask again; None where any reply will do."""
         self.first: float | None = None
         self.usage: Usage | None = None
         self.fault: Fault | None = None
@@ -80,7 +83,7 @@ class _Course:
         if self.first is None:
             self.first = loop.time()
         if self.words is not None:
-            self.words += [event.text for event in batch if isinstance(event, TextDelta)]
+            self.words += [event.text for event in batch if isinstance(event, TextDelta | RefusalDelta)]
 
 
 class Exchanges:
@@ -90,6 +93,8 @@ class Exchanges:
         self.draining = False
         self.running: set[Request] = set()
         """Requests under way."""
+        self.asked = AskingCounts()
+        """How often replies were asked for again."""
         self.idle: Callable[[], None] | None = None
         """Called when the last of ``running`` has ended."""
         self._services = services
@@ -143,6 +148,9 @@ class Exchanges:
         ask = dialect.read(await request.body(services.limits.max_body_bytes))
         course.card = services.models.find(ask.model)
         ask = await services.pictures.inline(ask)
+        # What is wrong with the form that a reply is to have is found here, before the service is asked.
+        if (again := again_for(ask)) is not None:
+            course.asking = Asking(services.upstream, again, self.asked)
         if services.log.content:
             course.words = []
             course.prompt = prompt_text(ask)
@@ -176,6 +184,8 @@ class Exchanges:
 
     def _events(self, ask: Ask, course: _Course, sink: Sink | None = None) -> AsyncGenerator[list[Event], None]:
         assert course.card is not None  # noqa: S101
+        if course.asking is not None:
+            return course.asking.events(ask, course.card)
         return self._services.upstream.chat(ask, course.card, sink)
 
     def _head(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> tuple[Head, Headers]:
@@ -206,6 +216,8 @@ class Exchanges:
             await events.aclose()
         reply = total.reply()
         course.usage = reply.usage
+        if course.asking is not None and course.asking.warning is not None:
+            headers.append((b"x-fittengate-warning", course.asking.warning.encode()))
         await request.respond(200, headers, dialect.whole(reply, ask, head))
 
     async def _stream(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> None:
@@ -270,6 +282,8 @@ class Exchanges:
             outcome = "cancelled"
         else:
             outcome = "truncated" if request.status == 200 else "failed"
+        # Where it was asked again, the books have all replies, and the client the one it got.
+        usage = course.usage if course.asking is None else course.asking.spent
         agent: Any = request.headers.get(b"user-agent", b"-").split(b" ", 1)[0][:40]
         return Receipt(
             course.at,
@@ -281,7 +295,7 @@ class Exchanges:
             request.status or 499,
             outcome,
             "" if course.card is None else course.card.id,
-            course.usage,
+            usage,
             None if course.first is None else course.first - course.began,
             self._loop.time() - course.began,
             agent.decode("ascii", "replace"),

@@ -179,7 +179,7 @@ class FittenService:
         return Usage(estimate_high(self._render(ask).text) + HIDDEN_TOKENS, 0, estimated=True)
 
     def _render(self, ask: Ask) -> Rendered:
-        return render(ask.conversation, ask.tool_use, self._chance.secret)
+        return render(ask.conversation, ask.tool_use, self._chance.secret, ask.reply_format)
 
     def _check_length(self, text: str) -> None:
         window = self._rules.context_window
