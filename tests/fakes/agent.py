@@ -46,7 +46,7 @@ HARD_TEXTS: Mapping[str, str] = {
     "quotes.py": 'a = "it\'s"\nb = \'say "hi"\'\nc = """x"""\n',
     "backslashes.py": 'p = "C:\\\\new\\\\table"\nr = r"\\d+\\n"\ntail = "\\\\"\n',
     "crlf.bat": "@echo off\r\nrem two\r\n\r\nexit /b 0\r\n",
-    "emoji.md": "# 🚀 h\u200be\u0301llo 👩‍👩‍👧\n‮abc\u2028def\n",
+    "emoji.md": "# 🚀 h\u200be\u0301llo 👩\u200d👩\u200d👧\n\u202eabc\u2028def\n",
     "中文.md": "# 标题\n\n「引号」,全角(括号)。\n第二行\n",
     "cdata.xml": "<a><![CDATA[ x < y && ]] > ]]></a>\n<b>&lt;&amp;&quot;</b>\n",
     "blank.txt": "\n\n  \tindented\n\n",
