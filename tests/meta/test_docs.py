@@ -194,7 +194,8 @@ def folders():
     for top in ("src/fittengate", "tests", "bench", "docs", "scripts"):
         for path in (ROOT / top).rglob("*"):
             inside = path.relative_to(ROOT).parent
-            if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
+            made = {"__pycache__", "node_modules"} & set(path.parts)
+            if path.is_file() and not made and not path.name.startswith("."):
                 found |= {inside, *(parent for parent in inside.parents if parent.is_relative_to(top))}
     return {f"{path}/" for path in found if not str(path).startswith("tests/golden/")}
 
