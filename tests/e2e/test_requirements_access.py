@@ -165,6 +165,17 @@ async def test_the_status_says_whose_fault_it_is(start, simulator, path):
         assert (await first).status == 200
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("status", [400, 404, 422, 500, 503])
+async def test_no_fault_of_the_service_looks_like_one_of_the_request(start, simulator, path, status):
+    """Requirement 7: a 400 makes agents give up features of their own, so it is only ever the client's fault."""
+    simulator.plan("chat", Plan(status=status))
+    async with start(upstream={"retries": 0}) as gateway:
+        reply = await post(gateway, path)
+    assert reply.status >= 500
+    assert (reply.headers.get("x-should-retry") == "false") == (status < 500)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_prompt_that_is_too_long_is_told_in_the_words_that_clients_know(start, simulator, stream):
     """Requirement 8: the sentence with both numbers in Messages, the code at OpenAI's routes; the service is not asked."""
