@@ -30,14 +30,15 @@ def shaped(path, reply):
 
 
 @pytest.mark.parametrize("header", [f"Authorization: Bearer {KEY}", f"x-api-key: {KEY}"], ids=["bearer", "x-api-key"])
-@pytest.mark.parametrize("path", [*PATHS, COUNT, "/v1/models", "/v1/models/fitten-code"])
 @pytest.mark.parametrize("version", ["2023-06-01", "2026-10-21", "2099-01-01"])
-async def test_a_key_in_either_header_on_every_route(gateway, path, header, version):
+async def test_a_key_in_either_header_on_every_route(gateway, header, version):
     """Requirement 1: either header, any version, any list of betas."""
     betas = "claude-code-20250219,interleaved-thinking-2025-05-14,never-heard-of-2099-09-09"
     headers = f"{header}\r\nanthropic-version: {version}\r\nanthropic-beta: {betas}\r\n"
-    method, sent = ("GET", b"") if "models" in path else ("POST", json.dumps(body(path)).encode())
-    assert (await gateway.request(method, path, sent, key=None, headers=headers)).status == 200
+    for path in (*PATHS, COUNT, "/v1/models", "/v1/models/fitten-code"):
+        method, sent = ("GET", b"") if "models" in path else ("POST", json.dumps(body(path)).encode())
+        reply = await gateway.request(method, path, sent, key=None, headers=headers)
+        assert reply.status == 200, path
 
 
 @pytest.mark.parametrize(
@@ -81,28 +82,28 @@ async def test_what_nobody_knows_is_ignored(gateway, path):
     assert reply.status == 200, reply.body
 
 
-@pytest.mark.parametrize(("path", "name"), [(path, name) for path in PATHS for name in KNOWN[path]])
-async def test_null_is_as_good_as_nothing(gateway, path, name):
+@pytest.mark.parametrize("path", PATHS)
+async def test_null_is_as_good_as_nothing(gateway, path):
     """Requirement 3: a field that is null is a field that is not there."""
-    without = {key: value for key, value in body(path).items() if key != name}
-    bare, null = [
-        await gateway.request("POST", path, json.dumps(fields).encode())
-        for fields in (without, {**without, name: None})
-    ]
-    assert bare.status == null.status
-    assert (bare.status == 200) == (name not in {"messages", "max_tokens"} or (path, name) == (CHAT, "max_tokens"))
-    assert bare.headers.get("x-fittengate-ignored") == null.headers.get("x-fittengate-ignored")
+    needed = {"messages", "max_tokens"} if path == MESSAGES else {"messages"}
+    for name in KNOWN[path]:
+        without = {key: value for key, value in body(path).items() if key != name}
+        bare, null = [
+            await gateway.request("POST", path, json.dumps(fields).encode())
+            for fields in (without, {**without, name: None})
+        ]
+        assert (bare.status, null.status) == ((400, 400) if name in needed else (200, 200)), name
+        assert bare.headers.get("x-fittengate-ignored") == null.headers.get("x-fittengate-ignored"), name
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("name", ["fitten-code", "deepseek-v3", "S2", "gpt-5", "claude-haiku-5-5", "o3", "codex-mini"])
-async def test_names_of_the_catalogue_and_of_other_vendors_work(gateway, path, name):
+async def test_names_of_the_catalogue_and_of_other_vendors_work(gateway, path):
     """Requirement 4: the name comes back as it was asked for, and a model answers to it alone too."""
-    reply = await post(gateway, path, model=name)
-    assert reply.status == 200
-    assert reply.json["model"] == name
-    single = await gateway.request("GET", f"/v1/models/{name}")
-    assert (single.status, single.json["id"]) == (200, name)
+    for name in ("fitten-code", "deepseek-v3", "S2", "gpt-5", "claude-haiku-5-5", "o3", "codex-mini"):
+        reply = await post(gateway, path, model=name)
+        assert (reply.status, reply.json["model"]) == (200, name)
+        single = await gateway.request("GET", f"/v1/models/{name}")
+        assert (single.status, single.json["id"]) == (200, name)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -192,21 +193,17 @@ async def test_a_prompt_that_is_too_long_is_told_in_the_words_that_clients_know(
     assert simulator.counters.requests["chat"] == 0
 
 
-@pytest.mark.parametrize(
-    ("path", "sent"),
-    [
-        *[(path, sent) for path in PATHS for sent in ([], "text", None, 5)],
-        *[(path, {**body(path), "messages": wrong}) for path in PATHS for wrong in ([], "text", {}, None, [5], [{}])],
-        (MESSAGES, {"model": "fitten-code", "messages": HELLO}),
-        (MESSAGES, {**body(MESSAGES), "max_tokens": 0}),
-    ],
-    ids=lambda value: json.dumps(value)[-40:],
-)
-async def test_what_can_never_work_is_refused(gateway, simulator, path, sent):
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_can_never_work_is_refused(gateway, simulator, path):
     """Requirement 9: bodies that are no objects, messages that are none, a limit that is missing."""
-    reply = await gateway.request("POST", path, json.dumps(sent).encode())
-    assert reply.status == 400
-    assert shaped(path, reply)
+    wrong = [[], "text", None, 5]
+    wrong += [{**body(path), "messages": messages} for messages in ([], "text", {}, None, [5], [{}])]
+    if path == MESSAGES:
+        wrong += [{"model": "fitten-code", "messages": HELLO}, {**body(path), "max_tokens": 0}]
+    for sent in wrong:
+        reply = await gateway.request("POST", path, json.dumps(sent).encode())
+        assert reply.status == 400, sent
+        assert shaped(path, reply)
     assert simulator.counters.requests["chat"] == 0
 
 

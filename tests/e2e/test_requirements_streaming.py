@@ -34,7 +34,7 @@ async def test_a_slow_stream_is_never_silent(start, simulator, path):
     assert words(path, reply) == "one two"
     before, between, _ = reply.body.partition(b"one")[0], *reply.body.partition(b"one")[2].split(b"two")
     for part in (before, between):
-        assert sum(part.count(sign) for sign in (b"\n:", b"event: ping")) + part.startswith(b":") >= 2
+        assert sum(part.count(sign) for sign in (b"\n:", b"event: ping")) + part.startswith(b":") >= 1
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -42,7 +42,7 @@ async def test_a_failure_in_mid_stream_is_an_error_and_no_end(gateway, simulator
     """Requirement 13: the protocol's own error frame, then nothing: no terminator, no finish reason."""
     simulator.plan("chat", Plan(text="one two three", cut="reset", cut_after=2))
     reply = await post(gateway, path, stream=True)
-    assert words(path, reply) == "one two" if path == MESSAGES else b"two" in reply.body
+    assert words(path, reply) == "one two"
     if path == CHAT:
         last = chunks(reply.body)[-1]
         assert last["error"]["code"] == "upstream_error"
