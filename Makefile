@@ -20,7 +20,7 @@ clients: $(VENV)/.runtime  ## SDKs of Node against the gateway; needs Node 20 or
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null \
 		|| { echo "make clients: NOTHING WAS TESTED. It needs Node 20 or later on the PATH." >&2; exit 1; }
 	@npm --version > /dev/null 2>&1 || { echo "make clients: NOTHING WAS TESTED. It needs npm on the PATH." >&2; exit 1; }
-	@npm --prefix tests/clients ci --silent
+	@npm --prefix tests/clients ci --loglevel=error > /dev/null
 	@FITTENGATE=$(CURDIR)/$(BIN)/fittengate node --test --test-reporter=spec $(ARGS) tests/clients/*.test.mjs
 
 check: $(VENV)/.dev  ## format, lint, types, floors, sizes, docs
