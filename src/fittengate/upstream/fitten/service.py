@@ -18,8 +18,9 @@ from fittengate.core.events import Event
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Usage
 from fittengate.lib.timers import Timers
-from fittengate.prompting.estimate import estimate_high, estimate_low, may_exceed
+from fittengate.prompting.estimate import estimate_low, may_exceed
 from fittengate.prompting.render import Rendered, render
+from fittengate.upstream.calibrator import Calibrator
 from fittengate.upstream.fitten import catalogue
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import NETWORK_ERRORS, Failure, FittenClient, broken
@@ -37,6 +38,9 @@ MODELS_AGAIN_SECONDS = 60.0
 
 HIDDEN_TOKENS = 128
 """What the service's own hidden prompt comes to, with room: a trivial request was billed 94 (protocol: prompt format)."""
+
+LIKELY_HIDDEN_TOKENS = 80
+"""The same without room: that request had about a dozen tokens of its own."""
 
 UPKEEP_SECONDS = 15.0
 """How often the background work looks whether something is due."""
@@ -73,9 +77,16 @@ class FittenService:
     """Implements the Upstream protocol."""
 
     def __init__(
-        self, client: FittenClient, keeper: AccountKeeper, timers: Timers, rules: Rules, chance: Chance
+        self,
+        client: FittenClient,
+        keeper: AccountKeeper,
+        timers: Timers,
+        rules: Rules,
+        chance: Chance,
+        calibrator: Calibrator,
     ) -> None:
         self.keeper = keeper
+        self.calibrator = calibrator
         self.retried = 0
         """Further tries so far, for the metrics."""
         self.odd_lines = 0
@@ -167,12 +178,17 @@ class FittenService:
             watch.stop()
             if begun is not None:
                 self.odd_lines += begun.stream.decoder.odd_lines
+                told = begun.stream.decoder.input_tokens
+                # A prompt with a picture has tokens that are no words.
+                if told is not None and rendered.text is rendered.prompt:
+                    self.calibrator.heard(card.id, rendered.text, told - LIKELY_HIDDEN_TOKENS)
                 # At the end of a body the connection is back in the pool already, and this does nothing.
                 begun.response.close()
 
-    def estimate(self, ask: Ask) -> Usage:
+    def estimate(self, ask: Ask, card: ModelCard) -> Usage:
         """Return what the prompt of ``ask`` comes to at most; nothing is sent."""
-        return Usage(estimate_high(self._render(ask).text) + HIDDEN_TOKENS, 0, estimated=True)
+        tokens = self.calibrator.at_most(card.id, self._render(ask).text)
+        return Usage(tokens + HIDDEN_TOKENS, 0, estimated=True)
 
     def _render(self, ask: Ask) -> Rendered:
         return render(ask.conversation, ask.tool_use, self._chance.secret)
@@ -199,7 +215,7 @@ class FittenService:
         while True:
             watch.waiting = True
             body = chat_body(rendered.prompt, tokens.user_id, card)
-            opened = await self._try(tokens, body, ask, rendered, watch)
+            opened = await self._try(tokens, body, ask, card, rendered, watch)
             if isinstance(opened, _Open):
                 watch.spoke()
                 return opened
@@ -222,7 +238,7 @@ class FittenService:
         raise Fault(FaultKind.UPSTREAM_LOGIN, message, detail="401 after refresh and login")
 
     async def _try(
-        self, tokens: Tokens, body: bytes, ask: Ask, rendered: Rendered, watch: Watch
+        self, tokens: Tokens, body: bytes, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch
     ) -> _Open | Failure | None:
         """Send once and read up to the first event. Returns None for a 401."""
         try:
@@ -235,7 +251,7 @@ class FittenService:
                 return None
             if response.status != 200:
                 return await self._client.refusal(response)
-            opened = await self._first(response, ask, rendered, watch)
+            opened = await self._first(response, ask, card, rendered, watch)
         except NETWORK_ERRORS as error:
             response.close()
             return broken(error)
@@ -247,11 +263,15 @@ class FittenService:
         return opened
 
     async def _first(
-        self, response: aiohttp.ClientResponse, ask: Ask, rendered: Rendered, watch: Watch
+        self, response: aiohttp.ClientResponse, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch
     ) -> _Open | Failure:
         headers, content = response.headers, response.content
         stream = ReplyStream(
-            ask, rendered, self._chance.make_id, framed="Transfer-Encoding" in headers or "Content-Length" in headers
+            ask,
+            rendered,
+            self._chance.make_id,
+            framed="Transfer-Encoding" in headers or "Content-Length" in headers,
+            count=lambda text: self.calibrator.likely(card.id, text) + LIKELY_HIDDEN_TOKENS,
         )
         while True:
             data = await content.readany()
