@@ -133,6 +133,11 @@ def kind_of(part: dict[str, Any]) -> str:
     return "array" if "items" in part else "string"
 
 
+def is_free_text(part: dict[str, Any]) -> bool:
+    """Tell whether any string will do."""
+    return part.get("type") == "string" and not part.keys() & {"enum", "const"}
+
+
 def typed(text: str, part: dict[str, Any]) -> Any:
     """Return a text as the type wants it; MISSING where it is none of that type."""
     kind = kind_of(part)
@@ -169,7 +174,7 @@ def _text(name: str, part: dict[str, Any], words: Material) -> Any:
     elif about & _PLACES:
         value = _first(words.places)
     elif about & {"date", "day", "when"} or form in ("date", "date-time"):
-        value = _first(words.dates)
+        value = _first([date for date in words.dates if form is None or date[0].isdigit()])
     elif about & {"expression", "formula", "equation", "calculation"}:
         value = words.sum
     elif about & _SOUGHT:
@@ -185,12 +190,13 @@ def _or_missing(value: Any) -> Any:
 
 def _list(name: str, part: dict[str, Any], words: Material, depth: int) -> Any:
     item, about = _dict(part.get("items")), set(parts(name))
-    if kind_of(item) == "string" and not item.get("enum"):
+    if is_free_text(item):
         several = words.paths if about & (_PATHS | _FOLDERS) else words.places if about & _PLACES else words.quoted
         several = several or words.names
         return several or MISSING
     if kind_of(item) in ("integer", "number"):
-        return words.numbers or MISSING
+        whole = kind_of(item) == "integer"
+        return [number for number in words.numbers if not whole or number == int(number)] or MISSING
     if depth >= MAX_DEPTH:
         return MISSING
     one = found(name.removesuffix("s"), item, words, depth + 1)

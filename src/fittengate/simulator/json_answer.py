@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from fittengate.simulator.filling import MAX_DEPTH, MISSING, found, kind_of
+from fittengate.simulator.filling import MAX_DEPTH, MISSING, found, is_free_text, kind_of
 from fittengate.simulator.material import Material
 from fittengate.simulator.toolbox import is_declaration
 
@@ -122,8 +122,10 @@ class _Filler:
         if depth >= MAX_DEPTH:
             return [] if not least else [self._simplest(self._resolved(part.get("items"), depth))] * least
         item = self._resolved(part.get("items"), depth)
-        made = found(name, {"type": "array", "items": item}, self._words) if kind_of(item) == "string" else MISSING
-        if made is MISSING:
+        made = found(name, {"type": "array", "items": item}, self._words) if is_free_text(item) else MISSING
+        if made is not MISSING:
+            made = [self._bounded(one, item) for one in made]
+        else:
             made = [self.value(name.removesuffix("s"), item, depth + 1)]
         while len(made) < least:
             made = [*made, self.value(name.removesuffix("s"), item, depth + 1)]
