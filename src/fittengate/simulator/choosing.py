@@ -119,7 +119,7 @@ def calls_for(words: str, rounds: int, box: Toolbox) -> list[Call]:
     """Return the calls of the next step after so many rounds; none where nothing is left to be done, or no tool fits."""
     if not box.tools or box.forbidden:
         return []
-    steps = [step for step in _STEPS.split(words[-MAX_WORDS:]) if step and step.strip()]
+    steps = _steps(words[-MAX_WORDS:])
     if rounds >= len(steps):
         if not box.demand:
             return []
@@ -129,6 +129,14 @@ def calls_for(words: str, rounds: int, box: Toolbox) -> list[Call]:
         tools = [tool for tool in box.tools if tool.name == box.demand] or _ranked(step, box.tools, 0.0)
         return _calls(step, tools, box, force=False) or _calls(step, tools, box, force=True)
     return _calls(step, _ranked(step, box.tools, THRESHOLD), box, force=False)
+
+
+def _steps(words: str) -> list[str]:
+    """Return the steps of a request; what is quoted stays in one piece."""
+    # Of the same length, so that places in one are places in the other.
+    plain = _QUOTED.sub(lambda found: "x" * len(found[0]), words)
+    edges = [0, *(edge for found in _STEPS.finditer(plain) for edge in found.span()), len(words)]
+    return [step for at in range(0, len(edges), 2) if (step := words[edges[at] : edges[at + 1]]).strip()]
 
 
 def _ranked(step: str, tools: tuple[Tool, ...], least: float) -> list[Tool]:

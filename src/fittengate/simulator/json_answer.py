@@ -23,6 +23,9 @@ _NEAR = 400
 
 _SIGNS = {"type", "properties", "items", "enum", "const", "$ref", "anyOf", "oneOf", "allOf", "$defs"}
 
+MAX_WORDS = 2000
+"""Of longer words the beginning counts."""
+
 _FORMATS = {
     "date": "2024-01-31",
     "time": "12:00:00Z",
@@ -57,7 +60,7 @@ def json_answer(schema: dict[str, Any], words: str) -> str:
     """Return a JSON value as text that fits the schema, as far as this module knows the keywords."""
     if not schema:
         return json.dumps({"answer": words}, ensure_ascii=False)
-    return json.dumps(_Filler(schema, Material(words)).value("answer", schema, 0), ensure_ascii=False)
+    return json.dumps(_Filler(schema, Material(words[:MAX_WORDS])).value("answer", schema, 0), ensure_ascii=False)
 
 
 class _Filler:

@@ -16,7 +16,7 @@ from fittengate.simulator.turns import Prompt
 Schema = dict[str, Any]
 
 _KEYS = {"name", "description", "parameters", "input_schema", "strict", "type", "function"}
-_LISTED = re.compile(r"^[^\n]*\btools\b[^\n]*\bparameters\b[^\n]*:$", re.MULTILINE | re.IGNORECASE)
+_LISTED = re.compile(r"^[^\n]{0,40}\btools\b[^\n]{0,80}\bparameters\b[^\n]{0,80}:$", re.MULTILINE | re.IGNORECASE)
 _SIGNATURE = re.compile(r"^## (\S+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _TYPED = re.compile(r"^- ([\w$.-]+)(\?)?: ([^\n]*)$", re.MULTILINE)
 _FORM = re.compile(
@@ -27,7 +27,7 @@ _FORM = re.compile(
 _RESULTS = re.compile(r"\s*<((?:tool|function)_results[.\w]*)>\n(.*?)</\1>", re.DOTALL)
 _RESULT = re.compile(r'<(result[.\w]*) (?:tool_)?name="([^"]*)"([^>]*)>\n?(.*?)\n?</\1>', re.DOTALL)
 _PLAIN_RESULT = re.compile(r"\s*Tool result \(([^)\n]*)\):\n(.*)", re.DOTALL)
-_REMINDERS = re.compile(r"(?:\s*\[[^\]\n]*\b(?:tool|JSON)\b[^\]\n]*\])+\s*\Z")
+_REMINDER = re.compile(r"\b(?:tool|JSON)\b")
 _ASIDES = re.compile(r"<(system-reminder|environment_details|environment_context)>.*?</\1>", re.DOTALL)
 _TASK = re.compile(r"<(task|user_query|user_message)>\s*(.*?)\s*</\1>", re.DOTALL)
 _NAMED = re.compile(r"\bcall the tool (\S+) now\b", re.IGNORECASE)
@@ -120,9 +120,17 @@ def taken_apart(text: str) -> tuple[list[Result], str]:
 
 def own_words(text: str) -> str:
     """Return what a person said in a turn: without the notes that programs add around it."""
-    text = _ASIDES.sub("", _REMINDERS.sub("", text))
-    inner = _TASK.search(text)
-    return (inner[2] if inner else text).strip("\n")
+    while text.endswith("]"):
+        # A reminder is a line in brackets at the very end; there may be one on tools and one on the form.
+        rest, _, line = text.rpartition("\n")
+        if not line.startswith("[") or not _REMINDER.search(line):
+            break
+        text = rest.rstrip("\n")
+    if "</" in text:
+        text = _ASIDES.sub("", text)
+        inner = _TASK.search(text)
+        text = inner[2] if inner else text
+    return text.strip("\n")
 
 
 def is_declaration(value: Any) -> bool:

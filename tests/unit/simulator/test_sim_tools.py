@@ -117,6 +117,7 @@ def test_steps_are_done_one_after_the_other():
     assert chosen(words, AGENT, 1) == [("Bash", {"command": "make test"})]
     assert chosen(words, AGENT, 2) == []
     assert chosen("读取 a.py，然后运行 `ls`", AGENT, 1) == [("Bash", {"command": "ls"})]
+    assert chosen('Write a.txt with the text "now and then"', AGENT)[0][1]["content"] == "now and then"
 
 
 def test_what_is_demanded_is_called_and_what_is_forbidden_is_not():
