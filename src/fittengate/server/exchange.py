@@ -34,6 +34,9 @@ from fittengate.upstream.pictures import Pictures
 
 _JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
 
+ESTIMATED: tuple[bytes, bytes] = (b"x-fittengate-usage", b"estimated")
+"""On an answer whose token counts are not all the service's own. Headers of a stream go out too early to know."""
+
 
 class Limits(Struct, frozen=True):
     """The server's own bounds, from the settings."""
@@ -166,9 +169,9 @@ class Exchanges:
         """Tell how many tokens a request has, without sending it. Raises Fault."""
         self.caller(request)
         ask = dialect.read_count(await request.body(self._services.limits.max_body_bytes))
-        self._services.models.find(ask.model)
-        tokens = self._services.upstream.estimate(ask).input_tokens
-        headers: Headers = [_JSON, *((name, request.id.encode()) for name in dialect.id_headers)]
+        card = self._services.models.find(ask.model)
+        tokens = self._services.upstream.estimate(ask, card).input_tokens
+        headers: Headers = [_JSON, ESTIMATED, *((name, request.id.encode()) for name in dialect.id_headers)]
         await request.respond(200, headers, dialect.count_body(tokens))
 
     def note(self, dialect: Dialect, request: Request, fault: Fault) -> None:
@@ -190,9 +193,10 @@ class Exchanges:
 
     def _head(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> tuple[Head, Headers]:
         assert course.card is not None  # noqa: S101
-        card_id = course.card.id
+        card, card_id = course.card, course.card.id
         services = self._services
-        tokens = services.upstream.estimate(ask).input_tokens if dialect.tells_input and ask.wishes.stream else 0
+        tells_input = dialect.tells_input and ask.wishes.stream
+        tokens = services.upstream.estimate(ask, card).input_tokens if tells_input else 0
         head = Head(services.ids.tail(), int(course.at), ask.model or card_id, tokens)
         headers: Headers = [(b"x-fittengate-model", card_id.encode())]
         headers += [(name, request.id.encode()) for name in dialect.id_headers]
@@ -218,6 +222,8 @@ class Exchanges:
         course.usage = reply.usage
         if course.asking is not None and course.asking.warning is not None:
             headers.append((b"x-fittengate-warning", course.asking.warning.encode()))
+        if reply.usage.estimated:
+            headers.append(ESTIMATED)
         await request.respond(200, headers, dialect.whole(reply, ask, head))
 
     async def _stream(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> None:

@@ -30,13 +30,25 @@ _CHARS_PER_TOKEN = 4
 class ReplyStream:
     """Takes the bytes of one reply; gives its events."""
 
-    def __init__(self, ask: Ask, rendered: Rendered, make_id: Callable[[], str], *, framed: bool) -> None:
-        """``make_id`` gives an id for each call; ``framed`` says that HTTP itself tells a whole body from one cut short."""
+    def __init__(
+        self,
+        ask: Ask,
+        rendered: Rendered,
+        make_id: Callable[[], str],
+        *,
+        framed: bool,
+        count: Callable[[str], int] = estimate,
+    ) -> None:
+        """``make_id`` gives an id for each call; ``framed`` says that HTTP itself tells a whole body from one cut short.
+
+        ``count`` estimates the tokens of a prompt for which the service tells none.
+        """
         self.decoder = ChatDecoder(framed=framed)
         self.fault: Fault | None = None
         self.ended = False
         """Ended was returned: read no further and close the connection."""
         self._prompt = rendered.text
+        self._count_prompt = count
         tools = ask.conversation.tools
         wants_json = ask.reply_format is not None
         self._reader = Reader(tools, ask.tool_use, make_id, rendered.tags, json_reply=wants_json) if tools else None
@@ -151,7 +163,7 @@ class ReplyStream:
         if reason is StopReason.LENGTH and cut and self._limit is not None:
             out = self._limit
         usage = Usage(
-            estimate(self._prompt) if told_in is None else told_in,
+            self._count_prompt(self._prompt) if told_in is None else told_in,
             out,
             min(out, self._thoughts),
             estimated=told_in is None or told_out is None,
