@@ -301,7 +301,30 @@ class OpenAIResponsesReader:
 
 
 EVENT = pydantic.TypeAdapter(ResponseStreamEvent)
-RESPONSE_KEYS = ["completed_at", "incomplete_details", "instructions", "error", "truncation", "parallel_tool_calls", "text", "top_p", "presence_penalty", "frequency_penalty", "top_logprobs", "temperature", "reasoning", "max_output_tokens", "max_tool_calls", "store", "background", "service_tier", "metadata", "safety_identifier", "prompt_cache_key", "previous_response_id"]
+RESPONSE_KEYS = [
+    "completed_at",
+    "incomplete_details",
+    "instructions",
+    "error",
+    "truncation",
+    "parallel_tool_calls",
+    "text",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "top_logprobs",
+    "temperature",
+    "reasoning",
+    "max_output_tokens",
+    "max_tool_calls",
+    "store",
+    "background",
+    "service_tier",
+    "metadata",
+    "safety_identifier",
+    "prompt_cache_key",
+    "previous_response_id",
+]
 
 
 def _response(value):

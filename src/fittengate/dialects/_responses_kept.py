@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from fittengate.dialects.base import Recalled, Record
+from fittengate.core.record import Recalled, Record
 from fittengate.lib.jsonio import to_json
 
 PREFIX = "resp_"
@@ -57,23 +57,21 @@ class Kept:
     def item(self, name: str) -> Mapping[str, Any] | None:
         """Return the item of this id; None where none was kept."""
         if self._items is None:
-            records = [chain[-1] for chain in self._recalled.values() if chain]
+            records = [record for chain in self._recalled.values() for record in chain]
             self._items = {item["id"]: item for record in records for item in _with_output(record)}
         return self._items.get(name)
 
 
-def wanted(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the ids of the responses that a request goes on with or refers to, whatever else is wrong with it."""
-    found: dict[str, None] = {}
+def wanted(fields: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the id of the response that a request goes on with, and of those it refers to, whatever else is wrong."""
     previous, items = fields.get("previous_response_id"), fields.get("input")
-    if type(previous) is str:
-        found[previous] = None
+    found: dict[str, None] = {}
     for item in items if type(items) is list else ():
         if type(item) is dict and item.get("type") in (None, "item_reference") and type(item.get("id")) is str:
             owner = response_of(item["id"])
             if owner is not None and len(found) < MAX_REFERENCES:
                 found[owner] = None
-    return tuple(found)
+    return (previous if type(previous) is str else None), tuple(found)
 
 
 def input_items(chain: Sequence[Record]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 from fittengate.core.ask import ReplyFormat, Sampling, Wishes
 from fittengate.core.conversation import Conversation, Message, Text
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.record import Recalled
 from fittengate.dialects._fields import (
     MAX_IGNORED,
     Check,
@@ -30,7 +31,6 @@ from fittengate.dialects._responses_items import Items
 from fittengate.dialects._responses_kept import Kept
 from fittengate.dialects._responses_object import echo
 from fittengate.dialects._responses_tools import Tools
-from fittengate.dialects.base import Recalled
 from fittengate.lib.jsonio import shown, to_json
 
 SEALED = "reasoning.encrypted_content"

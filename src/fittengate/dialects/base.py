@@ -4,14 +4,15 @@ A dialect turns a client's bytes into an Ask, and Events into bytes. It is pure:
 I/O. It never knows which upstream answers.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
 from fittengate.core.ask import Ask
 from fittengate.core.events import Event
 from fittengate.core.faults import Fault
+from fittengate.core.record import Recalled, Record
 from fittengate.core.reply import Reply
 
 
@@ -26,23 +27,6 @@ class Head(Struct, frozen=True, gc=False):
     """The name as the client asked for it, or the id of the default model."""
     input_tokens: int = 0
     """Estimate of the prompt's tokens, for dialects that tell them at the start; 0 where there is none."""
-
-
-class Record(Struct, frozen=True):
-    """What is kept of one reply, so that a later request can go on with it."""
-
-    id: str
-    """As the client knows it."""
-    previous: str | None
-    """The record that this one goes on with; None where it begins a conversation."""
-    given: bytes
-    """What the client sent, in the dialect's own form."""
-    response: bytes
-    """What it was answered, as JSON."""
-
-
-Recalled: TypeAlias = Mapping[str, tuple[Record, ...]]
-"""For each id that was asked for, the records that lead up to it, oldest first and itself last; none if unknown."""
 
 
 class Writer(Protocol):
@@ -112,12 +96,12 @@ class CountingDialect(Dialect, Protocol):
 class KeepingDialect(Dialect, Protocol):
     """A dialect whose replies are kept, so that they can be fetched, listed, deleted and gone on with."""
 
-    def wanted(self, body: bytes) -> tuple[str, ...]:
-        """Return the ids of the records that a request goes on with, mostly none. Never raises."""
+    def wanted(self, body: bytes) -> tuple[str | None, tuple[str, ...]]:
+        """Return the id of the record that a request goes on with, and of those it refers to. Never raises."""
         ...
 
     def read_on(self, body: bytes, recalled: Recalled) -> Ask:
-        """Return what the client wants, with what was kept. Raises Fault as :meth:`Dialect.read`."""
+        """Return what the client wants, with the records it wanted. Raises Fault as :meth:`Dialect.read`."""
         ...
 
     def record(self, ask: Ask, head: Head, written: bytes | Writer) -> Record | None:

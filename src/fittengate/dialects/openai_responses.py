@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from fittengate.core.ask import Ask
 from fittengate.core.faults import Fault
+from fittengate.core.record import Recalled, Record
 from fittengate.core.reply import Reply
 from fittengate.dialects import _responses_kept as kept
 from fittengate.dialects._fields import read_object
@@ -14,7 +15,7 @@ from fittengate.dialects._openai import error_body
 from fittengate.dialects._responses_ask import ResponsesAsk
 from fittengate.dialects._responses_reading import read
 from fittengate.dialects._responses_stream import ResponseWriter, whole
-from fittengate.dialects.base import Head, Recalled, Record, Writer
+from fittengate.dialects.base import Head, Writer
 from fittengate.lib.jsonio import to_json
 
 _GOES_ON = (b"previous_response_id", b"item_reference")
@@ -33,14 +34,14 @@ class OpenAIResponses:
         """Return what the client wants, nothing recalled. Raises Fault: caller_bad_request, caller_unsupported."""
         return read(body, {})
 
-    def wanted(self, body: bytes) -> tuple[str, ...]:
-        """Return the ids of the responses that a request goes on with or refers to, mostly none."""
+    def wanted(self, body: bytes) -> tuple[str | None, tuple[str, ...]]:
+        """Return the id of the response that a request goes on with, and of those it refers to; mostly none."""
         if not any(word in body for word in _GOES_ON):
-            return ()
+            return None, ()
         try:
             return kept.wanted(read_object(body))
         except Fault:
-            return ()  # Reading it says what is wrong with it.
+            return None, ()  # Reading it says what is wrong with it.
 
     def read_on(self, body: bytes, recalled: Recalled) -> ResponsesAsk:
         """Return what the client wants, with what was kept. Raises Fault: caller_bad_request, caller_unsupported."""
