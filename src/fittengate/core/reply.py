@@ -44,3 +44,5 @@ class Reply(Struct, frozen=True):
     reason: StopReason
     usage: Usage
     stop_sequence: str | None = None
+    call_cut_off: bool = False
+    """A further call was cut off in its middle; it is not among the calls."""

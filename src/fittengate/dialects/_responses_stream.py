@@ -226,6 +226,8 @@ def whole(reply: Reply, ask: ResponsesAsk, head: Head) -> bytes:
     for index, call in enumerate(reply.calls):
         said = (ToolDelta(call.arguments),) if call.arguments else ()
         events += (ToolOpened(index, call.id, call.name), *said, ToolClosed())
+    if reply.call_cut_off:
+        events += (ToolOpened(len(reply.calls), "", ""), ToolAborted())
     writer.feed([*events, Ended(reply.reason, reply.usage, reply.stop_sequence)])
     writer.close()
     return writer.response
