@@ -121,10 +121,12 @@ class Tools:
             raise unsupported("Only tools that the client itself runs can be chosen.", f"{place}.type")
         if kind == SEARCH:
             name = SEARCH
-        for spoken, tool in self._tools.items():
-            form = tool.form
-            if name == spoken or (name == form.name and space in (None, form.namespace)):
-                return spoken
+        if type(name) is str and type(space) in (str, type(None)):
+            if spoken(name, space) in self._tools:
+                return spoken(name, space)
+            bare = [known for known, tool in self._tools.items() if tool.form.name == name and space is None]
+            if bare:
+                return bare[0]
         raise bad("tool_choice must name one of the tools.", f"{place}.name")
 
     def _read(self, item: Any, place: str, space: str | None) -> bool:

@@ -13,8 +13,8 @@ import pytest
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.record import Record
 from fittengate.services import responses as responses_module
-from fittengate.services.response_rows import insert, sweep
 from fittengate.services.response_rows import Row as StoredRow
+from fittengate.services.response_rows import insert, sweep
 from fittengate.services.responses import MAX_ROW_BYTES, Responses
 from fittengate.services.store import Database, StoreDownError
 
