@@ -174,6 +174,24 @@ async def test_a_custom_tool_gets_raw_text(client, simulator, stream):
     assert patch in prompt(simulator)
 
 
+async def test_a_picture_reaches_the_model(client, simulator):
+    """Requirement 28: input_image is a picture of the prompt, among what a call gave too, and stays so when gone on with."""
+    dot = (
+        "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
+        "rkJggg=="
+    )
+    shown = {"type": "input_image", "image_url": dot, "detail": "auto"}
+    words = {"type": "input_text", "text": "repeat: seen"}
+    first = await client.responses.create(model="fitten-code", input=[{"role": "user", "content": [words, shown]}])
+    assert dot in prompt(simulator)
+    await client.responses.create(model="fitten-code", input="repeat: again", previous_response_id=first.id)
+    assert dot in prompt(simulator)
+    call = {"type": "function_call", "call_id": "c", "name": "view", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "c", "output": [shown]}
+    await client.responses.create(model="fitten-code", input=[{"role": "user", "content": "x"}, call, result])
+    assert dot in prompt(simulator)
+
+
 async def test_reasoning_comes_first_and_apart(client, simulator):
     """A reasoning item with its text, or with a summary where one was asked for, and a seal where it was asked for."""
     simulator.plan("chat", Plan(reasoning="let me think", text="done"), times=2)

@@ -22,8 +22,8 @@ class Item:
     """One output item. ``begun`` and ``opened`` once, ``take`` for every delta, ``closed`` and ``ended`` once."""
 
     kind: ClassVar[str]
-    delta: ClassVar[str] = ""
-    """Type of the event that carries a delta."""
+    delta: str = ""
+    """Type of the event that carries a delta; empty where there is none."""
 
     def __init__(self, tail: str, index: int) -> None:
         self.id = item_id(self.kind, tail, index)
@@ -100,7 +100,7 @@ class ReasoningItem(Item):
         # It proves nothing and holds nothing: what comes back is never checked.
         self._seal = f"fittengate-{self.id}" if sealed else None
         self.at["summary_index" if summarised else "content_index"] = 0
-        self.delta = "reasoning_summary_text.delta" if summarised else "reasoning_text.delta"  # type: ignore[misc]
+        self.delta = "reasoning_summary_text.delta" if summarised else "reasoning_text.delta"
 
     def opened(self) -> Told:
         """Return the beginning of its one part."""

@@ -48,10 +48,11 @@ class ResponseWriter:
     """
 
     __slots__ = (
+        "_after",
         "_ask",
+        "_before",
+        "_between",
         "_cut",
-        "_delta",
-        "_delta_end",
         "_ended",
         "_forms",
         "_frame",
@@ -77,8 +78,8 @@ class ResponseWriter:
         self._items: list[bytes] = []
         """Items that have ended."""
         self._item: Item | None = None
-        self._delta = self._delta_end = b""
-        """What stands before a delta's number, and between the number and the text."""
+        self._before = self._between = self._after = b""
+        """What stands before a delta's number, between the number and the text, and after the delta."""
         self._started = False
         self._ended: Ended | None = None
         self._cut = False
@@ -144,8 +145,11 @@ class ResponseWriter:
         self._item = item
         self._next += 1
         kind = f"response.{item.delta}".encode()
-        self._delta = b'event: %s\ndata: {"type":"%s","sequence_number":' % (kind, kind)
-        self._delta_end = b"," + to_json(item.at)[1:-1] + (b',"logprobs":[]' if type(item) is MessageItem else b"")
+        at = to_json(item.at)[1:-1] + (b',"logprobs":[]' if type(item) is MessageItem else b"")
+        # The form of an event is sse.event's alone: what it puts around a payload is taken from it.
+        start, self._after = sse.event(kind, b"\0").split(b"\0")
+        self._before = b'%s{"type":"%s","sequence_number":' % (start, kind)
+        self._between = b',%s,"delta":' % at
         added = ("output_item.added", {"output_index": self._next - 1, "item": item.begun()})
         return before + self._tell([added, *item.opened()])
 
@@ -160,7 +164,7 @@ class ResponseWriter:
         said = _encode(text) if text.isascii() or delicate(text) is None else to_json(text)
         number = self._number
         self._number = number + 1
-        return b'%s%d%s,"delta":%s}\n\n' % (self._delta, number, self._delta_end, said)
+        return b"%s%d%s%s}%s" % (self._before, number, self._between, said, self._after)
 
     def _close(self, status: str) -> bytes:
         """Return the end of the open item, if one is open."""

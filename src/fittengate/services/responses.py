@@ -93,6 +93,8 @@ class Responses:
         with self._wake:
             if row.size > MAX_ROW_BYTES or not self._make_room(row.size):
                 self.lost += 1
+                if self._database is None:
+                    self._tell_losses()
                 self._wake.notify()
                 return
             self._rows[record.id] = row

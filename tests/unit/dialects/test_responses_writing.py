@@ -165,6 +165,15 @@ def test_a_call_that_was_cut_off_is_never_ended():
     assert (last["status"], last["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
 
 
+def test_words_after_a_call_are_a_message_of_their_own():
+    """Items come one after the other; text is never added to an item that has ended."""
+    found = events(TextDelta("a"), *call("f", "{}"), TextDelta("b"), ThoughtDelta("hm"), TextDelta("c"), DONE)
+    items = found[-1]["response"]["output"]
+    assert [item["type"] for item in items] == ["message", "function_call", "message", "reasoning", "message"]
+    assert [event["output_index"] for event in found if event["type"].endswith("item.done")] == [0, 1, 2, 3, 4]
+    assert len({item["id"] for item in items}) == 5
+
+
 def test_an_answer_of_no_words_is_an_empty_message():
     """Clients look for a message; one of no words is one."""
     (item,) = events(DONE)[-1]["response"]["output"]

@@ -207,9 +207,10 @@ async def test_the_file_is_private(make, path):
     assert modes == {0o600}
 
 
-async def test_a_row_that_is_too_large_is_not_kept(make, said):
+@pytest.mark.parametrize("database", [True, False])
+async def test_a_row_that_is_too_large_is_not_kept(make, said, database):
     """Nor is the loss a secret: it is counted and said."""
-    store = make()
+    store = make(database=database)
     store.put(record("big", response=b"x" * (MAX_ROW_BYTES + 1)), ANN)
     assert store.lost == 1
     assert await store.find("resp_big", ANN) is None
@@ -320,10 +321,14 @@ async def test_a_deletion_that_the_database_does_not_take_says_so(make, path, mo
     await written(store)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Fault) as late:
-        await store.delete("resp_a", ANN)
-    assert late.value.kind is FaultKind.GATEWAY_BUSY
-    assert await store.find("resp_a", ANN) is None
+    store.put(record("b", "a"), ANN)
+    for name in ("resp_b", "resp_a"):
+        with pytest.raises(Fault) as late:
+            await store.delete(name, ANN)
+        assert late.value.kind is FaultKind.GATEWAY_BUSY
+        assert await store.find(name, ANN) is None
+        assert await store.chain(name, ANN) == ()
+        assert not await store.delete(name, ANN)
     other.execute("ROLLBACK")
     other.close()
     await until(lambda: not store._deleting)
