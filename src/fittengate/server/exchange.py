@@ -24,14 +24,14 @@ from fittengate.prompting.render import images_left_out
 from fittengate.server.content import prompt_text
 from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import Headers, Request
-from fittengate.server.stream import ClientStream
+from fittengate.server.stream import ClientStream, Relay
 from fittengate.services.ids import Ids
 from fittengate.services.keys import Keys
 from fittengate.services.log import Log
 from fittengate.services.models import ModelNames
 from fittengate.services.queue import Turns
 from fittengate.services.responses import Responses
-from fittengate.upstream.base import Upstream
+from fittengate.upstream.base import Sink, Upstream
 from fittengate.upstream.pictures import Pictures
 
 _JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
@@ -205,9 +205,9 @@ class Exchanges:
         headers: Headers = [_JSON, *headers_of(fault), *((name, request.id.encode()) for name in dialect.id_headers)]
         await request.respond(dialect.status(fault), headers, dialect.error(fault, request.id))
 
-    def _events(self, ask: Ask, course: _Course) -> AsyncGenerator[list[Event], None]:
+    def _events(self, ask: Ask, course: _Course, sink: Sink | None = None) -> AsyncGenerator[list[Event], None]:
         assert course.card is not None  # noqa: S101
-        return self._services.upstream.chat(ask, course.card)
+        return self._services.upstream.chat(ask, course.card, sink)
 
     def _head(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> tuple[Head, Headers]:
         assert course.card is not None  # noqa: S101
@@ -249,7 +249,8 @@ class Exchanges:
         out = ClientStream(
             request, headers, services.timers, self._loop, hold=limits.hold_seconds, beat=limits.heartbeat_seconds
         )
-        events = self._events(ask, course)
+        # The log's copy of the words is made here, so where it is wanted nothing takes the short way.
+        events = self._events(ask, course, Relay(writer, out) if course.words is None else None)
         try:
             async for batch in events:
                 course.heard(batch, self._loop)

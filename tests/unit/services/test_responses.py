@@ -352,7 +352,7 @@ async def test_a_conversation_without_end_is_refused(make, monkeypatch):
 def test_an_error_of_the_database_quotes_nothing_of_a_row(path):
     """P10: statements are shown without their values."""
     database = Database(path)
-    row = StoredRow(record("a", response=b"secret words"), ANN, 1)
+    row = StoredRow(record("a", "secret-words"), ANN, 1)
     with database.begin() as connection:
         insert(connection, [row])
     with sqlite3.connect(path) as connection:
@@ -361,7 +361,7 @@ def test_an_error_of_the_database_quotes_nothing_of_a_row(path):
     with pytest.raises(StoreDownError) as down, database.begin() as connection:
         insert(connection, [row])
     database.close()
-    assert "secret words" not in f"{down.value} {down.value.__cause__}"
+    assert "secret-words" not in f"{down.value} {down.value.__cause__}"
 
 
 def test_nothing_is_loaded_before_it_is_needed():
