@@ -1,13 +1,21 @@
 """Floor 3a: client wire formats, each in a file of its own that knows no other."""
 
+from collections.abc import Mapping
+
 from fittengate.dialects.anthropic_messages import AnthropicMessages
-from fittengate.dialects.base import CountingDialect, Dialect
+from fittengate.dialects.base import CountingDialect, Dialect, KeepingDialect
 from fittengate.dialects.openai_chat import OpenAIChat
+from fittengate.dialects.openai_responses import OpenAIResponses
 
 _MESSAGES = AnthropicMessages()
 
-DIALECTS: tuple[Dialect, ...] = (OpenAIChat(), _MESSAGES)
+RESPONSES = OpenAIResponses()
+
+DIALECTS: tuple[Dialect, ...] = (OpenAIChat(), RESPONSES, _MESSAGES)
 """Every dialect that is served. The first one speaks where a path belongs to none."""
 
 COUNTING: tuple[CountingDialect, ...] = (_MESSAGES,)
 """Those of them that count tokens."""
+
+KEEPING: Mapping[str, KeepingDialect] = {RESPONSES.name: RESPONSES}
+"""Those whose replies are kept, by name."""

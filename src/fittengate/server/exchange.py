@@ -14,8 +14,10 @@ from fittengate.core.ask import Ask
 from fittengate.core.caller import Caller, ModelCard, Receipt
 from fittengate.core.events import Ended, Event, Fold, RefusalDelta, TextDelta
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.record import Record
 from fittengate.core.reply import Usage
-from fittengate.dialects.base import CountingDialect, Dialect, Head
+from fittengate.dialects import KEEPING
+from fittengate.dialects.base import CountingDialect, Dialect, Head, Writer
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
 from fittengate.prompting.render import images_left_out
@@ -29,6 +31,7 @@ from fittengate.services.keys import Keys
 from fittengate.services.log import Log
 from fittengate.services.models import ModelNames
 from fittengate.services.queue import Turns
+from fittengate.services.responses import Responses
 from fittengate.upstream.base import Sink, Upstream
 from fittengate.upstream.pictures import Pictures
 
@@ -54,6 +57,7 @@ class Services(Struct, frozen=True):
     keys: Keys
     turns: Turns
     pictures: Pictures
+    responses: Responses
     log: Log
     ids: Ids
     clock: Clock
@@ -103,6 +107,11 @@ class Exchanges:
         self._services = services
         self._loop = asyncio.get_running_loop()
 
+    @property
+    def responses(self) -> Responses:
+        """The replies that clients have kept."""
+        return self._services.responses
+
     def caller(self, request: Request) -> Caller:
         """Return who asks. Raises Fault (caller_no_key)."""
         keys = self._services.keys
@@ -148,7 +157,8 @@ class Exchanges:
         course.caller = self.caller(request)
         if self.draining:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
-        ask = dialect.read(await request.body(services.limits.max_body_bytes))
+        body = await request.body(services.limits.max_body_bytes)
+        ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, course.caller)
         course.card = services.models.find(ask.model)
         ask = await services.pictures.inline(ask)
         # What is wrong with the form that a reply is to have is found here, before the service is asked.
@@ -164,6 +174,27 @@ class Exchanges:
             await self._stream(dialect, request, ask, course)
         else:
             await self._whole(dialect, request, ask, course)
+
+    async def _read_on(self, dialect: Dialect, body: bytes, caller: Caller) -> Ask:
+        """Read a request that may go on with what was kept. Raises Fault."""
+        keeping = KEEPING[dialect.name]
+        responses, owner = self._services.responses, caller.owner
+        previous, others = keeping.wanted(body)
+        recalled: dict[str, tuple[Record, ...]] = {}
+        for name in others:
+            record = await responses.find(name, owner)
+            recalled[name] = () if record is None else (record,)
+        if previous is not None:
+            recalled[previous] = await responses.chain(previous, owner)
+        return keeping.read_on(body, recalled)
+
+    def _keep(self, dialect: Dialect, ask: Ask, head: Head, written: bytes | Writer, course: _Course) -> None:
+        """Keep a reply, if it is one that is kept. It can be fetched before its last byte is sent."""
+        keeping = KEEPING.get(dialect.name)
+        if keeping is not None and course.caller is not None:
+            record = keeping.record(ask, head, written)
+            if record is not None:
+                self._services.responses.put(record, course.caller.owner)
 
     async def count(self, dialect: CountingDialect, request: Request) -> None:
         """Tell how many tokens a request has, without sending it. Raises Fault."""
@@ -224,7 +255,9 @@ class Exchanges:
             headers.append((b"x-fittengate-warning", course.asking.warning.encode()))
         if reply.usage.estimated:
             headers.append(ESTIMATED)
-        await request.respond(200, headers, dialect.whole(reply, ask, head))
+        body = dialect.whole(reply, ask, head)
+        self._keep(dialect, ask, head, body, course)
+        await request.respond(200, headers, body)
 
     async def _stream(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> None:
         services = self._services
@@ -243,7 +276,9 @@ class Exchanges:
                 last = batch[-1]
                 if type(last) is Ended:
                     course.usage = last.usage
-                    await out.finish(data + writer.close())
+                    data += writer.close()
+                    self._keep(dialect, ask, head, writer, course)
+                    await out.finish(data)
                 elif data or out.started:
                     # Began alone promises nothing: the status line waits for more.
                     await out.write(data)
