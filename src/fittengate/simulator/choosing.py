@@ -47,6 +47,9 @@ _KINDS: tuple[tuple[str, str], ...] = (
 _LISTING = frozenset({"ls", "list", "dir", "tree"})
 """Tools of such a name list the working directory where no path is given."""
 
+_PICTURES = frozenset({"image", "picture", "photo", "screenshot"})
+"""Tools of such a name do nothing for a step that says none of these words."""
+
 _MEANS = {
     "天气": "weather",
     "气温": "weather",
@@ -61,6 +64,10 @@ _MEANS = {
     "temperature": "weather",
     "rain": "weather",
     "mail": "email",
+    "png": "image",
+    "jpg": "image",
+    "jpeg": "image",
+    "图片": "image",
 }
 
 _SMALL = frozenset(
@@ -148,6 +155,8 @@ def _ranked(step: str, tools: tuple[Tool, ...], least: float) -> list[Tool]:
 
 def _score(tool: Tool, said: set[str], kinds: list[set[str]]) -> float:
     name = {_stem(part) for part in parts(tool.name)}
+    if name & _PICTURES and not said & _PICTURES:
+        return 0.0
     about = {_stem(word) for word in _WORD.findall(tool.description.lower()[:400])} - _SMALL - name
     score = _NAME * len((name - _SMALL) & said) + min(2, len(about & said)) * _ABOUT
     for at, kind in enumerate(kinds):

@@ -102,6 +102,14 @@ def test_without_a_fitting_tool_nothing_is_called(words):
     assert chosen(words, SDK + AGENT) == []
 
 
+def test_a_tool_for_pictures_is_for_pictures_alone():
+    """A text file is not looked at as a picture."""
+    viewer = tool("view_image", "View a local file.", path=TEXT)
+    assert chosen("Read notes.txt", (viewer,)) == []
+    assert chosen("Read notes.txt", (viewer, AGENT[1])) == [("Read", {"file_path": "notes.txt"})]
+    assert chosen("Look at the image logo.png", (viewer,)) == [("view_image", {"path": "logo.png"})]
+
+
 def test_several_files_or_places_are_several_calls_where_these_are_welcome():
     """One where the prompt wants exactly one; four at most."""
     assert [given for _, given in chosen("Read a.py and b.py", AGENT)] == [{"file_path": "a.py"}, {"file_path": "b.py"}]
