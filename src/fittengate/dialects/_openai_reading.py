@@ -48,7 +48,7 @@ def read(body: bytes) -> Ask:
         Sampling(min(limits, default=None), stops(get("stop"))),
         Wishes(flag(get("stream"), "stream"), flag(options.get("include_usage"), "stream_options.include_usage")),
         tool_use,
-        tuple(ignored[:MAX_IGNORED]),
+        ignored=tuple(ignored[:MAX_IGNORED]),
     )
 
 

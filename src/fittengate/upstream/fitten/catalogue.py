@@ -15,6 +15,9 @@ from fittengate.core.caller import ModelCard
 DEFAULT = ModelCard("fitten-code", "Fitten Code")
 """The account's default model: no selection is sent. Always exists."""
 
+COMPLETION = ModelCard("fitten-completion", "Fitten Code completion", section="completion")
+"""The service's own code completion. It is on no list of the service, and the last on ours."""
+
 MAX_MODELS = 200
 """More entries than this are not taken from a list: nobody scrolls that far, and memory stays bounded."""
 
@@ -70,7 +73,7 @@ def _rank(entry: dict[str, Any]) -> tuple[bool, float, str]:
 
 
 def _cards(found: Iterable[tuple[Literal["chat", "agent"], str, str]]) -> tuple[ModelCard, ...]:
-    cards = {DEFAULT.id: DEFAULT}
+    cards = {DEFAULT.id: DEFAULT, COMPLETION.id: COMPLETION}
     for section, selection, display in found:
         tail = "-agent" if section == "agent" else ""
         slug = slugify(display) or slugify(selection)
@@ -80,6 +83,7 @@ def _cards(found: Iterable[tuple[Literal["chat", "agent"], str, str]]) -> tuple[
             slug = f"{slug}-{slugify(selection)}"
         shown = f"{display} (Agent)" if section == "agent" else display
         cards.setdefault(slug + tail, ModelCard(slug + tail, shown, selection, section))
+    cards[COMPLETION.id] = cards.pop(COMPLETION.id)
     return tuple(cards.values())
 
 
