@@ -57,10 +57,10 @@ class Ask(Struct, frozen=True):
     sampling: Sampling = Sampling()
     wishes: Wishes = Wishes()
     tool_use: ToolUse = ToolUse()
-    reply_format: ReplyFormat | None = None
-    """None means free text."""
     ignored: tuple[str, ...] = ()
     """Parameters that were read but cannot be honoured, for ``x-fittengate-ignored``."""
+    reply_format: ReplyFormat | None = None
+    """None means free text."""
 
 
 class FillAsk(Struct, frozen=True):
