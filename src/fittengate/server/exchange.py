@@ -6,19 +6,20 @@ one ``finally`` below: the upstream is closed, the turn given back, the receipt 
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct
 
-from fittengate.core.ask import Ask
+from fittengate.core.ask import Ask, FillAsk, Several
 from fittengate.core.caller import Caller, ModelCard, Receipt
-from fittengate.core.events import Ended, Event, Fold, TextDelta
+from fittengate.core.events import Ended, Fold, Folds, OfChoice, TextDelta
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.core.reply import Usage
-from fittengate.dialects.base import CountingDialect, Dialect, Head
+from fittengate.core.reply import Usage, usage_of_all
+from fittengate.dialects.base import ChoicesDialect, ChoicesWriter, CountingDialect, Dialect, Head, Writer
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
 from fittengate.prompting.render import images_left_out
+from fittengate.server.choices import calls_of, card_for, events_of, with_pictures
 from fittengate.server.content import prompt_text
 from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import Headers, Request
@@ -60,14 +61,15 @@ class Services(Struct, frozen=True):
 class _Course:
     """What is known of one exchange so far; becomes its Receipt."""
 
-    __slots__ = ("at", "began", "caller", "card", "fault", "first", "prompt", "turn", "usage", "words")
+    __slots__ = ("at", "began", "caller", "card", "fault", "first", "prompt", "turns", "usage", "words")
 
     def __init__(self, began: float, at: float) -> None:
         self.began = began
         self.at = at
         self.caller: Caller | None = None
         self.card: ModelCard | None = None
-        self.turn = False
+        self.turns = 0
+        """Turns taken and not given back yet."""
         self.first: float | None = None
         self.usage: Usage | None = None
         self.fault: Fault | None = None
@@ -75,12 +77,14 @@ class _Course:
         self.words: list[str] | None = None
         """The reply's text so far, where the log is to have it; None where it is not."""
 
-    def heard(self, batch: list[Event], loop: asyncio.AbstractEventLoop) -> None:
+    def heard(self, batch: list[Any], loop: asyncio.AbstractEventLoop) -> None:
         """Note when the first event came, and the words if they are wanted."""
         if self.first is None:
             self.first = loop.time()
         if self.words is not None:
-            self.words += [event.text for event in batch if isinstance(event, TextDelta)]
+            for event in batch:
+                events = event.events if isinstance(event, OfChoice) else (event,)
+                self.words += [event.text for event in events if isinstance(event, TextDelta)]
 
 
 class Exchanges:
@@ -122,8 +126,8 @@ class Exchanges:
             course.fault = self._noted(request, error)
         finally:
             request.unwatch()
-            if course.turn:
-                services.turns.leave()
+            if course.turns:
+                services.turns.leave(course.turns)
             if course.fault is not None and not request.gone and request.status == 0:
                 await self.answer_fault(dialect, request, course.fault)
             self._log(dialect, request, course)
@@ -142,15 +146,23 @@ class Exchanges:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
         ask = dialect.read(await request.body(services.limits.max_body_bytes))
         course.card = services.models.find(ask.model)
-        ask = await services.pictures.inline(ask)
+        if type(ask) is Ask and course.card.section != "completion":
+            ask = await services.pictures.inline(ask)
+            calls = 1
+        else:
+            course.card = card_for(ask, course.card, services.models)
+            ask = await with_pictures(cast("FillAsk | Several", ask), services.pictures)
+            calls = calls_of(ask)
         if services.log.content:
             course.words = []
             course.prompt = prompt_text(ask)
-        if not services.turns.try_enter():
-            await services.turns.enter(course.caller.name)
-        course.turn = True
+        if not services.turns.try_enter(calls):
+            await services.turns.enter(course.caller.name, calls)
+        course.turns = calls
         if ask.wishes.stream:
             await self._stream(dialect, request, ask, course)
+        elif isinstance(ask, Several):
+            await self._whole_choices(dialect, request, ask, course)
         else:
             await self._whole(dialect, request, ask, course)
 
@@ -174,26 +186,33 @@ class Exchanges:
         headers: Headers = [_JSON, *headers_of(fault), *((name, request.id.encode()) for name in dialect.id_headers)]
         await request.respond(dialect.status(fault), headers, dialect.error(fault, request.id))
 
-    def _events(self, ask: Ask, course: _Course) -> AsyncGenerator[list[Event], None]:
+    def _events(self, ask: Ask | FillAsk | Several, course: _Course) -> AsyncGenerator[list[Any], None]:
         assert course.card is not None  # noqa: S101
-        return self._services.upstream.chat(ask, course.card)
+        if type(ask) is Ask:
+            return self._services.upstream.chat(ask, course.card)
+        return events_of(self._services.upstream, cast("FillAsk | Several", ask), course.card)
 
-    def _head(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> tuple[Head, Headers]:
+    def _head(
+        self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: _Course
+    ) -> tuple[Head, Headers]:
         assert course.card is not None  # noqa: S101
         card_id = course.card.id
         services = self._services
-        tokens = services.upstream.estimate(ask).input_tokens if dialect.tells_input and ask.wishes.stream else 0
+        tokens = 0
+        if dialect.tells_input and ask.wishes.stream and isinstance(ask, Ask):
+            tokens = services.upstream.estimate(ask).input_tokens
         head = Head(services.ids.tail(), int(course.at), ask.model or card_id, tokens)
         headers: Headers = [(b"x-fittengate-model", card_id.encode())]
         headers += [(name, request.id.encode()) for name in dialect.id_headers]
         ignored = ask.ignored
-        if left_out := images_left_out(ask.conversation):
+        first = ask.asks[0] if isinstance(ask, Several) else ask
+        if isinstance(first, Ask) and (left_out := images_left_out(first.conversation)):
             ignored = (*ignored, f"images:{left_out}")
         if ignored:
             headers.append((b"x-fittengate-ignored", ", ".join(ignored).encode("ascii", "replace")))
         return head, headers
 
-    async def _whole(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> None:
+    async def _whole(self, dialect: Dialect, request: Request, ask: Ask | FillAsk, course: _Course) -> None:
         head, headers = self._head(dialect, request, ask, course)
         headers.append(_JSON)
         total = Fold()
@@ -208,11 +227,30 @@ class Exchanges:
         course.usage = reply.usage
         await request.respond(200, headers, dialect.whole(reply, ask, head))
 
-    async def _stream(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> None:
+    async def _whole_choices(self, dialect: Dialect, request: Request, asks: Several, course: _Course) -> None:
+        head, headers = self._head(dialect, request, asks, course)
+        headers.append(_JSON)
+        total = Folds(len(asks.asks))
+        events = self._events(asks, course)
+        try:
+            async for batch in events:
+                course.heard(batch, self._loop)
+                total.feed(batch)
+        finally:
+            await events.aclose()
+        replies = total.replies()
+        course.usage = usage_of_all(reply.usage for reply in replies)
+        await request.respond(200, headers, cast("ChoicesDialect", dialect).whole_choices(replies, asks, head))
+
+    async def _stream(self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: _Course) -> None:
         services = self._services
         head, headers = self._head(dialect, request, ask, course)
         limits = services.limits
-        writer = dialect.writer(ask, head)
+        writer: Writer | ChoicesWriter
+        if isinstance(ask, Several):
+            writer = cast("ChoicesDialect", dialect).choices_writer(ask, head)
+        else:
+            writer = dialect.writer(ask, head)
         out = ClientStream(
             request, headers, services.timers, self._loop, hold=limits.hold_seconds, beat=limits.heartbeat_seconds
         )
