@@ -113,6 +113,17 @@ class OpenAIChatReader:
         self._ask_the_sdk(body, answer)
         return answer
 
+    def choices(self, body):
+        """Read the several answers of one ``chat.completion``, in order."""
+        value = json.loads(body)
+        assert [choice["index"] for choice in value["choices"]] == list(range(len(value["choices"])))
+        alone = [value | {"choices": [choice | {"index": 0}]} for choice in value["choices"]]
+        return [self.whole(json.dumps(one).encode()) for one in alone]
+
+    def streamed_choices(self, body):
+        """Read the several answers of one stream."""
+        return [self.stream(one) for one in _taken_apart(body)]
+
     def _ask_the_sdk(self, body, answer):
         with _client(body, "text/event-stream").chat.completions.stream(model="m", messages=[]) as stream:
             for _ in stream:
@@ -124,6 +135,56 @@ class OpenAIChatReader:
         called = [call for call in told.choices[0].message.tool_calls or [] if _parses(call.function.arguments)]
         told_calls = [(_own_part(call.id), call.function.name, call.function.arguments) for call in called]
         assert tuple(told_calls) == answer.calls
+
+    def error(self, status, body):
+        """Read an error object."""
+        return _openai_error(json.loads(body), status)
+
+
+class OpenAICompletionsReader:
+    """Reads JSON by hand, and holds the official SDK to the same result."""
+
+    terminator = b"data: [DONE]\n\n"
+    tools = False
+
+    def whole(self, body):
+        """Read one ``text_completion``."""
+        value = json.loads(body)
+        assert value["object"] == "text_completion"
+        (choice,) = value["choices"]
+        assert (choice["index"], choice["logprobs"]) == (0, None)
+        told = _client(body, "application/json").completions.create(model="m", prompt="")
+        assert told.choices[0].text == choice["text"]
+        ids = frozenset({value["id"]})
+        return Answer(ids, choice["text"], "", (), choice["finish_reason"], _usage(value["usage"]))
+
+    def stream(self, body):
+        """Read ``text_completion`` events."""
+        *chunks, last = _payloads(body)
+        if "error" in (final := json.loads(last) if last != b"[DONE]" else {}):
+            _openai_error(final)
+            raise ConnectionError(final["error"]["message"])
+        assert last == b"[DONE]"
+        values = [json.loads(chunk) for chunk in chunks]
+        usage = _usage(values.pop()["usage"]) if not values[-1]["choices"] else None
+        made = [choice for value in values for choice in value["choices"]]
+        assert {value["object"] for value in values} == {"text_completion"}
+        assert all(value.get("usage") is None for value in values)
+        assert len(made) == len(values)
+        assert {choice["index"] for choice in made} == {0}
+        assert [choice["finish_reason"] for choice in made[:-1]] == [None] * (len(made) - 1)
+        text = "".join(choice["text"] for choice in made)
+        told = _client(body, "text/event-stream").completions.create(model="m", prompt="", stream=True)
+        assert "".join(choice.text for chunk in told for choice in chunk.choices) == text
+        return Answer(frozenset(value["id"] for value in values), text, "", (), made[-1]["finish_reason"], usage)
+
+    def choices(self, body):
+        """Read the several answers of one ``text_completion``, in order."""
+        return OpenAIChatReader.choices(self, body)
+
+    def streamed_choices(self, body):
+        """Read the several answers of one stream."""
+        return OpenAIChatReader.streamed_choices(self, body)
 
     def error(self, status, body):
         """Read an error object."""
@@ -215,7 +276,11 @@ class AnthropicMessagesReader:
         return message
 
 
-READERS: dict[str, Reader] = {"openai_chat": OpenAIChatReader(), "anthropic_messages": AnthropicMessagesReader()}
+READERS: dict[str, Reader] = {
+    "openai_chat": OpenAIChatReader(),
+    "anthropic_messages": AnthropicMessagesReader(),
+    "openai_completions": OpenAICompletionsReader(),
+}
 
 
 def _own_part(call_id):
@@ -289,6 +354,20 @@ def _payloads(stream):
         assert block.startswith("data: ")
         assert len(block.splitlines()) == 1
     return [block[len("data: ") :].encode() for block in blocks]
+
+
+def _taken_apart(body):
+    """Return a stream with several answers as a stream for each, the index of its chunks made 0; usage is in all."""
+    *chunks, last = _payloads(body)
+    assert last == b"[DONE]"
+    values = [json.loads(chunk) for chunk in chunks]
+    indexes = sorted({choice["index"] for value in values for choice in value["choices"]})
+    assert indexes == list(range(len(indexes)))
+    for index in indexes:
+        own = [value for value in values if not value["choices"] or value["choices"][0]["index"] == index]
+        for value in own:
+            value["choices"] = [choice | {"index": 0} for choice in value["choices"]]
+        yield b"".join(b"data: %s\n\n" % json.dumps(value).encode() for value in own) + b"data: [DONE]\n\n"
 
 
 def _usage(value):
