@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import anthropic
 import httpx2
 import openai
+from mistralai.client import Mistral
 
 
 class Answer(NamedTuple):
@@ -276,10 +277,64 @@ class AnthropicMessagesReader:
         return message
 
 
+class MistralFimReader:
+    """Reads JSON by hand, and holds the official SDK to the same result."""
+
+    terminator = b"data: [DONE]\n\n"
+    tools = False
+
+    def whole(self, body):
+        """Read one answer, which is shaped as a chat's."""
+        value = json.loads(body)
+        assert value["object"] == "chat.completion"
+        (choice,) = value["choices"]
+        message = choice["message"]
+        assert (choice["index"], message["role"], message["tool_calls"]) == (0, "assistant", None)
+        with _mistral(body, "application/json") as client:
+            told = client.fim.complete(model="m", prompt="")
+        assert told.choices[0].message.content == message["content"]
+        assert told.choices[0].finish_reason == choice["finish_reason"]
+        ids = frozenset({value["id"]})
+        return Answer(ids, message["content"], "", (), choice["finish_reason"], self._usage(value["usage"]))
+
+    def stream(self, body):
+        """Read chunks; the last one has the finish and the usage."""
+        *chunks, last = _payloads(body)
+        if "error" in (final := json.loads(last) if last != b"[DONE]" else {}):
+            raise ConnectionError(self._error(final["error"]))
+        assert last == b"[DONE]"
+        values = [json.loads(chunk) for chunk in chunks]
+        choices = [choice for value in values for choice in value["choices"]]
+        assert {value["object"] for value in values} == {"chat.completion.chunk"}
+        assert ["role" in choice["delta"] for choice in choices] == [True] + [False] * (len(choices) - 1)
+        assert ["usage" in value for value in values] == [False] * (len(values) - 1) + [True]
+        assert [choice["finish_reason"] for choice in choices[:-1]] == [None] * (len(choices) - 1)
+        text = "".join(choice["delta"]["content"] for choice in choices)
+        with _mistral(body, "text/event-stream") as client, client.fim.stream(model="m", prompt="") as stream:
+            told = [event.data for event in stream]
+        assert "".join(chunk.choices[0].delta.content for chunk in told) == text
+        ids = frozenset(value["id"] for value in values)
+        return Answer(ids, text, "", (), choices[-1]["finish_reason"], self._usage(values[-1]["usage"]))
+
+    def error(self, status, body):
+        """Read an error object, which is flat."""
+        return self._error(json.loads(body))
+
+    def _error(self, value):
+        assert set(value) == {"object", "message", "type", "param", "code"}
+        assert value["object"] == "error"
+        return value["message"]
+
+    def _usage(self, value):
+        assert value["total_tokens"] == value["prompt_tokens"] + value["completion_tokens"]
+        return value["prompt_tokens"], value["completion_tokens"], value["total_tokens"]
+
+
 READERS: dict[str, Reader] = {
     "openai_chat": OpenAIChatReader(),
     "anthropic_messages": AnthropicMessagesReader(),
     "openai_completions": OpenAICompletionsReader(),
+    "mistral_fim": MistralFimReader(),
 }
 
 
@@ -296,6 +351,10 @@ def _client(body, content_type):
 def _anthropic(body, content_type, status=200):
     http = _http(body, content_type, status)
     return anthropic.Anthropic(api_key="key", base_url="http://gateway.invalid", max_retries=0, http_client=http)
+
+
+def _mistral(body, content_type):
+    return Mistral(api_key="key", server_url="http://gateway.invalid", client=_http(body, content_type))
 
 
 def _http(body, content_type, status=200):

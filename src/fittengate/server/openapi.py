@@ -21,6 +21,8 @@ def document(version: str) -> dict[str, Any]:
         },
         "paths": {
             "/v1/chat/completions": {"post": _chat()},
+            "/v1/completions": {"post": _completions()},
+            "/v1/fim/completions": {"post": _fim()},
             "/v1/messages": {"post": _messages()},
             "/v1/messages/count_tokens": {"post": _count()},
             "/v1/models": {"get": _get("The models that can be asked for.", _KEY)},
@@ -72,6 +74,7 @@ def _chat() -> dict[str, Any]:
         "max_tokens": _field(["integer", "null"], "most tokens of the answer, reasoning included", minimum=1),
         "max_completion_tokens": _field(["integer", "null"], "the same under its newer name", minimum=1),
         "stop": _field(["string", "array", "null"], "up to four texts before which the answer ends"),
+        "n": _field(["integer", "null"], "so many answers, each by a call of its own", minimum=1, maximum=4),
         "tools": _field(["array", "null"], "functions that the model may call", items={"type": "object"}),
         "tool_choice": _field(["string", "object", "null"], "auto, none, required, or the one function to call"),
         "parallel_tool_calls": _field(["boolean", "null"], "more than one call in an answer is welcome"),
@@ -82,6 +85,36 @@ def _chat() -> dict[str, Any]:
     )
     example = {"model": "fitten-code", "messages": [_MESSAGE], "stream": True}
     return _post("Go on with a conversation.", about, ["messages"], fields, example, streams=True)
+
+
+def _completions() -> dict[str, Any]:
+    about = (
+        "OpenAI's text completions. With a suffix, a prompt that marks the cursor as a code model does, or the model "
+        "fitten-completion, code is filled in at the cursor; any other prompt is answered as a question."
+    )
+    fields = _fill_fields() | {
+        "prompt": _field(["string", "array"], "a text or up to four: what stands before the cursor, or a question"),
+        "n": _field(["integer", "null"], "so many answers to each prompt", minimum=1, maximum=4),
+    }
+    example = {"model": "fitten-completion", "prompt": "def add(a, b):\n    ", "suffix": "\n"}
+    return _post("Go on with a text, or fill in code.", about, ["prompt"], fields, example, streams=True)
+
+
+def _fim() -> dict[str, Any]:
+    about = "Mistral's code completion. The text is what to insert at the cursor; it may be empty."
+    example = {"model": "fitten-completion", "prompt": "def add(a, b):\n    ", "suffix": "\n"}
+    return _post("Fill in code.", about, ["prompt"], _fill_fields(), example, streams=True)
+
+
+def _fill_fields() -> dict[str, Any]:
+    return {
+        "model": _field("string", "a name from /v1/models, or one that means one of them"),
+        "prompt": _field("string", "what stands before the cursor"),
+        "suffix": _field(["string", "null"], "what stands after it"),
+        "stream": _field(["boolean", "null"], "answer as server-sent events"),
+        "max_tokens": _field(["integer", "null"], "most tokens of the answer", minimum=1),
+        "stop": _field(["string", "array", "null"], "texts before which the answer ends"),
+    }
 
 
 def _messages() -> dict[str, Any]:
