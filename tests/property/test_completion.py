@@ -32,6 +32,7 @@ def replaced(prefix, suffix, text, count):
 
 @given(prefix=FILES, suffix=FILES, text=FILES, extra=SHORT, repeat=st.booleans(), chars=NUMBERS, lines=NUMBERS)
 @example(prefix="(", suffix="1+2*3", text="", extra="1+2)*3", repeat=False, chars=5, lines=0)
+@example(prefix="", suffix="a<|end|>b", text="xab", extra="", repeat=False, chars=2, lines=0)
 @example(prefix="", suffix="😀", text="a😀", extra="", repeat=False, chars=2, lines=0)
 def test_inserting_is_replacing_or_nothing(prefix, suffix, text, extra, repeat, chars, lines):
     """Whatever the service answers about whatever file, the text inserted leaves the file that it meant."""

@@ -14,7 +14,7 @@ from fittengate.core.caller import ModelCard
 from fittengate.core.events import Ended, Event, OfChoice
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import StopReason, Usage, usage_of_all
-from fittengate.services.models import ModelNames
+from fittengate.services.models import ModelNames, must_talk
 from fittengate.upstream.base import Upstream
 from fittengate.upstream.pictures import Pictures
 
@@ -35,10 +35,7 @@ def card_for(wanted: Ask | FillAsk | Several, card: ModelCard, names: ModelNames
     asks = wanted.asks if isinstance(wanted, Several) else (wanted,)
     if all(isinstance(ask, FillAsk) for ask in asks):
         return names.find(COMPLETION)
-    if card.section == "completion":
-        text = f"{COMPLETION} completes code and takes no conversations. Use /v1/completions, or another model."
-        raise Fault(FaultKind.CALLER_UNSUPPORTED, text, param="model")
-    return card
+    return must_talk(card)
 
 
 async def with_pictures(wanted: FillAsk | Several, pictures: Pictures) -> FillAsk | Several:
