@@ -22,14 +22,18 @@ from load import Streams, first_byte, wrk
 from measure import SETTLE_SECONDS, Stopwatch, interleaved, resident_bytes
 from processes import BenchError, Cores, choose_cores
 from report import Figure, Ratio, print_figures, print_ratios, write_json
-from targets import Stage, Target, stage
-from wire import ReplyError, exchange
+from targets import TOKEN, Stage, Target, stage
+from wire import Post, ReplyError, exchange
 
 T = TypeVar("T")
 
-CONNECTIONS = 8
+CONNECTIONS = 4
 """Requests that wrk keeps under way. The more there are, the more work a program does each time it wakes, and nginx
-gains most by that: a figure means something only together with this one."""
+gains most by that: a figure means something only together with this one. The budgets were set where nginx spends 25 to
+32 µs on a reply; that is about here."""
+
+APART_MS = 0.001
+"""Between deltas that are to be written one by one."""
 
 DELTAS = 20
 PACED_STREAMS = 150
@@ -70,11 +74,11 @@ def large(run: Run, staged: Stage) -> None:
 def _by_wrk(run: Run, staged: Stage, form: str, title: str, must: float, aim: float) -> Ratio:
     def work(target: Target) -> Callable[[], float]:
         post = getattr(target, form)
-        size = exchange(post).size
+        sizes = _sizes(post)
 
         def measure() -> float:
             watch = Stopwatch(target.pid)
-            count = wrk(post, run.folder, connections=run.connections, seconds=run.seconds, size=size)
+            count = wrk(post, run.folder, connections=run.connections, seconds=run.seconds, sizes=sizes)
             time.sleep(SETTLE_SECONDS)
             return watch.spent(count).each
 
@@ -83,6 +87,15 @@ def _by_wrk(run: Run, staged: Stage, form: str, title: str, must: float, aim: fl
     say(f"{title} ({run.connections} connections)")
     best = interleaved(run.rounds, {t.name: work(t) for t in (staged.nginx, staged.gateway)}, say)
     return Ratio(title, best["nginx"], best["gateway"], must, aim)
+
+
+def _sizes(post: Post) -> tuple[int, int]:
+    """Return the least and the most bytes of a right reply: its text alone, and twice as much as one had just now.
+
+    How many pieces leave together is chance, so there is no one right size.
+    """
+    reply = exchange(post)
+    return reply.body.count(TOKEN.encode()) * len(TOKEN), 2 * reply.size
 
 
 def first(run: Run, staged: Stage) -> None:
@@ -218,6 +231,7 @@ def main() -> int:
         help="requests under way at a time (default %(default)s)",
     )
     parser.add_argument("--only", default=",".join(NAMES), help="comma separated: " + " ".join(NAMES))
+    parser.add_argument("--apart", action="store_true", help="the service writes the deltas of a burst one by one")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     given = parser.parse_args()
     wanted = set(given.only.split(","))
@@ -238,7 +252,7 @@ def main() -> int:
         rounds, seconds = (2, 1.0) if given.quick else (given.rounds, 2.0)
         run = Run(Path(name), cores, rounds, seconds, given.connections, [], [])
         try:
-            _measure(run, wanted)
+            _measure(run, wanted, apart=given.apart)
         except KeyboardInterrupt:
             say("Interrupted; everything was stopped.")
             return 130
@@ -254,21 +268,20 @@ def main() -> int:
             given.json,
             run.ratios,
             run.figures,
-            {"rounds": rounds, "seconds": seconds, "connections": given.connections},
+            {"rounds": rounds, "seconds": seconds, "connections": given.connections, "apart": given.apart},
         )
     return 0
 
 
-def _measure(run: Run, wanted: set[str]) -> None:
+def _measure(run: Run, wanted: set[str], *, apart: bool) -> None:
     for number, section in enumerate(SECTIONS):
         works = [work for name, work in section.works.items() if name in wanted]
         if not works:
             continue
         folder = run.folder / str(number)
         folder.mkdir()
-        with stage(
-            folder, run.cores, deltas=section.deltas, interval_ms=section.interval_ms, forms=section.forms
-        ) as staged:
+        interval_ms = section.interval_ms or (APART_MS if apart else 0)
+        with stage(folder, run.cores, deltas=section.deltas, interval_ms=interval_ms, forms=section.forms) as staged:
             for work in works:
                 work(run._replace(folder=folder), staged)
 

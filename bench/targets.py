@@ -91,7 +91,7 @@ def stage(folder: Path, cores: Cores, *, deltas: int, interval_ms: float, forms:
         gateway, ready = stack.enter_context(gateway_on(folder, cores, service))
         staged = Stage(proxy, gateway, ready)
         for form in forms:
-            _verify(staged, form, deltas, paced=interval_ms > 0)
+            _verify(staged, form, deltas, paced=interval_ms >= 1)
         yield staged
 
 

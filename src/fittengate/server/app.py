@@ -12,7 +12,7 @@ from fittengate.server.exchange import Exchanges
 from fittengate.server.http import HEAD_TOO_LARGE
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
-from fittengate.server.request import Receive, Request, Scope, Send
+from fittengate.server.request import OUTLET, Receive, Request, Scope, Send
 
 Handler: TypeAlias = Callable[[Request], Awaitable[None]]
 
@@ -113,8 +113,14 @@ def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, S
     """Return the application with CORS for these origins; as it is when there are none."""
     if not origins:
         return app
+
+    async def by_messages(scope: Scope, receive: Receive, send: Send) -> None:
+        # The middleware adds its headers to the messages: nothing may go past them.
+        scope.pop(OUTLET, None)
+        await app(scope, receive, send)
+
     return CORSMiddleware(
-        app,
+        by_messages,
         allow_origins=origins,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],

@@ -23,13 +23,13 @@ from fittengate.server.choices import calls_of, card_for, events_of, with_pictur
 from fittengate.server.content import prompt_text
 from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import Headers, Request
-from fittengate.server.stream import ClientStream
+from fittengate.server.stream import ClientStream, Relay
 from fittengate.services.ids import Ids
 from fittengate.services.keys import Keys
 from fittengate.services.log import Log
 from fittengate.services.models import ModelNames
 from fittengate.services.queue import Turns
-from fittengate.upstream.base import Upstream
+from fittengate.upstream.base import Sink, Upstream
 from fittengate.upstream.pictures import Pictures
 
 _JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
@@ -186,10 +186,12 @@ class Exchanges:
         headers: Headers = [_JSON, *headers_of(fault), *((name, request.id.encode()) for name in dialect.id_headers)]
         await request.respond(dialect.status(fault), headers, dialect.error(fault, request.id))
 
-    def _events(self, ask: Ask | FillAsk | Several, course: _Course) -> AsyncGenerator[list[Any], None]:
+    def _events(
+        self, ask: Ask | FillAsk | Several, course: _Course, sink: Sink | None = None
+    ) -> AsyncGenerator[list[Any], None]:
         assert course.card is not None  # noqa: S101
         if type(ask) is Ask:
-            return self._services.upstream.chat(ask, course.card)
+            return self._services.upstream.chat(ask, course.card, sink)
         return events_of(self._services.upstream, cast("FillAsk | Several", ask), course.card)
 
     def _head(
@@ -246,15 +248,18 @@ class Exchanges:
         services = self._services
         head, headers = self._head(dialect, request, ask, course)
         limits = services.limits
-        writer: Writer | ChoicesWriter
-        if isinstance(ask, Several):
-            writer = cast("ChoicesDialect", dialect).choices_writer(ask, head)
-        else:
-            writer = dialect.writer(ask, head)
         out = ClientStream(
             request, headers, services.timers, self._loop, hold=limits.hold_seconds, beat=limits.heartbeat_seconds
         )
-        events = self._events(ask, course)
+        writer: Writer | ChoicesWriter
+        sink: Sink | None = None
+        if isinstance(ask, Several):
+            writer = cast("ChoicesDialect", dialect).choices_writer(ask, head)
+        else:
+            writer = single = dialect.writer(ask, head)
+            # The log's copy of the words is made here, so where it is wanted nothing takes the short way.
+            sink = Relay(single, out) if course.words is None else None
+        events = self._events(ask, course, sink)
         try:
             async for batch in events:
                 course.heard(batch, self._loop)

@@ -1,7 +1,7 @@
 """The server's HTTP protocol: uvicorn's, with the bounds and the one signal that it lacks.
 
-Added: a cap on the head of a request and on connections, error bodies that are JSON, and word to the request's task the
-moment its client goes away. Uvicorn tells an application of that only if somebody waits in ``receive`` all the time,
+Added: a cap on the head of a request and on connections, error bodies that are JSON, a shorter way for answers
+(:mod:`fittengate.server.outlet`), and word to the request's task the moment its client goes away. Uvicorn tells an application of that only if somebody waits in ``receive`` all the time,
 which would cost a task for each request.
 """
 
@@ -12,7 +12,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from fittengate.server.request import GONE
+from fittengate.server.outlet import Outlet
+from fittengate.server.request import GONE, OUTLET
 
 HEAD_TOO_LARGE = "fittengate.head_too_large"
 """Key of the scope: the head was complete but over the cap, so the application says so in its own form."""
@@ -28,51 +29,6 @@ def _raw(status: str, code: str, message: str) -> bytes:
         f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{extra}content-length: {len(body)}\r\n"
         "connection: close\r\n\r\n"
     ).encode() + body
-
-
-class _Joining:
-    """A transport that sends the head of a response together with what follows it.
-
-    Uvicorn writes the two apart, and a write that wakes another process is the dearest call there is.
-    Law: what is written comes out unchanged and in order; a head waits for the next write, the end or the close.
-    """
-
-    __slots__ = ("_head", "_transport", "_write", "get_extra_info", "is_closing", "pause_reading", "resume_reading")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-        self._write = transport.write
-        self.get_extra_info = transport.get_extra_info
-        self.is_closing = transport.is_closing
-        self.pause_reading = transport.pause_reading
-        self.resume_reading = transport.resume_reading
-
-    def write(self, data: bytes) -> None:
-        """Write, or hold back if it is the head of a response."""
-        head = self._head
-        if head:
-            self._head = b""
-            self._write(head + data)
-        elif data[:9] == b"HTTP/1.1 " and data[9:10] != b"1":  # not 100 Continue: its client waits for it
-            self._head = data
-        else:
-            self._write(data)
-
-    def flush(self) -> None:
-        """Write a head that nothing follows."""
-        if self._head:
-            self.write(b"")
-
-    def close(self) -> None:
-        """Write what is held and close."""
-        self.flush()
-        self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._head = b""
-        self._transport.abort()
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -94,8 +50,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or turn it away when there are too many."""
-        self._joining = _Joining(transport)
-        super().connection_made(self._joining)  # type: ignore[arg-type]
+        super().connection_made(transport)
         if self.max_connections and len(self.connections) > self.max_connections:
             self._turn_away("503 Service Unavailable", "gateway_busy", "Too many connections. Try again in a moment.")
 
@@ -130,6 +85,8 @@ class GatewayProtocol(HttpToolsProtocol):
             if size > self.max_head_bytes:
                 self.scope[HEAD_TOO_LARGE] = True  # type: ignore[literal-required]
         super().on_headers_complete()
+        # The request's task begins in a later turn of the loop, or after the one before it.
+        self.scope[OUTLET] = Outlet(self.cycle)  # type: ignore[literal-required]
 
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the body, whose size is the application's business."""
@@ -140,11 +97,6 @@ class GatewayProtocol(HttpToolsProtocol):
         """Expect the next head."""
         super().on_message_complete()
         self._swallowed = 0
-
-    def on_response_complete(self) -> None:
-        """Go on to the next request of the connection."""
-        self._joining.flush()
-        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature; its words are plain text
         """Answer what is no HTTP."""

@@ -3,9 +3,12 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fittengate.core.faults import Fault, FaultKind
+
+if TYPE_CHECKING:
+    from fittengate.server.outlet import Outlet
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -14,6 +17,9 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 GONE = "fittengate.gone"
 """Key of the scope: the server protocol calls what stands there when the client goes away."""
+
+OUTLET = "fittengate.outlet"
+"""Key of the scope: the short way to answer, where there is one. Whoever wraps ``send`` takes it out."""
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}\Z")
 
@@ -30,6 +36,7 @@ class Request:
         "headers",
         "id",
         "method",
+        "outlet",
         "path",
         "scope",
         "send",
@@ -45,6 +52,7 @@ class Request:
         own = self.headers.get(b"x-request-id")
         self.id = own.decode() if own is not None and _SANE_ID.match(own) else make_id()
         self.send = send
+        self.outlet: Outlet | None = scope.get(OUTLET)
         self.status = 0
         """The HTTP status that was sent; 0 before that."""
         self.gone = False
@@ -78,6 +86,11 @@ class Request:
             raise _too_large(limit)
         if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Fault(FaultKind.CALLER_UNSUPPORTED, "The body is compressed. Send it without Content-Encoding.")
+        at_once = None if self.outlet is None else self.outlet.body()
+        if at_once is not None:
+            if limit and len(at_once) > limit:
+                raise _too_large(limit)
+            return at_once
         message = await self._receive()
         data: bytes = message.get("body", b"")
         if message.get("more_body"):
@@ -122,6 +135,12 @@ class Request:
         """Send a whole answer."""
         self.status = status
         headers += ((b"x-request-id", self.id.encode()), (b"content-length", b"%d" % len(body)))
+        outlet = self.outlet
+        if outlet is not None:
+            if outlet.paused:
+                await outlet.writable()
+            outlet.whole(status, headers, body)
+            return
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 

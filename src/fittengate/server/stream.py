@@ -7,6 +7,8 @@ piece of the reply never overtake each other; a client that reads slowly gets no
 
 import asyncio
 
+from fittengate.core.events import Event
+from fittengate.dialects.base import Writer
 from fittengate.lib.sse import CONTENT_TYPE, HEARTBEAT
 from fittengate.lib.timers import Timer, Timers
 from fittengate.server.request import Headers, Request
@@ -21,6 +23,7 @@ class ClientStream:
         "_busy",
         "_headers",
         "_loop",
+        "_outlet",
         "_request",
         "_timer",
         "_timers",
@@ -43,6 +46,7 @@ class ClientStream:
         """The status line is out: from here on a fault is an event of the stream."""
         self.finished = False
         self._request = request
+        self._outlet = request.outlet
         self._headers = headers
         self._loop = loop
         self._timers = timers
@@ -51,15 +55,39 @@ class ClientStream:
         self._beating: asyncio.Task[None] | None = None
         self._timer: Timer | None = timers.start(hold, self._beat) if beat else None
 
+    def free(self) -> bool:
+        """Return whether :meth:`put` may be called now: the headers are out and nobody has to wait."""
+        outlet = self._outlet
+        return (
+            outlet is not None
+            and self.started
+            and not self._busy
+            and self._beating is None
+            and not outlet.paused
+            and not self.finished
+        )
+
+    def put(self, data: bytes) -> None:
+        """Send the next piece without waiting; only while :meth:`free`."""
+        if self._outlet is not None:
+            self._outlet.piece(data)
+        if self._timer is not None:
+            self._timer.when = self._loop.time() + self._beat_seconds
+
     async def write(self, data: bytes) -> None:
         """Send the next piece, and the headers before the first one."""
         if self._beating is not None:
             await self._beating
         self._busy = True
-        if not self.started:
-            await self._start()
-        if data:
-            await self._request.send({"type": "http.response.body", "body": data, "more_body": True})
+        outlet = self._outlet
+        if outlet is None:
+            await self._send(data)
+        else:
+            if outlet.paused:
+                await outlet.writable()
+            if not self.started:
+                outlet.begin(200, self._begin())
+            outlet.piece(data)
         self._busy = False
         if self._timer is not None:
             self._timer.when = self._loop.time() + self._beat_seconds
@@ -69,9 +97,15 @@ class ClientStream:
         if self._beating is not None:
             await self._beating
         self._busy = self.finished = True
+        outlet = self._outlet
+        if outlet is None:
+            await self._send(data, more=False)
+            return
+        if outlet.paused:
+            await outlet.writable()
         if not self.started:
-            await self._start()
-        await self._request.send({"type": "http.response.body", "body": data})
+            outlet.begin(200, self._begin())
+        outlet.last(data)
 
     def stop(self) -> None:
         """Send no more beats."""
@@ -79,10 +113,17 @@ class ClientStream:
             self._timer.stop()
             self._timer = None
 
-    async def _start(self) -> None:
+    async def _send(self, data: bytes, *, more: bool = True) -> None:
+        send = self._request.send
+        if not self.started:
+            await send({"type": "http.response.start", "status": 200, "headers": self._begin()})
+        if data or not more:
+            await send({"type": "http.response.body", "body": data, "more_body": more})
+
+    def _begin(self) -> Headers:
         self.started = True
         self._request.status = 200
-        headers = [
+        return [
             (b"content-type", CONTENT_TYPE),
             (b"cache-control", b"no-cache"),
             # nginx holds streams back unless it is told not to.
@@ -90,7 +131,6 @@ class ClientStream:
             (b"x-request-id", self._request.id.encode()),
             *self._headers,
         ]
-        await self._request.send({"type": "http.response.start", "status": 200, "headers": headers})
 
     def _beat(self) -> None:
         if self.finished or self._timer is None:
@@ -101,8 +141,30 @@ class ClientStream:
 
     async def _send_beat(self) -> None:
         try:
+            outlet = self._outlet
+            if outlet is None:
+                await self._send(HEARTBEAT)
+                return
+            if outlet.paused:
+                await outlet.writable()
             if not self.started:
-                await self._start()
-            await self._request.send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
+                outlet.begin(200, self._begin())
+            outlet.piece(HEARTBEAT)
         finally:
             self._beating = None
+
+
+class Relay:
+    """A :class:`fittengate.upstream.base.Sink`: events that come one by one go straight to the client."""
+
+    __slots__ = ("_out", "_writer", "ready")
+
+    def __init__(self, writer: Writer, out: ClientStream) -> None:
+        self._writer = writer
+        self._out = out
+        self.ready = out.free
+
+    def take(self, events: list[Event], /) -> None:
+        """Write them."""
+        if data := self._writer.feed(events):
+            self._out.put(data)

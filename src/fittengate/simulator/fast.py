@@ -20,8 +20,8 @@ class FastReply:
         self.interval = fast.interval_ms / 1000
         """Seconds between text pieces; 0: everything in one write."""
         chunks = fast_chunks(fast)
-        self.whole = _chunk(b"".join(chunks)) + _END
         self.parts = [*map(_chunk, chunks[:-1]), _chunk(chunks[-1]) + _END]
+        self.whole = b"".join(self.parts)
 
     @staticmethod
     def head(times: bytes) -> bytes:

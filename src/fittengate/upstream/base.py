@@ -10,11 +10,25 @@ from fittengate.core.events import Event
 from fittengate.core.reply import Usage
 
 
+class Sink(Protocol):
+    """Takes events in the very turn of the loop in which they came, without waking the task that waits for them."""
+
+    def ready(self) -> bool:
+        """Return whether :meth:`take` may be called now."""
+        ...
+
+    def take(self, events: list[Event], /) -> None:
+        """Take the next events; never waits. What it raises is raised in the task that reads the answer."""
+        ...
+
+
 class Upstream(Protocol):
     """A service that goes on with conversations."""
 
-    def chat(self, ask: Ask, card: ModelCard) -> AsyncGenerator[list[Event], None]:
+    def chat(self, ask: Ask, card: ModelCard, sink: Sink | None = None) -> AsyncGenerator[list[Event], None]:
         """Yield the events of the answer, as many at a time as came together; the first is Began, the last Ended.
+
+        Events after the first ones and before Ended may go to ``sink`` instead, in their order, when it is ready.
 
         Closing the iterator (``aclose``) closes the connection behind it at once. May raise Fault: ``upstream_*`` at
         any moment, ``caller_too_long`` before anything is sent.

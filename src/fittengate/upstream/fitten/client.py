@@ -12,12 +12,12 @@ from collections.abc import Callable
 import aiohttp
 import yarl
 from msgspec import Struct
-from multidict import CIMultiDict
 
 from fittengate.core.account import Tokens
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.clock import Clock
-from fittengate.upstream.fitten.lean import LeanRequest, Prepared, head_of
+from fittengate.upstream.fitten.call import Call as ChatCall
+from fittengate.upstream.fitten.call import post
 from fittengate.upstream.fitten.outline import outline
 from fittengate.upstream.fitten.wire import Answer, Call, chat_path, retry_after
 
@@ -89,6 +89,16 @@ def _proxy_for(url: str, proxy: str) -> yarl.URL | None:
     return yarl.URL(proxy) if proxy and not local else None
 
 
+class _Prepared(Struct, frozen=True):
+    """What all chat requests with the same tokens have in common."""
+
+    tokens: Tokens
+    target: aiohttp.ClientRequest
+    """Where to connect to; never sent."""
+    head: bytes
+    """The request line and headers, up to the number of the content-length."""
+
+
 class FittenClient:
     """The connection pool to the service. Make it inside the event loop; close it at the end."""
 
@@ -96,7 +106,7 @@ class FittenClient:
         self._route = route
         self._clock = clock
         self._proxies = {url: _proxy_for(url, route.proxy) for url in (route.base_url, route.models_url)}
-        self._headers: tuple[Tokens, yarl.URL, CIMultiDict[str], bytes] | None = None
+        self._prepared: _Prepared | None = None
         connector = aiohttp.TCPConnector(
             limit=0,  # the queue before this bounds the calls; a second bound would only hide it
             keepalive_timeout=KEEPALIVE_SECONDS,
@@ -111,29 +121,16 @@ class FittenClient:
             # A compressed stream is a stream held back: none is asked for.
             skip_auto_headers=("Accept-Encoding",),
             trust_env=False,
-            request_class=LeanRequest,
         )
+        self._connector = connector
+        self._connecting = aiohttp.ClientTimeout(total=None, sock_connect=route.connect_timeout or None)
 
-    async def open_chat(self, tokens: Tokens, body: bytes) -> aiohttp.ClientResponse:
-        """Send a chat request; return the response, its body unread. Raises one of NETWORK_ERRORS."""
-        known = self._headers
-        if known is None or known[0] is not tokens:
-            url = yarl.URL(self._route.base_url + chat_path(tokens.user_id), encoded=True)
-            headers = CIMultiDict(
-                {
-                    "Authorization": f"Bearer {tokens.access}",
-                    "Content-Type": "application/json",
-                    "Accept": "application/x-ndjson, application/json",
-                }
-            )
-            headers["User-Agent"] = self._route.user_agent
-            known = self._headers = (tokens, url, headers, head_of(url, headers))
-        return await self._http.post(
-            known[1],
-            data=Prepared(known[2], known[3], body),
-            allow_redirects=False,
-            proxy=self._proxies[self._route.base_url],
-        )
+    async def open_chat(self, tokens: Tokens, body: bytes) -> ChatCall:
+        """Send a chat request; return its reply, the body unread. Raises one of NETWORK_ERRORS."""
+        prepared = self._prepared
+        if prepared is None or prepared.tokens is not tokens:
+            prepared = self._prepared = self._prepare(tokens)
+        return await post(self._connector, prepared.target, prepared.head, body, self._connecting)
 
     async def open_completion(self, path: str, body: bytes, bearer: str | None = None) -> bytes | Failure | None:
         """Send a completion request, gzip where it has a ``bearer``; return the body of its answer.
@@ -156,7 +153,8 @@ class FittenClient:
             if response.status == 401:
                 return None
             if response.status != 200:
-                return await self.refusal(response)
+                text = (await response.content.read(MAX_ERROR_BYTES)).decode("utf-8", "replace")
+                return self._refusal(response.status, text, response.headers.get("Retry-After"))
             answer = bytearray()
             while part := await response.content.readany():
                 answer += part
@@ -172,15 +170,36 @@ class FittenClient:
                 # At the end of a body the connection is back in the pool already, and this does nothing.
                 response.close()
 
-    async def refusal(self, response: aiohttp.ClientResponse) -> Failure:
+    def _prepare(self, tokens: Tokens) -> "_Prepared":
+        url = yarl.URL(self._route.base_url + chat_path(tokens.user_id), encoded=True)
+        proxy = self._proxies[self._route.base_url]
+        headers = {
+            "Authorization": f"Bearer {tokens.access}",
+            "Content-Type": "application/json",
+            "Accept": "application/x-ndjson, application/json",
+            "User-Agent": self._route.user_agent,
+        }
+        if proxy is not None and url.scheme == "http" and proxy.user is not None:
+            # Towards an https service the proxy is told when the tunnel is made, and by aiohttp.
+            headers["Proxy-Authorization"] = aiohttp.BasicAuth(proxy.user, proxy.password or "").encode()
+        target = aiohttp.ClientRequest("POST", url, proxy=proxy, loop=asyncio.get_running_loop(), session=self._http)
+        whole = proxy is not None and url.scheme == "http"
+        lines = [f"POST {url if whole else url.raw_path_qs} HTTP/1.1", f"Host: {url.host_port_subcomponent}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return _Prepared(tokens, target, ("\r\n".join(lines) + "\r\nContent-Length: ").encode("ascii"))
+
+    async def refusal(self, response: ChatCall) -> Failure:
         """Return what a status other than 200 means; reads and closes the response."""
         try:
-            text = (await response.content.read(MAX_ERROR_BYTES)).decode("utf-8", "replace")
+            text = (await response.read(MAX_ERROR_BYTES)).decode("utf-8", "replace")
         except NETWORK_ERRORS as error:
             text = f"(body unreadable: {type(error).__name__})"
         response.close()
-        status = response.status
-        wait = retry_after(response.headers.get("Retry-After"), self._clock.now())
+        return self._refusal(response.status, text, response.header(b"retry-after"))
+
+    def _refusal(self, status: int, text: str, later: str | None) -> Failure:
+        """Return what a status means, with the body and the ``Retry-After`` that came with it."""
+        wait = retry_after(later, self._clock.now())
         detail = f"status {status}: {outline(text)}"
         if status == 429:
             message = "The Fitten service says that this account asks too often. Wait before trying again."

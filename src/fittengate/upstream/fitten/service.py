@@ -8,7 +8,6 @@ nobody wants the rest (P3).
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
-import aiohttp
 from msgspec import Struct
 
 from fittengate.core.account import Tokens
@@ -20,11 +19,14 @@ from fittengate.core.reply import Usage
 from fittengate.lib.timers import Timers
 from fittengate.prompting.estimate import estimate_high, estimate_low, may_exceed
 from fittengate.prompting.render import Rendered, render
+from fittengate.upstream.base import Sink
 from fittengate.upstream.fitten import catalogue
 from fittengate.upstream.fitten.account import AccountKeeper
+from fittengate.upstream.fitten.call import Call
 from fittengate.upstream.fitten.client import NETWORK_ERRORS, Failure, FittenClient, broken
 from fittengate.upstream.fitten.filling import Filler, Habits
 from fittengate.upstream.fitten.reply import ReplyStream
+from fittengate.upstream.fitten.tap import Tap
 from fittengate.upstream.fitten.watch import Deadlines, Watch
 from fittengate.upstream.fitten.wire import chat_body, models_call
 
@@ -65,7 +67,7 @@ class Chance(Struct, frozen=True):
 class _Open(Struct, frozen=True):
     """A reply that has begun."""
 
-    response: aiohttp.ClientResponse
+    response: Call
     stream: ReplyStream
     events: list[Event]
 
@@ -134,7 +136,7 @@ class FittenService:
                 pause = UPKEEP_SECONDS
             await asyncio.sleep(pause)
 
-    async def chat(self, ask: Ask, card: ModelCard) -> AsyncGenerator[list[Event], None]:
+    async def chat(self, ask: Ask, card: ModelCard, sink: Sink | None = None) -> AsyncGenerator[list[Event], None]:
         """Yield the events of the answer; see :class:`fittengate.upstream.base.Upstream`."""
         rendered = self._render(ask)
         self._check_length(rendered.text)
@@ -143,7 +145,9 @@ class FittenService:
         try:
             begun = await self._begin(ask, card, rendered, watch)
             stream, events = begun.stream, begun.events
-            content = begun.response.content
+            response = begun.response
+            tap = None if sink is None else Tap(stream, watch, self._loop, sink)
+            response.tap = tap
             while True:
                 if events:
                     yield events
@@ -152,11 +156,11 @@ class FittenService:
                 if stream.fault is not None:
                     raise stream.fault
                 watch.waiting = True
-                data = await content.readany()
+                data = await response.readany()
                 now = self._loop.time()
                 watch.heard(now)
-                events = stream.feed(data, now)
-                if not data or content.at_eof():
+                events = stream.feed(data, now) if tap is None or tap.left is None else tap.taken()
+                if response.at_eof():
                     events += stream.close()
         except asyncio.CancelledError:
             late = watch.late()
@@ -259,20 +263,15 @@ class FittenService:
             response.close()
         return opened
 
-    async def _first(
-        self, response: aiohttp.ClientResponse, ask: Ask, rendered: Rendered, watch: Watch
-    ) -> _Open | Failure:
-        headers, content = response.headers, response.content
-        stream = ReplyStream(
-            ask, rendered, self._chance.make_id, framed="Transfer-Encoding" in headers or "Content-Length" in headers
-        )
+    async def _first(self, response: Call, ask: Ask, rendered: Rendered, watch: Watch) -> _Open | Failure:
+        stream = ReplyStream(ask, rendered, self._chance.make_id, framed=response.framed)
         while True:
-            data = await content.readany()
+            data = await response.readany()
             now = self._loop.time()
             watch.heard(now)
             events = stream.feed(data, now)
             # Often the end has come with the last words: one look spares a round through the event loop.
-            if not data or content.at_eof():
+            if response.at_eof():
                 events += stream.close()
             if events:
                 return _Open(response, stream, events)

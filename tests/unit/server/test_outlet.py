@@ -1,0 +1,196 @@
+"""The short way of an answer sends what uvicorn would send."""
+
+import asyncio
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from fakes.line import CHAT, KEY
+from fittengate.server.http import protocol_class
+from fittengate.server.request import OUTLET
+
+HEADERS = [(b"content-type", b"text/plain"), (b"x-request-id", b"req_1")]
+
+
+class Transport(asyncio.Transport):
+    """Keeps every write."""
+
+    def __init__(self):
+        super().__init__()
+        self.writes, self.closed = [], False
+
+    def write(self, data):
+        self.writes.append(bytes(data))
+
+    def close(self):
+        self.closed = True
+
+    def is_closing(self):
+        return self.closed
+
+    def get_extra_info(self, name, default=None):
+        return default
+
+    def pause_reading(self):
+        pass
+
+    resume_reading = pause_reading
+
+
+async def through(app, request):
+    """Return the transport and the protocol after ``app`` has answered ``request``."""
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)
+    config.load()
+    state = ServerState()
+    state.default_headers = [(b"date", b"Mon, 23 Nov 2026 12:00:00 GMT")]
+    protocol = protocol_class(0, 0)(config, state, {}, asyncio.get_running_loop())
+    transport = Transport()
+    protocol.connection_made(transport)
+    protocol.data_received(request)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    # What timers hold would outlive the test.
+    protocol._unset_keepalive_if_required()
+    return transport, protocol
+
+
+def by_messages(status, pieces, *, stream):
+    async def app(scope, receive, send):
+        length = [] if stream else [(b"content-length", b"%d" % len(b"".join(pieces)))]
+        await send({"type": "http.response.start", "status": status, "headers": HEADERS + length})
+        for piece in pieces[:-1]:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": pieces[-1]})
+
+    return app
+
+
+def by_outlet(status, pieces, *, stream):
+    async def app(scope, receive, send):
+        outlet = scope[OUTLET]
+        if not stream:
+            outlet.whole(status, [*HEADERS, (b"content-length", b"%d" % len(b"".join(pieces)))], b"".join(pieces))
+            return
+        outlet.begin(status, HEADERS)
+        for piece in pieces[:-1]:
+            outlet.piece(piece)
+        outlet.last(pieces[-1])
+
+    return app
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize("close", [b"", b"connection: close\r\n"])
+@pytest.mark.parametrize(
+    ("method", "status", "pieces", "stream"),
+    [
+        ("POST", 200, [b"hello"], False),
+        ("POST", 429, [b"{}"], False),
+        ("POST", 529, [b""], False),
+        ("HEAD", 200, [b"hello"], False),
+        ("POST", 200, [b"one", b"", b"two", b"three" * 100], True),
+        ("POST", 200, [b"one", b""], True),
+        ("POST", 200, [b""], True),
+    ],
+)
+async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(method, status, pieces, stream, close, version):
+    """Heads, chunks, ends; connections kept and closed."""
+    request = f"{method} / HTTP/{version}\r\nhost: a\r\n".encode() + close + b"\r\n"
+    seen = []
+    for way in (by_messages, by_outlet):
+        transport, protocol = await through(way(status, pieces, stream=stream), request)
+        cycle = protocol.cycle
+        state = (cycle.response_started, cycle.response_complete, cycle.keep_alive, cycle.message_event.is_set())
+        seen.append((b"".join(transport.writes), transport.closed, state, protocol.server_state.total_requests))
+    assert seen[0] == seen[1]
+    assert seen[0][0].startswith(b"HTTP/1.1 %d " % status)
+
+
+async def test_the_head_goes_out_with_the_first_piece():
+    """One write for a whole answer; for a stream one for the head and the first piece together."""
+    request = b"POST / HTTP/1.1\r\nhost: a\r\n\r\n"
+    transport, _ = await through(by_outlet(200, [b"hello"], stream=False), request)
+    assert len(transport.writes) == 1
+    transport, _ = await through(by_outlet(200, [b"one", b"two", b"three"], stream=True), request)
+    assert [write[-8:] for write in transport.writes] == [b"3\r\none\r\n", b"3\r\ntwo\r\n", b"e\r\n0\r\n\r\n"]
+
+
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"a\0b"])
+async def test_a_header_never_becomes_two(value):
+    """A line end or NUL in a value stops the answer before a byte of it is out."""
+    caught = []
+
+    async def app(scope, receive, send):
+        for begin in (lambda o: o.whole(200, [(b"x", value)], b""), lambda o: o.begin(200, [(b"x", value)])):
+            with pytest.raises(ValueError) as error:
+                begin(scope[OUTLET])
+            caught.append(error)
+        await by_messages(200, [b"ok"], stream=False)(scope, receive, send)
+
+    transport, _ = await through(app, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert len(caught) == 2
+    assert transport.writes[0].startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_an_answer_is_not_begun_twice():
+    """A second head would be read as a second answer."""
+    caught = []
+
+    async def app(scope, receive, send):
+        scope[OUTLET].whole(200, [(b"content-length", b"0")], b"")
+        with pytest.raises(RuntimeError) as error:
+            scope[OUTLET].whole(200, [(b"content-length", b"0")], b"")
+        caught.append(error)
+
+    transport, _ = await through(app, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert len(caught) == len(transport.writes) == 1
+
+
+async def test_a_body_is_taken_at_once_only_when_all_of_it_is_there():
+    """What is still to come is awaited in the ordinary way; what was taken is not given twice."""
+    bodies = []
+
+    async def app(scope, receive, send):
+        bodies.append(scope[OUTLET].body())
+        if bodies[-1] is None:
+            message = await receive()
+            bodies.append((message["body"], message["more_body"]))
+        await by_messages(200, [b"ok"], stream=False)(scope, receive, send)
+
+    head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n"
+    await through(app, head + b"hello")
+    await through(app, head + b"hel")
+    assert bodies == [b"hello", None, (b"hel", True)]
+
+
+async def test_a_client_that_left_is_sent_nothing():
+    """After the connection is lost every way of answering is silent."""
+    transports = []
+
+    async def app(scope, receive, send):
+        outlet = scope[OUTLET]
+        outlet._cycle.disconnected = True
+        outlet.begin(200, HEADERS)
+        outlet.piece(b"one")
+        outlet.last(b"two")
+        outlet.whole(200, HEADERS, b"three")
+        transports.append(outlet._cycle.transport)
+
+    transport, _ = await through(app, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert transports == [transport]
+    assert transport.writes == []
+
+
+async def test_a_client_that_waits_for_100_continue_gets_it(gateway):
+    """An interim answer is not held back: its client sends nothing before it has it."""
+    body = b'{"messages":[{"role":"user","content":"repeat: hi"}]}'
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nExpect: 100-continue\r\n"
+    writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode())
+    async with asyncio.timeout(5):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        writer.write(body)
+        answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 ")

@@ -1,0 +1,232 @@
+"""One request and its reply on a pooled connection, against sockets that behave and that do not."""
+
+import asyncio
+import contextlib
+
+import aiohttp
+import pytest
+import yarl
+
+from fittengate.upstream.fitten.call import HOLD_BYTES, LARGE_BYTES, MAX_HEAD_BYTES, Call, ReplyBrokenError, post
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Service:
+    """Answers each request with the next script: pieces of bytes; None closes the connection."""
+
+    def __init__(self, *scripts):
+        self.scripts, self.asked, self.connections, self.resets = list(scripts), [], 0, 0
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        self.connector = aiohttp.TCPConnector(limit=0)
+        self.session = aiohttp.ClientSession(connector=self.connector)
+        url = yarl.URL(f"http://127.0.0.1:{self.port}/chat?ft_token=%20a", encoded=True)
+        self.target = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop(), session=self.session)
+        self.head = (
+            f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\nContent-Length: ".encode()
+        )
+        self.closed = asyncio.Event()
+        return self
+
+    async def __aexit__(self, *_):
+        await self.session.close()
+        self.server.close()
+        await self.server.wait_closed()
+
+    def post(self, body=b"{}"):
+        return post(self.connector, self.target, self.head, body)
+
+    async def _serve(self, reader, writer):
+        self.connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                self.asked.append((head, await reader.readexactly(length)))
+                for piece in self.scripts.pop(0):
+                    if piece is None:
+                        writer.close()
+                        return
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+        self.closed.set()
+        writer.close()
+
+
+async def whole(call):
+    body = bytearray()
+    while part := await call.readany():
+        body += part
+    return bytes(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"x" * (LARGE_BYTES + 1)])
+async def test_a_request_is_sent_whole_and_its_connection_used_again(body):
+    """Head, length and body arrive as they are; after a whole reply the next request takes the same connection."""
+    async with Service([OK], [CHUNKED, b"2\r\nok\r\n", b"0\r\n\r\n"], [OK]) as service:
+        for _ in range(3):
+            call = await service.post(body)
+            assert (call.status, call.framed, await whole(call), call.at_eof()) == (200, True, b"ok", True)
+            call.close()
+        assert service.connections == 1
+    assert {asked for _, asked in service.asked} == {body}
+    assert service.asked[0][0] == service.head + b"%d\r\n\r\n" % len(body)
+
+
+@pytest.mark.parametrize("answer", [OK, CHUNKED + b"1\r\no\r\n1;ext=a\r\nk\r\n0\r\nx-trailer: 1\r\n\r\n"])
+async def test_a_reply_is_the_same_however_it_is_split(answer):
+    """Byte by byte as well as in one piece, trailers and chunk extensions included."""
+    async with Service([answer[at : at + 1] for at in range(len(answer))], [OK]) as service:
+        call = await service.post()
+        assert await whole(call) == b"ok"
+        call = await service.post()
+        assert await whole(call) == b"ok"
+        assert service.connections == 1
+
+
+async def test_an_interim_answer_is_passed_over():
+    """100 and 103 come before the reply and are none."""
+    early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nretry-after: 9\r\n\r\n"
+    async with Service([early + OK]) as service:
+        call = await service.post()
+        assert (call.status, call.header(b"retry-after"), await whole(call)) == (200, None, b"ok")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [None],
+        [b"HTTP/1.1 200 OK\r\nContent-Le", None],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", None],
+        [CHUNKED + b"2\r\nok\r\n", None],
+        [CHUNKED + b"5\r\nok", None],
+        [b"hello, I speak no HTTP\r\n\r\n"],
+        [CHUNKED + b"zz\r\nok\r\n"],
+        [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nraw"],
+        [b"HTTP/1.1 200 OK\r\n" + b"x-filler: " + b"a" * (4 * MAX_HEAD_BYTES)],
+        [CHUNKED + b"1;" + b"a" * (8 * MAX_HEAD_BYTES)],
+        [CHUNKED + b"0\r\n" + b"x-trailer: aaaaaaaaaa\r\n" * (MAX_HEAD_BYTES // 2)],
+    ],
+    ids=[
+        "nothing",
+        "head",
+        "length",
+        "chunk-end",
+        "in-chunk",
+        "no-http",
+        "chunk-size",
+        "upgrade",
+        "head-bomb",
+        "extension-bomb",
+        "trailer-bomb",
+    ],
+)
+async def test_a_torn_or_endless_reply_is_broken_and_its_connection_closed(script):
+    """Cut anywhere, or no HTTP, or a head that does not end: an error that quotes nothing; the next call works."""
+    async with Service(script, [OK]) as service:
+        with pytest.raises(ReplyBrokenError) as caught:
+            await whole(await service.post())
+        assert "ok" not in str(caught.value)
+        assert await whole(await service.post()) == b"ok"
+        assert service.connections == 2
+
+
+async def test_without_a_length_the_end_of_the_connection_is_the_end_of_the_body():
+    """Whether it was a clean end is for the decoder to judge: ``framed`` is false."""
+    async with Service([b"HTTP/1.1 200 OK\r\n\r\nok", None]) as service:
+        call = await service.post()
+        assert (call.framed, await whole(call), call.at_eof()) == (False, b"ok", True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake", OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")],
+)
+async def test_a_connection_with_more_than_the_reply_is_not_used_again(answer):
+    """An answer that nobody asked for would be taken for the next one's."""
+    async with Service([answer], [OK]) as service:
+        assert await whole(await service.post()) == b"ok"
+        assert await whole(await service.post()) == b"ok"
+        assert service.connections == 2
+
+
+async def test_bytes_on_an_idle_connection_are_never_the_next_reply():
+    """The service speaks while nobody asks: the next call does not take those words for its own."""
+    async with Service([OK, b"", b""], [OK]) as service:
+        call = await service.post()
+        assert await whole(call) == b"ok"
+        handler = next(iter(service.connector._conns.values()))[0][0]
+        handler.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake")
+        with pytest.raises(ReplyBrokenError):
+            await service.post()
+        assert await whole(await service.post()) == b"ok"
+
+
+async def test_closing_before_the_end_closes_the_connection_at_once():
+    """The service sees it leave; closing again does nothing."""
+    async with Service([CHUNKED + b"2\r\nok\r\n"]) as service:
+        call = await service.post()
+        assert await call.readany() == b"ok"
+        call.close()
+        call.close()
+        async with asyncio.timeout(5):
+            await service.closed.wait()
+
+
+async def test_a_reader_that_does_not_read_stops_the_service():
+    """So much is held and no more; once it is read, the rest comes (P6)."""
+    size = 40 * HOLD_BYTES
+    async with Service([b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, b"x" * size]) as service:
+        call = await service.post()
+        while not call._paused:
+            await asyncio.sleep(0.001)
+        held = call._size
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert call._size == held < size / 2
+        assert len(await whole(call)) == size
+
+
+async def test_a_tap_takes_what_comes_while_somebody_waits_and_nothing_else():
+    """What it refuses is read in the ordinary way, in order and once; the end always is."""
+    seen = []
+
+    def tap(data):
+        seen.append(data)
+        return data == b"one"
+
+    async with Service([CHUNKED]) as service:
+        call = await service.post()
+        call.tap = tap
+        call.data_received(b"4\r\nzero\r\n")
+        assert (seen, await call.readany()) == ([], b"zero")
+        reading = asyncio.create_task(call.readany())
+        await asyncio.sleep(0)
+        for piece in (b"one", b"two", b"six"):
+            call.data_received(b"3\r\n%b\r\n" % piece)
+        assert (seen, await reading) == ([b"one", b"two"], b"twosix")
+        reading = asyncio.create_task(call.readany())
+        await asyncio.sleep(0)
+        call.data_received(b"3\r\none\r\n0\r\n\r\n")
+        assert (seen, await reading, call.at_eof()) == ([b"one", b"two"], b"one", True)
+
+
+async def test_a_gone_connection_is_an_error_and_not_an_answer():
+    """A call on a connection that closed meanwhile raises, and gives it up."""
+
+    class Gone:
+        protocol = transport = None
+        closed = 0
+
+        def close(self):
+            self.closed += 1
+
+    gone = Gone()
+    with pytest.raises(ReplyBrokenError):
+        Call(gone, asyncio.get_running_loop())
+    assert gone.closed == 1
