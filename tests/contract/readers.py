@@ -330,11 +330,48 @@ class MistralFimReader:
         return value["prompt_tokens"], value["completion_tokens"], value["total_tokens"]
 
 
+class LlamaInfillReader:
+    """Reads JSON by hand, as llama.cpp's plugins do."""
+
+    terminator = b'"stop":true'
+    tools = False
+
+    def whole(self, body):
+        """Read one answer."""
+        value = json.loads(body)
+        assert (value["stop"], value["index"], value["truncated"]) == (True, 0, False)
+        assert (value["stop_type"] == "word") == (value["stopping_word"] != "")
+        spent = (value["tokens_evaluated"], value["tokens_predicted"])
+        assert (value["timings"]["prompt_n"], value["timings"]["predicted_n"]) == spent
+        return Answer(frozenset({value["id"]}), value["content"], "", (), value["stop_type"], (*spent, sum(spent)))
+
+    def stream(self, body):
+        """Read pieces up to the one that says it is the last."""
+        values = [json.loads(payload) for payload in _payloads(body)]
+        if "error" in values[-1]:
+            raise ConnectionError(self._error(values[-1]))
+        assert [value["stop"] for value in values] == [False] * (len(values) - 1) + [True]
+        last = self.whole(json.dumps(values[-1]).encode())
+        text = "".join(value["content"] for value in values)
+        return last._replace(ids=frozenset(value["id"] for value in values), text=text)
+
+    def error(self, status, body):
+        """Read an error object."""
+        value = json.loads(body)
+        assert value["error"]["code"] == status
+        return self._error(value)
+
+    def _error(self, value):
+        assert set(value["error"]) == {"code", "message", "type", "param"}
+        return value["error"]["message"]
+
+
 READERS: dict[str, Reader] = {
     "openai_chat": OpenAIChatReader(),
     "anthropic_messages": AnthropicMessagesReader(),
     "openai_completions": OpenAICompletionsReader(),
     "mistral_fim": MistralFimReader(),
+    "llama_infill": LlamaInfillReader(),
 }
 
 

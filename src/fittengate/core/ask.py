@@ -11,7 +11,7 @@ class Sampling(Struct, frozen=True):
     """How the answer is to be cut. The service has no such switches: both are emulated in the stream."""
 
     max_tokens: int | None = None
-    """Most tokens of answer and reasoning together; None means no limit."""
+    """Most tokens of answer and reasoning together; None means no limit, 0 (code completion only) no answer."""
     stop: tuple[str, ...] = ()
     """The answer ends before the first of these in its visible text; never holds an empty string."""
 

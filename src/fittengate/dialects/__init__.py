@@ -2,13 +2,14 @@
 
 from fittengate.dialects.anthropic_messages import AnthropicMessages
 from fittengate.dialects.base import CountingDialect, Dialect
+from fittengate.dialects.llama_infill import LlamaInfill
 from fittengate.dialects.mistral_fim import MistralFim
 from fittengate.dialects.openai_chat import OpenAIChat
 from fittengate.dialects.openai_completions import OpenAICompletions
 
 _MESSAGES = AnthropicMessages()
 
-DIALECTS: tuple[Dialect, ...] = (OpenAIChat(), _MESSAGES, OpenAICompletions(), MistralFim())
+DIALECTS: tuple[Dialect, ...] = (OpenAIChat(), _MESSAGES, OpenAICompletions(), MistralFim(), LlamaInfill())
 """Every dialect that is served. The first one speaks where a path belongs to none."""
 
 COUNTING: tuple[CountingDialect, ...] = (_MESSAGES,)

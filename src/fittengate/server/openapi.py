@@ -23,10 +23,12 @@ def document(version: str) -> dict[str, Any]:
             "/v1/chat/completions": {"post": _chat()},
             "/v1/completions": {"post": _completions()},
             "/v1/fim/completions": {"post": _fim()},
+            "/infill": {"post": _infill()},
             "/v1/messages": {"post": _messages()},
             "/v1/messages/count_tokens": {"post": _count()},
             "/v1/models": {"get": _get("The models that can be asked for.", _KEY)},
             "/v1/models/{id}": {"get": {**_get("One model, by its name or by a name that means it.", _KEY), **_ID}},
+            "/props": {"get": _get("The model that completes code, for llama.cpp's clients.", _KEY)},
             "/livez": {"get": _get("Whether the process runs.", _OPEN)},
             "/readyz": {"get": {**_get("Whether a request would be served now.", _OPEN), **_READY}},
             "/docs": {"get": _get("The API as a page.", _OPEN)},
@@ -104,6 +106,20 @@ def _fim() -> dict[str, Any]:
     about = "Mistral's code completion. The text is what to insert at the cursor; it may be empty."
     example = {"model": "fitten-completion", "prompt": "def add(a, b):\n    ", "suffix": "\n"}
     return _post("Fill in code.", about, ["prompt"], _fill_fields(), example, streams=True)
+
+
+def _infill() -> dict[str, Any]:
+    about = "llama.cpp's code completion, as its editor plugins ask for it."
+    fields = {
+        "input_prefix": _field("string", "the lines before the cursor's"),
+        "prompt": _field("string", "the cursor's line up to the cursor"),
+        "input_suffix": _field("string", "what stands after the cursor"),
+        "n_predict": _field("integer", "most tokens of the answer; -1: no limit"),
+        "stop": _field(["array", "null"], "texts before which the answer ends"),
+        "stream": _field(["boolean", "null"], "answer as server-sent events"),
+    }
+    example = {"input_prefix": "# adds\n", "prompt": "def add(a, b):", "input_suffix": "\n"}
+    return _post("Fill in code.", about, ["input_prefix"], fields, example, streams=True)
 
 
 def _fill_fields() -> dict[str, Any]:

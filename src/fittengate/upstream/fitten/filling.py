@@ -54,6 +54,10 @@ class Filler:
     async def complete(self, fill: FillAsk) -> AsyncGenerator[list[Event], None]:
         """Yield the events of the answer; see :meth:`fittengate.upstream.base.Upstream.complete`."""
         place = completion.place_of(fill)
+        if fill.sampling.max_tokens == 0:
+            # Some editors ask for no text to warm up a model of their own; there is nothing to ask the service.
+            yield [Began(), Ended(StopReason.LENGTH, Usage(0, 0))]
+            return
         watch = self._habits.watch()
         watch.waiting = True
         try:
