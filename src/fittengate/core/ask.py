@@ -63,6 +63,10 @@ class Ask(Struct, frozen=True):
     """None means free text."""
 
 
+COMPLETION = "fitten-completion"
+"""Id of the model that stands for code completion; whoever names it wants that."""
+
+
 class FillAsk(Struct, frozen=True):
     """A place in a file that is to be filled in, and wishes: code completion, where no conversation is wanted."""
 

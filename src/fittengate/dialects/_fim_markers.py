@@ -47,6 +47,9 @@ _FILE = ("<|file_sep|>", "<file_sep>", "<filename>")
 
 MAX_NAME_CHARS = 256
 
+MAX_FILL_STOPS = 32
+"""Most stop sequences of a code completion: editors send every marker of their model, more than OpenAI allows."""
+
 
 class Marked(NamedTuple):
     """A prompt with a cursor."""

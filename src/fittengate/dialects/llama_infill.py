@@ -12,7 +12,7 @@ from fittengate.core.events import Ended, Event, TextDelta
 from fittengate.core.faults import Fault
 from fittengate.core.reply import Reply, StopReason, Usage
 from fittengate.dialects._fields import Check, bad, flag, known, look_over, model_name, read_object, whole_number
-from fittengate.dialects._fim import MAX_FILL_STOPS
+from fittengate.dialects._fim_markers import MAX_FILL_STOPS
 from fittengate.dialects._openai import stops
 from fittengate.dialects.base import Head
 from fittengate.lib import sse

@@ -25,8 +25,7 @@ from fittengate.dialects._fields import (
     unsupported,
     whole_number,
 )
-from fittengate.dialects._fim import MAX_FILL_STOPS
-from fittengate.dialects._fim_markers import read_marked
+from fittengate.dialects._fim_markers import MAX_FILL_STOPS, read_marked
 from fittengate.dialects._openai import stops
 from fittengate.dialects._openai_fields import seed, stream_options
 from fittengate.dialects.base import Head

@@ -7,7 +7,7 @@ the model that completes code is a code completion; any other prompt is answered
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fittengate.core.ask import Ask, FillAsk, Sampling, Several, Wishes
+from fittengate.core.ask import COMPLETION, Ask, FillAsk, Sampling, Several, Wishes
 from fittengate.core.conversation import Conversation, Message, Text
 from fittengate.core.events import Ended, Event, TextDelta
 from fittengate.core.faults import Fault
@@ -25,8 +25,7 @@ from fittengate.dialects._fields import (
     unsupported,
     whole_number,
 )
-from fittengate.dialects._fim import COMPLETION, MAX_FILL_STOPS
-from fittengate.dialects._fim_markers import read_marked
+from fittengate.dialects._fim_markers import MAX_FILL_STOPS, read_marked
 from fittengate.dialects._openai import MAX_CHOICES, MAX_STOPS, choices, error_body, stops, usage_object
 from fittengate.dialects._openai_choices import ChoicesChunkWriter
 from fittengate.dialects._openai_fields import logit_bias, seed, stream_options

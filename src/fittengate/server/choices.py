@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from fittengate.core.ask import Ask, FillAsk, Several
+from fittengate.core.ask import COMPLETION, Ask, FillAsk, Several
 from fittengate.core.caller import ModelCard
 from fittengate.core.events import Ended, Event, OfChoice
 from fittengate.core.faults import Fault, FaultKind
@@ -17,9 +17,6 @@ from fittengate.core.reply import StopReason, Usage, usage_of_all
 from fittengate.services.models import ModelNames, must_talk
 from fittengate.upstream.base import Upstream
 from fittengate.upstream.pictures import Pictures
-
-COMPLETION = "fitten-completion"
-"""Id of the model that stands for code completion."""
 
 
 def calls_of(wanted: Ask | FillAsk | Several) -> int:

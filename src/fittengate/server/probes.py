@@ -6,9 +6,9 @@ from urllib.parse import unquote
 import msgspec
 from msgspec.structs import replace
 
+from fittengate.core.ask import COMPLETION
 from fittengate.core.caller import ModelCard
 from fittengate.dialects._openai import model_entry, model_list
-from fittengate.server.choices import COMPLETION
 from fittengate.server.exchange import Exchanges
 from fittengate.server.request import Request
 from fittengate.services.models import ModelNames
