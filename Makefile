@@ -5,7 +5,7 @@ CODE := src tests bench scripts
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo serve test check bench format clean
+.PHONY: demo serve test clients check bench format clean
 
 demo: $(VENV)/.runtime  ## try it without an account
 	@$(BIN)/fittengate demo $(ARGS)
@@ -15,6 +15,13 @@ serve: $(VENV)/.runtime  ## run the gateway
 
 test: $(VENV)/.dev  ## all tests but the long ones
 	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+clients: $(VENV)/.runtime  ## SDKs of Node against the gateway; needs Node 20 or later with npm
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null \
+		|| { echo "make clients: NOTHING WAS TESTED. It needs Node 20 or later on the PATH." >&2; exit 1; }
+	@npm --version > /dev/null 2>&1 || { echo "make clients: NOTHING WAS TESTED. It needs npm on the PATH." >&2; exit 1; }
+	@npm --prefix tests/clients ci --loglevel=error > /dev/null
+	@FITTENGATE=$(CURDIR)/$(BIN)/fittengate node --test --test-reporter=spec $(ARGS) tests/clients/*.test.mjs
 
 check: $(VENV)/.dev  ## format, lint, types, floors, sizes, docs
 	@$(BIN)/ruff format --check --quiet $(CODE)
@@ -44,4 +51,4 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) tests/clients/node_modules build dist .hypothesis .mypy_cache .ruff_cache .import_linter_cache

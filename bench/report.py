@@ -15,7 +15,8 @@ class Ratio(NamedTuple):
     gateway: tuple[float, ...]
     must: float
     """How many times nginx it may be."""
-    aim: float
+    aim: float | None
+    """None: no further aim."""
 
     @property
     def ratio(self) -> float:
@@ -53,12 +54,12 @@ def print_ratios(rows: list[Ratio]) -> None:
         print(
             f"{row.work:<34}{min(row.nginx) * 1e6:>10.1f}{min(row.gateway) * 1e6:>12.1f}{row.spread:>8.0%}"
             f"{row.middle:>8.2f}x{row.ratio:>8.2f}x"
-            f"{f'{row.must:g}x':>8}{f'{row.aim:g}x':>7}  {verdict}"
+            f"{f'{row.must:g}x':>8}{'' if row.aim is None else f'{row.aim:g}x':>7}  {verdict}"
         )
 
 
-def _verdict(value: float, must: float, aim: float) -> str:
-    if value <= aim:
+def _verdict(value: float, must: float, aim: float | None) -> str:
+    if aim is not None and value <= aim:
         return "aim met"
     return "met" if value <= must else f"MISSED by {value / must - 1:.0%}"
 

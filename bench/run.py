@@ -71,7 +71,17 @@ def large(run: Run, staged: Stage) -> None:
     run.ratios.append(_by_wrk(run, staged, "large", "whole reply to a 512 KB prompt", 9, 5))
 
 
-def _by_wrk(run: Run, staged: Stage, form: str, title: str, must: float, aim: float) -> Ratio:
+def call(run: Run, staged: Stage) -> None:
+    """Measure streams that are one tool call with an argument of 20 KB."""
+    run.ratios.append(_by_wrk(run, staged, "call", "stream, a tool call of 20 KB", 12, None))
+
+
+def tools(run: Run, staged: Stage) -> None:
+    """Measure whole replies to a prompt with 60 tools."""
+    run.ratios.append(_by_wrk(run, staged, "tools", "whole reply, 60 tools (48 KB)", 12, None))
+
+
+def _by_wrk(run: Run, staged: Stage, form: str, title: str, must: float, aim: float | None) -> Ratio:
     def work(target: Target) -> Callable[[], float]:
         post = getattr(target, form)
         sizes = _sizes(post)
@@ -196,15 +206,17 @@ class Section(NamedTuple):
     forms: tuple[str, ...]
     """Of replies that are checked first."""
     works: dict[str, Callable[[Run, Stage], None]]
+    call: bool = False
 
 
 SECTIONS = (
     Section(
         DELTAS,
         0,
-        ("whole", "stream", "large"),
-        {"idle": idle, "whole": whole, "stream": stream, "large": large, "first": first},
+        ("whole", "stream", "large", "tools"),
+        {"idle": idle, "whole": whole, "stream": stream, "large": large, "tools": tools, "first": first},
     ),
+    Section(DELTAS, 0, ("call",), {"call": call}, call=True),
     Section(DELTAS, PACED_MS, ("stream",), {"paced": paced}),
     # Long enough that no stream ends while it is looked at.
     Section(100, MANY_MS, (), {"many": many}),
@@ -281,7 +293,9 @@ def _measure(run: Run, wanted: set[str], *, apart: bool) -> None:
         folder = run.folder / str(number)
         folder.mkdir()
         interval_ms = section.interval_ms or (APART_MS if apart else 0)
-        with stage(folder, run.cores, deltas=section.deltas, interval_ms=interval_ms, forms=section.forms) as staged:
+        with stage(
+            folder, run.cores, deltas=section.deltas, interval_ms=interval_ms, forms=section.forms, call=section.call
+        ) as staged:
             for work in works:
                 work(run._replace(folder=folder), staged)
 

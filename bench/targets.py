@@ -10,7 +10,7 @@ import importlib.util
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,6 +69,10 @@ class Target(NamedTuple):
     stream: Post
     large: Post
     """A whole reply to a prompt of 512 KB."""
+    call: Post
+    """A stream with one tool declared, which the reply calls."""
+    tools: Post
+    """A whole reply to a short prompt with 60 tools, 48 KB of them."""
 
 
 class Stage(NamedTuple):
@@ -81,12 +85,19 @@ class Stage(NamedTuple):
 
 
 @contextlib.contextmanager
-def stage(folder: Path, cores: Cores, *, deltas: int, interval_ms: float, forms: Sequence[str] = ()) -> Iterator[Stage]:
-    """Run the service, which replies with so many deltas, and both programs before it; check replies of these forms."""
+def stage(
+    folder: Path, cores: Cores, *, deltas: int, interval_ms: float, forms: Sequence[str] = (), call: bool = False
+) -> Iterator[Stage]:
+    """Run the service, which replies with so many deltas, and both programs before it; check replies of these forms.
+
+    ``call``: the deltas are one tool call of 20 KB.
+    """
     if not allow_many_files(8192):
         raise BenchError("too few open files are allowed; raise the limit with `ulimit -Hn 8192`")
     with contextlib.ExitStack() as stack:
-        service, bearer, user = stack.enter_context(_service(folder, cores, deltas, interval_ms))
+        service, bearer, user = stack.enter_context(
+            _service(folder, cores, {"interval_ms": interval_ms, **reply_of(deltas, call=call)})
+        )
         proxy = stack.enter_context(_nginx(folder, cores, service, bearer, user))
         gateway, ready = stack.enter_context(gateway_on(folder, cores, service))
         staged = Stage(proxy, gateway, ready)
@@ -96,9 +107,9 @@ def stage(folder: Path, cores: Cores, *, deltas: int, interval_ms: float, forms:
 
 
 @contextlib.contextmanager
-def _service(folder: Path, cores: Cores, deltas: int, interval_ms: float) -> Iterator[tuple[int, str, str]]:
+def _service(folder: Path, cores: Cores, fast: Mapping[str, object]) -> Iterator[tuple[int, str, str]]:
     scenario = folder / "scenario.json"
-    scenario.write_text(json.dumps({"fast": {"deltas": deltas, "interval_ms": interval_ms, "text": TOKEN}}))
+    scenario.write_text(json.dumps({"fast": fast}))
     command: list[str | Path] = [sys.executable, "-m", "fittengate.simulator", "--port", "0", "--scenario", scenario]
     env = plain_environment(folder)
     with running("simulator", command, folder, core=cores.others, env=env) as program:
@@ -141,6 +152,8 @@ def _nginx(folder: Path, cores: Cores, service: int, bearer: str, user: str) -> 
             post(path, SHORT_PROMPT),
             post(f"/stream{path}", SHORT_PROMPT),
             post(path, large_prompt()),
+            post(f"/stream{path}", SHORT_PROMPT),
+            post(path, json.dumps(many_tools()) + SHORT_PROMPT),
         )
 
 
@@ -168,8 +181,8 @@ def gateway_on(folder: Path, cores: Cores, service: int) -> Iterator[tuple[Targe
         _wait_alive(program, port)
         ready = time.monotonic() - program.started
 
-        def post(prompt: str, *, stream: bool) -> Post:
-            body = {"model": "fitten-code", "messages": [{"role": "user", "content": prompt}], "stream": stream}
+        def post(prompt: str, *, stream: bool, **more: object) -> Post:
+            body = {"model": "fitten-code", "messages": [{"role": "user", "content": prompt}], "stream": stream, **more}
             return Post(port, "/v1/chat/completions", {"Authorization": f"Bearer {KEY}"}, json.dumps(body).encode())
 
         yield (
@@ -179,6 +192,8 @@ def gateway_on(folder: Path, cores: Cores, service: int) -> Iterator[tuple[Targe
                 post(SHORT_PROMPT, stream=False),
                 post(SHORT_PROMPT, stream=True),
                 post(large_prompt(), stream=False),
+                post(SHORT_PROMPT, stream=True, tools=[WRITE_FILE]),
+                post(SHORT_PROMPT, stream=False, tools=many_tools()),
             ),
             ready,
         )
@@ -200,6 +215,64 @@ def _wait_alive(program: Running, port: int) -> None:
         raise BenchError(f"the gateway is not alive: status {status}")
 
 
+WRITE_FILE = {
+    "type": "function",
+    "function": {
+        "name": "write_file",
+        "description": "Write a file.",
+        "parameters": {
+            "type": "object",
+            "properties": {"path": {"type": "string"}, "content": {"type": "string"}},
+            "required": ["path", "content"],
+        },
+    },
+}
+
+
+def many_tools() -> list[dict[str, object]]:
+    """Return 60 tools, 48 KB of definitions, as an agent sends them."""
+    names = ("path", "pattern", "replacement", "limit", "offset", "recursive")
+    properties = {
+        name: {"type": "string", "description": f"The {name} that the operation works with, as the user named it."}
+        for name in names
+    }
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": f"operation_{number}",
+                "description": f"Carries out operation {number} on the files of the project and tells what it changed.",
+                "parameters": {"type": "object", "properties": properties, "required": ["path"]},
+            },
+        }
+        for number in range(60)
+    ]
+
+
+def reply_of(deltas: int, *, call: bool) -> dict[str, object]:
+    """Return the fixed reply: tokens, or as many pieces of a call whose argument has 20 KB."""
+    if not call:
+        return {"deltas": deltas, "text": TOKEN}
+    lines = f"  print({TOKEN!r}, 'twenty kilobytes of a file')\n"
+    content = (lines * (20_000 // len(lines) + 1))[:20_000]
+    text = (
+        '<tool_calls>\n<invoke name="write_file">\n<parameter name="path">a.py</parameter>\n<parameter name="content">'
+        f"{content}</parameter>\n</invoke>\n</tool_calls>"
+    )
+    size = len(text) // deltas + 1
+    return {"pieces": [text[at : at + size] for at in range(0, len(text), size)]}
+
+
+def _arguments(events: str) -> str:
+    """Return the arguments of a streamed call, its pieces joined."""
+    parts = []
+    for line in events.splitlines():
+        if line.startswith("data: {"):
+            for choice in json.loads(line[6:])["choices"]:
+                parts += [call["function"]["arguments"] for call in choice["delta"].get("tool_calls", ())]
+    return "".join(parts)
+
+
 def large_prompt() -> str:
     """Return 512 KB of text that reads like code."""
     line = "def add_{0}(left: int, right: int) -> int: return left + right  # the sum of both, number {0}\n"
@@ -213,7 +286,11 @@ def _verify(staged: Stage, form: str, deltas: int, *, paced: bool) -> None:
         reply = exchange(getattr(target, form))
         body = reply.body.decode()
         right = reply.status == 200 and body.count(TOKEN) == deltas
-        if target.name == "nginx":
+        if form == "call":
+            # Somewhere in 20 KB the text of a token is there, however it was split.
+            told = body if target.name == "nginx" else json.loads(_arguments(body))["content"]
+            right = reply.status == 200 and len(told) >= 20_000
+        elif target.name == "nginx":
             right = right and body.count(f'{{"delta":"{TOKEN}"}}\n') == deltas and '"usage"' in body
         elif form == "stream":
             # Deltas that came in one packet may leave as one; those that came apart may not.

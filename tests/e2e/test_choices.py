@@ -50,6 +50,23 @@ async def test_streamed_answers_come_under_their_index(client):
     assert answer.usage.total_tokens > 0
 
 
+async def test_each_answer_may_be_asked_again(gateway, simulator):
+    """One of two answers does not fit the form: it alone is asked for again, and the log has the sum of three calls."""
+    form = {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": {"type": "object"}}}
+    plan_words(simulator, "no JSON at all", '{"a": 1}', '{"a": 2}')
+    reply = await gateway.chat("Give me an object.", n=2, response_format=form)
+    said = sorted(choice["message"]["content"] for choice in reply.json["choices"])
+    assert [json.loads(text) for text in said] == [{"a": 1}, {"a": 2}]
+    assert len(simulator.requests("chat")) == 3
+
+
+async def test_a_form_that_no_answer_can_have_is_refused_at_once(gateway, simulator):
+    """Several answers are checked as one is."""
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "no-such-type"}}}
+    assert (await gateway.chat("Give me an object.", n=2, response_format=form)).status == 400
+    assert not simulator.requests("chat")
+
+
 async def test_calls_run_at_the_same_time(gateway, simulator):
     """Four answers that take 0.3 s each take together not much longer than one."""
     await gateway.chat()

@@ -94,7 +94,15 @@ async def test_p11_a_body_that_is_no_request_is_a_400(gateway, simulator, body):
         ({"logprobs": True}, "logprobs"),
         ({"audio": {"voice": "alloy"}}, "audio"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "json"}}, "response_format"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "objekt"}}}},
+            "response_format.json_schema.schema",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"$ref": "file:///etc/passwd"}}}},
+            "response_format.json_schema.schema",
+        ),
     ],
     ids=str,
 )

@@ -74,8 +74,9 @@ async def test_a_result_goes_back_in_the_form_that_the_model_knows(client, simul
 async def test_a_call_cut_off_in_its_middle_is_no_call(client, simulator):
     """Half a command must never become executable: the whole reply leaves it out."""
     simulator.plan(
-        "chat", Plan(text='Go.\n<tool_calls>\n<invoke name="read_file">\n<parameter name="path">src/a'), times=2
+        "chat", Plan(text='Go.\n<tool_calls>\n<invoke name="read_file">\n<parameter name="path">src/a'), times=3
     )
+    # A whole answer is asked for once more, in vain.
     answer = await client.chat.completions.create(model="fitten-code", messages=ASKED, tools=[TOOL])
     assert not answer.choices[0].message.tool_calls
     pieces = []

@@ -1,5 +1,6 @@
 """The documents say what is true: examples run as printed, lists are complete, links lead somewhere."""
 
+import ast
 import importlib
 import os
 import re
@@ -194,7 +195,8 @@ def folders():
     for top in ("src/fittengate", "tests", "bench", "docs", "scripts"):
         for path in (ROOT / top).rglob("*"):
             inside = path.relative_to(ROOT).parent
-            if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
+            made = {"__pycache__", "node_modules"} & set(path.parts)
+            if path.is_file() and not made and not path.name.startswith("."):
                 found |= {inside, *(parent for parent in inside.parents if parent.is_relative_to(top))}
     return {f"{path}/" for path in found if not str(path).startswith("tests/golden/")}
 
@@ -240,3 +242,46 @@ def test_a_decision_says_what_why_and_what_it_costs(path):
     text = path.read_text(encoding="utf-8")
     assert re.findall(r"^\*\*(.+?)\*\*", text, re.MULTILINE)[:3] == ["What.", "Why.", "What it costs."]
     assert len(text.splitlines()) <= 40
+
+
+CLIENTS = sorted(path for path in (ROOT / "docs/clients").glob("*.md") if path.name != "requirements.md")
+
+
+@pytest.mark.parametrize("path", CLIENTS, ids=lambda path: path.stem)
+def test_a_page_for_a_client_says_what_was_tried(path):
+    """What to set with a base URL of this gateway, what to know, and with which version it was tried, or that it was not."""
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE)[-2:] == ["Good to know", "Tried"]
+    urls = re.findall(r"http://127\.0\.0\.1[^\s`\"']*", text)
+    assert urls
+    assert set(urls) <= {"http://127.0.0.1:5000", "http://127.0.0.1:5000/v1"}
+    tried = text.partition("\n## Tried\n")[2].strip()
+    assert re.match(r"On \d{4}-\d\d-\d\d, on \w+, .*\bsimulator\b|Not run", tried, re.DOTALL)
+    assert re.search(r"\d+\.\d+\.\d+", tried)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_page_for_a_client_is_linked_from_the_readme(name):
+    """Whoever looks for a client finds its page in the README, in either language."""
+    assert set(re.findall(r"\]\(docs/clients/([a-z-]+\.md)\)", text_of(name))) >= {path.name for path in CLIENTS}
+
+
+def docstring_of(test):
+    """Return the docstring of a test that is given as path::name; None where there is no such test."""
+    path, _, name = test.partition("::")
+    nodes = ast.walk(ast.parse(text_of(path))) if (ROOT / path).is_file() else ()
+    named = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name]
+    return ast.get_docstring(named[0]) if named else None
+
+
+def test_every_point_that_clients_need_is_shown_by_a_test():
+    """All 44 are listed; each names a test whose docstring begins with its number, or the route that it waits for."""
+    found = {int(row[0]): row[2] for row in rows("docs/clients/requirements.md") if row[0].isdigit()}
+    assert list(found) == list(range(1, 45))
+    for number, shown in found.items():
+        if shown.startswith("later: `"):
+            continue
+        tests = re.findall(r"`([^`]+)`", shown)
+        assert tests, number
+        for test in tests:
+            assert (docstring_of(test) or "").startswith(f"Requirement {number}:"), f"{number}: {test}"

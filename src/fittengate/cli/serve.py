@@ -62,7 +62,8 @@ async def _serve(configured: Configured, sock: socket.socket) -> None:
     try:
         route_logging(log)
         vault = FileVault(configured.state_dir / "account.json")
-        async with assembled(settings, vault, stored_keys(configured.state_dir), log) as gateway:
+        notes = configured.state_dir / "tokens.json"
+        async with assembled(settings, vault, stored_keys(configured.state_dir), log, notes) as gateway:
             url = f"{'https' if settings.server.tls_cert else 'http'}://{shown_address(sock)}"
             missing = await account_missing(configured, vault)
             await serve(gateway, settings.server, sock, say, lambda: greet(url, missing))

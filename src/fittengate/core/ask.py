@@ -46,6 +46,8 @@ class ReplyFormat(Struct, frozen=True):
     """A JSON schema as JSON text; None means any JSON object."""
     strict: bool = False
     """Text that does not fit is a fault; otherwise the best that came is handed over."""
+    where: str = ""
+    """The place of ``schema`` in the request, for faults: ``response_format.json_schema.schema``."""
 
 
 class Ask(Struct, frozen=True):

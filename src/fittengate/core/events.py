@@ -2,15 +2,17 @@ r"""The parts of a reply in the order in which they come.
 
 Grammar of every reply::
 
-    Reply := Began (TextDelta | ThoughtDelta | ToolOpened ToolDelta* (ToolClosed | ToolAborted))* Ended
+    Reply := Began (TextDelta | ThoughtDelta | RefusalDelta | ToolOpened ToolDelta* (ToolClosed | ToolAborted))* Ended
 
 There is no event for things going wrong: everything abnormal is a raised Fault, and a stream without ``Ended`` has
 not ended well. Deltas are never empty. ``ToolAborted`` is a call cut off in its middle; its arguments never parse.
+A reply with a ``RefusalDelta`` has no ``TextDelta``: the model answered in words where only JSON would do, and its words
+stand where the vendor's format puts a refusal. Its reason is ``done``.
 Adjacent deltas of one sort may be merged or split without changing the meaning: :func:`fold` is the meaning.
 """
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -29,6 +31,12 @@ class TextDelta(Struct, frozen=True, gc=False):
 
 class ThoughtDelta(Struct, frozen=True, gc=False):
     """The next piece of reasoning."""
+
+    text: str
+
+
+class RefusalDelta(Struct, frozen=True, gc=False):
+    """The next piece of an answer in words where the request wanted JSON: no text of the form that was asked for."""
 
     text: str
 
@@ -61,9 +69,14 @@ class Ended(Struct, frozen=True, gc=False):
     reason: StopReason
     usage: Usage
     stop_sequence: str | None = None
+    lost_call: Literal["broken", "unwanted"] | None = None
+    """A call that is not in the reply though nobody cut it: it could not be read, or broke off (broken), or the request
+    had forbidden it (unwanted). None where there was none. What asks again looks here; a dialect need not."""
 
 
-Event: TypeAlias = Began | TextDelta | ThoughtDelta | ToolOpened | ToolDelta | ToolClosed | ToolAborted | Ended
+Event: TypeAlias = (
+    Began | TextDelta | ThoughtDelta | RefusalDelta | ToolOpened | ToolDelta | ToolClosed | ToolAborted | Ended
+)
 
 
 class Fold:
@@ -73,6 +86,7 @@ class Fold:
         """Start with nothing said."""
         self._text: list[str] = []
         self._thought: list[str] = []
+        self._refusal: list[str] = []
         self._calls: list[ReplyCall] = []
         self._open: ToolOpened | None = None
         self._arguments: list[str] = []
@@ -89,10 +103,12 @@ class Fold:
             elif kind is Ended:
                 self._ended = event  # type: ignore[assignment]
             else:
-                self._feed_call(event)
+                self._feed_other(event)
 
-    def _feed_call(self, event: Event) -> None:
+    def _feed_other(self, event: Event) -> None:
         match event:
+            case RefusalDelta(text):
+                self._refusal.append(text)
             case ToolOpened():
                 self._open = event
                 self._arguments = []
@@ -118,6 +134,7 @@ class Fold:
             ended.reason,
             ended.usage,
             ended.stop_sequence,
+            "".join(self._refusal),
         )
 
 

@@ -79,8 +79,9 @@ KINDS: dict[FaultKind, KindRow] = {
     FaultKind.CALLER_BAD_REQUEST: KindRow(400, "invalid_request"),
     FaultKind.CALLER_UNSUPPORTED: KindRow(400, "unsupported_parameter"),
     FaultKind.CALLER_TOO_LONG: KindRow(400, "context_length_exceeded"),
-    FaultKind.CALLER_NO_KEY: KindRow(401, "invalid_api_key"),
-    FaultKind.CALLER_FORBIDDEN: KindRow(403, "permission_denied"),
+    # A key does not become right by being sent again, and some agents would do so for more than a minute.
+    FaultKind.CALLER_NO_KEY: KindRow(401, "invalid_api_key", None, False),
+    FaultKind.CALLER_FORBIDDEN: KindRow(403, "permission_denied", None, False),
     FaultKind.CALLER_NO_ROUTE: KindRow(404, "not_found"),
     FaultKind.CALLER_NO_MODEL: KindRow(404, "model_not_found"),
     FaultKind.CALLER_NOT_FOUND: KindRow(404, "not_found"),

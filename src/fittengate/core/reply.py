@@ -58,3 +58,5 @@ class Reply(Struct, frozen=True):
     reason: StopReason
     usage: Usage
     stop_sequence: str | None = None
+    refusal: str = ""
+    """Words that came in place of the JSON that was asked for; then ``text`` is empty."""

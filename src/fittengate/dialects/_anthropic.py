@@ -81,11 +81,13 @@ def opening_usage(input_tokens: int) -> dict[str, Any]:
     }
 
 
-def stop_reason(reason: StopReason, *, called: bool) -> str:
-    """Return the stop reason; ``called`` says that the message holds a whole tool call.
+def stop_reason(reason: StopReason, *, called: bool, refused: bool = False) -> str:
+    """Return the stop reason; ``called`` says that the message holds a whole tool call, ``refused`` that it is a refusal.
 
     A call always means ``tool_use``, also one that the request forced, and nothing else ever does: agents look here.
     """
+    if refused:
+        return "refusal"
     if reason is StopReason.DONE or reason is StopReason.TOOL_CALLS:
         return "tool_use" if called else "end_turn"
     return _REASONS[reason]

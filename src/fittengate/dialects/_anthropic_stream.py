@@ -11,6 +11,7 @@ import msgspec
 from fittengate.core.events import (
     Ended,
     Event,
+    RefusalDelta,
     TextDelta,
     ThoughtDelta,
     ToolAborted,
@@ -43,7 +44,18 @@ class MessageWriter:
     index: start, deltas, stop. Then ``close`` once, after Ended, or ``fault`` once, and nothing after either.
     """
 
-    __slots__ = ("_called", "_ended", "_head", "_index", "_kind", "_prefix", "_said", "_show_thoughts", "_started")
+    __slots__ = (
+        "_called",
+        "_ended",
+        "_head",
+        "_index",
+        "_kind",
+        "_prefix",
+        "_refused",
+        "_said",
+        "_show_thoughts",
+        "_started",
+    )
 
     def __init__(self, head: Head, *, show_thoughts: bool) -> None:
         self._head = head
@@ -58,6 +70,7 @@ class MessageWriter:
         self._said = False
         """The open block has had a delta."""
         self._called = False
+        self._refused = False
 
     def feed(self, events: Sequence[Event], /) -> bytes:
         """Return the events of the message; none for Began and Ended."""
@@ -80,7 +93,7 @@ class MessageWriter:
             elif kind is Ended:
                 self._ended = event  # type: ignore[assignment]
             else:
-                out.append(self._feed_call(event))
+                out.append(self._feed_other(event))
         return b"".join(out)
 
     def close(self) -> bytes:
@@ -94,7 +107,7 @@ class MessageWriter:
         delta = {
             "type": "message_delta",
             "delta": {
-                "stop_reason": stop_reason(ended.reason, called=self._called),
+                "stop_reason": stop_reason(ended.reason, called=self._called, refused=self._refused),
                 "stop_sequence": ended.stop_sequence,
             },
             "usage": usage_object(ended.usage),
@@ -142,8 +155,13 @@ class MessageWriter:
         self._kind = ""
         return signed + sse.event(b"content_block_stop", b'{"type":"content_block_stop","index":%d}' % self._index)
 
-    def _feed_call(self, event: Event) -> bytes:
+    def _feed_other(self, event: Event) -> bytes:
         match event:
+            case RefusalDelta(text):
+                # The vendor has no other place for it: text it is, and the reason says what kind.
+                self._refused = True
+                opening = b"" if self._kind == "text" else self._open("text", _TEXT, "text_delta", "text")
+                return opening + self._delta(text)
             case ToolOpened(_, call_id, name):
                 block = {"type": "tool_use", "id": _call_id(call_id), "name": name, "input": {}}
                 return self._open("tool_use", block, "input_json_delta", "partial_json")
@@ -162,14 +180,14 @@ def message(reply: Reply, head: Head, *, show_thoughts: bool) -> bytes:
     blocks: list[Any] = []
     if reply.thought and show_thoughts:
         blocks.append(to_json({"type": "thinking", "thinking": reply.thought, "signature": signature(head.id)}))
-    if reply.text:
-        blocks.append(to_json({"type": "text", "text": reply.text}))
+    if text := reply.text or reply.refusal:
+        blocks.append(to_json({"type": "text", "text": text}))
     for call in reply.calls:
         # Arguments are JSON already: read and written again they could only lose.
         given = call.arguments.encode("utf-8", "replace") or b"{}"
         form = b'{"type":"tool_use","id":%s,"name":%s,"input":%s}'
         blocks.append(form % (to_json(_call_id(call.id)), to_json(call.name), given))
-    reason = stop_reason(reply.reason, called=bool(reply.calls))
+    reason = stop_reason(reply.reason, called=bool(reply.calls), refused=bool(reply.refusal))
     # The blocks are JSON already, the rest is not: they go where the empty list stands, before any word of the reply.
     body = to_json(_message(head, [], reason, reply.stop_sequence, usage_object(reply.usage)))
     return body.replace(b'"content":[]', b'"content":[%s]' % b",".join(blocks), 1)

@@ -20,13 +20,16 @@ from fittengate.dialects._fields import (
     model_name,
     of_type,
     read_object,
+    read_object_apart,
     refused,
     unsupported,
     whole_number,
 )
 from fittengate.dialects._openai import choices, stops
 from fittengate.dialects._openai_fields import logit_bias, seed, stream_options
+from fittengate.dialects._openai_format import reply_format
 from fittengate.dialects._openai_tools import legacy_id, read_calls, read_tools
+from fittengate.lib.jsonio import UnreadableError
 
 
 def read(body: bytes) -> Ask | Several:
@@ -34,14 +37,18 @@ def read(body: bytes) -> Ask | Several:
 
     Where both ``max_tokens`` and ``max_completion_tokens`` are given the smaller one counts, so that both hold.
     """
-    fields = read_object(body)
+    fields, tools_json = read_object_apart(body, "tools")
     ignored = list(look_over(fields, FIELDS))
     get = fields.get
     limits = [
         whole_number(fields[name], name, 1) for name in ("max_tokens", "max_completion_tokens") if get(name) is not None
     ]
     options = get("stream_options") or {}
-    tools, tool_use = read_tools(fields, ignored)
+    try:
+        tools, tool_use = read_tools(fields, ignored, tools_json)
+    except UnreadableError:
+        # Read as a whole, the body has no fault after all, or one with its true place.
+        tools, tool_use = read_tools(read_object(body), ignored)
     ask = Ask(
         Conversation(_messages(get("messages")), tools),
         model_name(get("model")),
@@ -49,6 +56,7 @@ def read(body: bytes) -> Ask | Several:
         Wishes(flag(get("stream"), "stream"), flag(options.get("include_usage"), "stream_options.include_usage")),
         tool_use,
         ignored=tuple(ignored[:MAX_IGNORED]),
+        reply_format=reply_format(get("response_format"), "response_format"),
     )
     count = choices(fields["n"]) if get("n") is not None else 1
     return ask if count == 1 else Several((ask,) * count)
@@ -74,14 +82,6 @@ def _modalities(value: Any, name: str, _ignored: list[str]) -> None:
             raise unsupported("Only text can be produced.", f"{name}[{index}]")
 
 
-def _response_format(value: Any, name: str, _ignored: list[str]) -> None:
-    kind = value.get("type") if type(value) is dict else None
-    if kind in ("json_object", "json_schema"):
-        raise unsupported("Structured output is not supported yet. Leave response_format out.", name)
-    if kind != "text":
-        raise bad("response_format must be an object with type text, json_object or json_schema.", name)
-
-
 FIELDS: Mapping[str, Check] = {
     # Read by read().
     "messages": known,
@@ -97,6 +97,7 @@ FIELDS: Mapping[str, Check] = {
     "parallel_tool_calls": known,
     "functions": known,
     "function_call": known,
+    "response_format": known,
     # The service has no such switches, and the answer stays an answer without them: ignored and reported.
     "temperature": between(0, 2),
     "top_p": between(0, 1),
@@ -123,7 +124,6 @@ FIELDS: Mapping[str, Check] = {
     "modalities": _modalities,
     "audio": refused("Audio output is"),
     "web_search_options": refused("Web search is"),
-    "response_format": _response_format,
 }
 
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}

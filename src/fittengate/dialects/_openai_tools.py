@@ -10,18 +10,28 @@ from typing import Any
 from fittengate.core.ask import ToolUse
 from fittengate.core.conversation import Part, ToolCall, ToolSpec
 from fittengate.dialects._fields import bad, flag, unsupported
-from fittengate.lib.jsonio import shown, to_json
+from fittengate.lib.jsonio import read_value, shown, to_json
+from fittengate.lib.memo import Memo
 
 MAX_TOOL_NAME = 256
 """Longest name of a tool, in characters. OpenAI allows 64 of a few kinds, other servers more of any."""
 
 
-def read_tools(fields: Mapping[str, Any], ignored: list[str]) -> tuple[tuple[ToolSpec, ...], ToolUse]:
-    """Return a request's tools and how they are to be used; what is left out is added to ``ignored``. Raises Fault.
+def read_tools(
+    fields: Mapping[str, Any], ignored: list[str], tools_json: bytes | None = None
+) -> tuple[tuple[ToolSpec, ...], ToolUse]:
+    """Return a request's tools and how they are to be used; what is left out is added to ``ignored``.
+
+    ``tools_json`` is the field ``tools`` where it was set apart. Raises Fault; UnreadableError for ``tools_json``.
 
     Where ``tools`` and ``functions`` are both given, the older form is left out; it allows one call in a reply.
     """
-    tools, legacy = _tools(fields.get("tools"), ignored), _functions(fields.get("functions"))
+    if tools_json is None:
+        tools = _tools(fields.get("tools"), ignored)
+    else:
+        tools, others = _known_tools.of(tools_json)
+        ignored += others
+    legacy = _functions(fields.get("functions"))
     if tools and legacy:
         ignored.append("functions")
         legacy = ()
@@ -106,6 +116,15 @@ def _tools(value: Any, ignored: list[str]) -> tuple[ToolSpec, ...]:
         raise unsupported("Only tools of type function can be used, and there is none.", next(iter(others.values())))
     ignored += others
     return tuple(tools)
+
+
+def _tools_of(data: bytes) -> tuple[tuple[ToolSpec, ...], tuple[str, ...]]:
+    others: list[str] = []
+    return _tools(read_value(data), others), tuple(others)
+
+
+# An agent sends the same tools in every turn, and reading 60 of them costs more than all the rest of a request.
+_known_tools = Memo(_tools_of, entries=16, most=256 * 1024)
 
 
 def _functions(value: Any) -> tuple[ToolSpec, ...]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from fittengate.core.ask import Ask, Sampling, ToolUse, Wishes
+from fittengate.core.ask import Ask, ReplyFormat, Sampling, ToolUse, Wishes
 from fittengate.core.conversation import Conversation
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Reply
 from fittengate.dialects._anthropic import THREAD_UNSUPPORTED, error_body, status
-from fittengate.dialects._anthropic_content import Contents
+from fittengate.dialects._anthropic_content import Contents, as_json
 from fittengate.dialects._anthropic_stream import MessageWriter, message
 from fittengate.dialects._anthropic_tools import Tools
 from fittengate.dialects._fields import (
@@ -107,6 +107,7 @@ def _ask(fields: dict[str, Any]) -> Ask:
         wishes=Wishes(flag(get("stream"), "stream"), include_usage=True, show_thoughts=_shown(get("thinking"))),
         tool_use=choice,
         ignored=(*ignored, *tools.left_out, *contents.left_out)[:MAX_IGNORED],
+        reply_format=_reply_format(get("output_config"), get("output_format")),
     )
 
 
@@ -152,13 +153,26 @@ def _output_config(value: Any, name: str, ignored: list[str]) -> None:
     for key, option in value.items():
         if option is None:
             continue
-        if key == "format":
-            raise unsupported("Structured output is not supported yet. Leave it out.", f"{name}.format")
-        ignored.append(f"{name}.{shown(key)}")
+        if key != "format":
+            ignored.append(f"{name}.{shown(key)}")
 
 
-def _output_format(_value: Any, name: str, _ignored: list[str]) -> None:
-    raise unsupported("Structured output is not supported yet. Leave it out.", name)
+def _reply_format(config: Any, older: Any) -> ReplyFormat | None:
+    """Return the form that the text must have; ``older`` is the field of the time before ``output_config``.
+
+    The vendor promises that the text fits, so text that does not is a fault.
+    """
+    form, place = (config or {}).get("format"), "output_config.format"
+    if form is None:
+        form, place = older, "output_format"
+    if form is None:
+        return None
+    if type(form) is not dict or form.get("type") != "json_schema":
+        raise bad("format must be an object with type json_schema and a schema.", place)
+    if type(form.get("schema")) is not dict:
+        raise bad("schema must be a JSON schema, an object.", f"{place}.schema")
+    where = f"{place}.schema"
+    return ReplyFormat(None, "", as_json(form["schema"], where), strict=True, where=where)
 
 
 def _top_k(value: Any, name: str, ignored: list[str]) -> None:
@@ -194,13 +208,13 @@ _FIELDS: Mapping[str, Check] = {
     "top_p": between(0, 1),
     "top_k": _top_k,
     "output_config": _output_config,
+    "output_format": known,
     "context_management": of_type(dict, report=True),
     # They promise nothing about the answer: ignored in silence.
     "metadata": of_type(dict),
     "service_tier": of_type(str),
     "cache_control": known,
     # To ignore these would change or claim something: refused, unless they ask for nothing.
-    "output_format": _output_format,
     "mcp_servers": _mcp_servers,
     "container": _container,
 }

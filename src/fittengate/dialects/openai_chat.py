@@ -13,6 +13,7 @@ from fittengate.core.ask import Ask, Several
 from fittengate.core.events import (
     Ended,
     Event,
+    RefusalDelta,
     TextDelta,
     ThoughtDelta,
     ToolClosed,
@@ -98,6 +99,8 @@ _DONE = sse.data(b"[DONE]")
 
 _DELTA = b'"delta":{'
 _OPENING = _DELTA + b'"role":"assistant","content":"","refusal":null'
+_REFUSING = _DELTA + b'"role":"assistant","content":null,"refusal":""'
+_REFUSAL = _DELTA + b'"refusal":'
 _TEXT = _DELTA + b'"content":'
 _THOUGHT = _DELTA + b'"reasoning_content":'
 _CALL = _DELTA + b'"tool_calls":['
@@ -116,8 +119,8 @@ def _choice(index: int, reply: Reply, ask: Any) -> dict[str, Any]:
     message: dict[str, Any] = {
         "role": "assistant",
         # Null beside calls, as OpenAI has it; an answer of no words is an empty string.
-        "content": reply.text or (None if reply.calls else ""),
-        "refusal": None,
+        "content": reply.text or (None if reply.calls or reply.refusal else ""),
+        "refusal": reply.refusal or None,
         "annotations": [],
     }
     if reply.thought:
@@ -188,7 +191,7 @@ class ChunkWriter:
             elif kind is Ended:
                 self._ended = event  # type: ignore[assignment]
             else:
-                put(self._feed_call(event))
+                put(self._feed_other(event))
         return b"".join(out)
 
     def close(self) -> bytes:
@@ -222,8 +225,12 @@ class ChunkWriter:
         self._started = True
         return self._start + _OPENING + self._close
 
-    def _feed_call(self, event: Event) -> bytes:
+    def _feed_other(self, event: Event) -> bytes:
         match event:
+            case RefusalDelta(text):
+                opening = b"" if self._started else self._start + _REFUSING + self._close
+                self._started = True
+                return opening + self._start + _REFUSAL + to_json(text) + self._close
             case ToolOpened(index, call_id, name):
                 self._call = index
                 self._empty_call = True

@@ -29,7 +29,11 @@ delicate = _DELICATE.search
 
 # 1e999 is valid JSON: read as infinity it is refused where it stands, by the field's own range.
 _decode = msgspec.json.Decoder(float_hook=float).decode
+_decode_apart = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
+
+_WORTH_SETTING_APART = 4096
+"""Bytes of a body below which it is read as a whole."""
 
 
 class UnreadableError(ValueError):
@@ -63,6 +67,29 @@ def read_object(body: bytes) -> dict[str, Any]:
     if type(value) is not dict:
         raise UnreadableError("The body must be a JSON object.")
     return value
+
+
+def read_object_apart(body: bytes, name: str) -> tuple[dict[str, Any], bytes | None]:
+    """Return the JSON object in ``body`` without the value of ``name``, and that value as it was written.
+
+    None where the body is short, or holds no such name: then the object is whole. The value is JSON, but its texts were
+    not looked at: whoever reads it does that. Raises UnreadableError as :func:`read_object`, for the rest.
+    """
+    if len(body) < _WORTH_SETTING_APART or b'"%b"' % name.encode() not in body:
+        return read_object(body), None
+    try:
+        parts = _decode_apart(body)
+        apart = parts.pop(name, None)
+        value = {key: _decode(part) for key, part in parts.items()}
+    except (RecursionError, ValueError):
+        # What is wrong with it is told by reading it as a whole.
+        return read_object(body), None
+    return value, None if apart is None else bytes(apart)
+
+
+def read_value(data: bytes) -> Any:
+    """Return a value that was set apart. Raises UnreadableError; places in it count from the value itself."""
+    return read_object(b'{"":%b}' % data)[""]
 
 
 def _half_character(body: bytes) -> str | None:

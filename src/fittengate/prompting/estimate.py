@@ -1,13 +1,14 @@
-"""Token counts by rule of thumb, and said to be that: the service's tokenizer is not public.
+"""Token counts by rule, and said to be that: the service's tokenizer is not known, and none is fetched at run time.
 
-The figures are common knowledge about byte-level tokenizers of the GPT, Qwen and DeepSeek kind: English has 4 to 4.5
-characters a token, code about 3.2, JSON under 3, Chinese 1.3 to 1.7. They hold for ordinary text; base64 and other noise
-come to more than any of them. A long text is judged by samples from all over it, because a prompt may have megabytes
-and a count must not cost more than sending it. Pictures are not words: leave them out before counting.
+Characters are counted by kind and weighed. The weights were fitted to two public tokenizers at once, so that they lean
+to neither, on English, Chinese and code; ``docs/estimates.md`` says how far off they are. Base64 and other noise come to
+more than any of the figures. A long text is judged by samples from all over it, because a prompt may have megabytes and
+a count must not cost more than sending it. Pictures are not words: leave them out before counting.
 """
 
 import re
-from string import ascii_letters, whitespace
+from operator import mul
+from string import ascii_lowercase, ascii_uppercase
 from typing import NamedTuple
 
 TOKEN_BYTES = 4
@@ -18,47 +19,99 @@ SAMPLE_CHARS = 256
 """A sample is longer than a line, so that columns of a table cannot be hit or missed all the time."""
 
 _SAMPLED_LOW = 0.9
-"""What a sampled lower bound is cut down to, because samples may be denser than the rest."""
+_SAMPLED_HIGH = 1.1
+"""What a bound is moved by where it comes from samples, because they may be denser, or less dense, than the rest."""
 
 
-def _table(letters: bytes, digits: bytes, spaces: bytes, symbols: bytes, wide: bytes) -> bytes:
-    """Return a table for ``bytes.translate`` that puts one letter for each class of byte."""
-    classes = bytearray(symbols * 128 + wide * 128)
-    for members, name in ((ascii_letters, letters), ("0123456789", digits), (whitespace, spaces)):
+def _table(*classes: tuple[str, bytes], wide: bytes) -> bytes:
+    """Return a table for ``bytes.translate``: a letter for each class of byte, ``.`` for what is left of ASCII."""
+    table = bytearray(b"." * 128 + wide)
+    for members, name in classes:
         for member in members.encode():
-            classes[member] = name[0]
-    return bytes(classes)
+            table[member] = name[0]
+    return bytes(table)
 
 
-_CLASSES = _table(b"a", b"0", b" ", b".", b"w")
-# Everything beyond ASCII may be a letter: a word with an accent must not be taken for two. Symbols only part words.
-_WORDS = _table(b"a", b"0", b" ", b" ", b"a")
+_DIGITS, _SPACES = "0123456789", " \t\r\x0b\x0c"
+# Letters stand for letters, those of two bytes included: French and Russian words have them. Of a character beyond ASCII
+# the first byte counts: it says whether there are two bytes, or three and more.
+_INNER = bytes(range(128, 192))
+_CLASSES = _table(
+    (ascii_lowercase, b"a"),
+    (ascii_uppercase, b"A"),
+    (_DIGITS, b"0"),
+    (_SPACES, b" "),
+    ("\n", b"\n"),
+    wide=b"#" * 64 + b"v" * 32 + b"#" * 32,
+)
+_SYMBOLS = bytes(ord("x" if byte == ord(".") else " ") for byte in range(256))
+"""Leaves an ``x`` for each symbol and a space for all else."""
+
+# For the least that a text can have: everything beyond ASCII may be a letter, and symbols only part words.
+_LETTERS = ascii_lowercase + ascii_uppercase
+_LEAST = _table((_LETTERS, b"a"), (_DIGITS, b"0"), wide=b"a" * 128).replace(b".", b" ")
 _FOUR_WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]{4}")
 
 
-class _Weights(NamedTuple):
-    """Tokens for each letter, digit, white space, run of symbols, further symbol in it, and byte beyond ASCII."""
+class _Counts(NamedTuple):
+    """How often each kind occurs; or tokens for each of them."""
 
-    letter: float
+    small: float
+    """Small letters and symbols."""
+    capital: float
+    word: float
     digit: float
+    line: float
     space: float
     symbols: float
-    further: float
-    wide: float
+    """Runs of symbols, a token each more often than not."""
+    two: float
+    """Characters of two bytes: accents, Greek, Cyrillic."""
+    more: float
+    """Characters of three and more: Chinese, Japanese, Korean, typographic marks."""
 
 
-_LIKELY = _Weights(letter=0.25, digit=0.45, space=0.02, symbols=0.85, further=0.2, wide=0.22)
-_HIGH = _Weights(letter=0.4, digit=1, space=0.25, symbols=1, further=1, wide=0.5)
+_LIKELY = _Counts(0.125, 0.21, 0.4, 0.6, 0.82, 0.02, 0.8, 0.3, 0.7)
+_HIGH = _Counts(0.16, 0.38, 0.5, 0.85, 1, 0.08, 1, 1, 1)
+
+
+class Sample(NamedTuple):
+    """A text, or pieces from all over it and how many times as long the whole is; enough to estimate by, later too."""
+
+    text: str
+    scale: float
+
+
+class Estimates(NamedTuple):
+    """Tokens of one text."""
+
+    likely: int
+    high: int
 
 
 def estimate(text: str) -> int:
     """Return the likely number of tokens in ``text``; 0 only for an empty one."""
-    return _weighted(text, _LIKELY)
+    return likely_of(sample(text))
 
 
 def estimate_high(text: str) -> int:
     """Return a number of tokens that prose, code and data do not reach; only base64 and other noise do."""
-    return _weighted(text, _HIGH)
+    return estimates(text).high
+
+
+def estimates(text: str) -> Estimates:
+    """Return both at the price of one."""
+    taken, scale = sample(text)
+    if not taken:
+        return Estimates(0, 0)
+    counts = _counted(taken)
+    margin = 1 if scale == 1 else _SAMPLED_HIGH
+    return Estimates(_tokens(counts, _LIKELY, scale), _tokens(counts, _HIGH, scale * margin))
+
+
+def likely_of(taken: Sample) -> int:
+    """Return :func:`estimate` of the text that the sample was taken from."""
+    return _tokens(_counted(taken.text), _LIKELY, taken.scale) if taken.text else 0
 
 
 def may_exceed(text: str, tokens: int) -> bool:
@@ -72,37 +125,39 @@ def estimate_low(text: str) -> int:
     Tokenizers of this kind cut a text into words and numbers first and never join two of them, so these are counted,
     and one for every four Chinese, Japanese or Korean characters in a row. For long texts by samples, with a margin.
     """
-    sample, scale = _sample(text)
-    words = b" " + sample.encode("utf-8", "replace").translate(_WORDS)
+    taken, scale = sample(text)
+    words = b" " + taken.encode("utf-8", "replace").translate(_LEAST)
     count = words.count(b" a") + words.count(b"0a") + words.count(b" 0") + words.count(b"a0")
-    if not sample.isascii():
-        count += len(_FOUR_WIDE.findall(sample))
+    if not taken.isascii():
+        count += len(_FOUR_WIDE.findall(taken))
     return count if scale == 1 else int(count * scale * _SAMPLED_LOW)
 
 
-def _weighted(text: str, weights: _Weights) -> int:
-    if not text:
-        return 0
-    sample, scale = _sample(text)
-    classes = b" " + sample.encode("utf-8", "replace").translate(_CLASSES)
-    symbols = classes.count(b".")
-    runs = symbols and sum(classes.count(start) for start in (b" .", b"a.", b"0.", b"w."))
-    tokens = (
-        classes.count(b"a") * weights.letter
-        + classes.count(b"0") * weights.digit
-        + (classes.count(b" ") - 1) * weights.space
-        + runs * weights.symbols
-        + (symbols - runs) * weights.further
-        + (0 if sample.isascii() else classes.count(b"w")) * weights.wide
-    )
-    return max(1, round(tokens * scale))
-
-
-def _sample(text: str) -> tuple[str, float]:
-    """Return the text itself, or pieces from all over it, and how many times as long the whole is."""
+def sample(text: str) -> Sample:
+    """Return the text itself if it is short, else pieces from all over it: at most 8 KB of characters."""
     if len(text) <= SAMPLES * SAMPLE_CHARS:
-        return text, 1
+        return Sample(text, 1)
     step = (len(text) - SAMPLE_CHARS) / (SAMPLES - 1)
     starts = [int(number * step) for number in range(SAMPLES)]
-    # The line break between two samples keeps their words apart and is too little to count.
-    return "\n".join([text[at : at + SAMPLE_CHARS] for at in starts]), len(text) / (SAMPLES * SAMPLE_CHARS)
+    # The space between two samples keeps their words apart and is too little to count.
+    return Sample(" ".join([text[at : at + SAMPLE_CHARS] for at in starts]), len(text) / (SAMPLES * SAMPLE_CHARS))
+
+
+def _tokens(counts: _Counts, weights: _Counts, scale: float) -> int:
+    weighed: float = sum(map(mul, counts, weights))
+    return max(1, round(weighed * scale))
+
+
+def _counted(text: str) -> _Counts:
+    data = text.encode("utf-8", "replace")
+    narrow = len(data) == len(text)
+    classes = data.translate(_CLASSES) if narrow else data.translate(_CLASSES, _INNER)
+    count = classes.count
+    capital, digit, line, space = count(b"A"), count(b"0"), count(b"\n"), count(b" ")
+    two, more = (0, 0) if narrow else (count(b"v"), count(b"#"))
+    small = len(classes) - capital - digit - line - space - two - more
+    # In a title each run of letters has one capital: that costs half of looking for a space before a letter.
+    titled = classes.title()
+    word = titled.count(b"A") + (two and titled.count(b"V"))
+    symbols = classes.translate(_SYMBOLS).title().count(b"X")
+    return _Counts(small, capital, word, digit, line, space, symbols, two, more)

@@ -2,7 +2,8 @@
 
 A turn is its tag, its text and ``<|end|>``, each on lines of their own; the prompt ends with an open ``<|assistant|>``.
 
-- System texts keep their place; none is invented, except one at the start where there are tools: their section ends it.
+- System texts keep their place; none is invented, except one at the start where there are tools, or the reply is to have
+  a form: their sections end it.
   A conversation that ends with the assistant's own words gets a new open turn after them: going on inside them was never
   seen to work.
 - The parts of a message are blocks, so a line break stands between them; messages of one role in a row become one turn
@@ -19,9 +20,10 @@ from itertools import groupby
 
 from msgspec import Struct
 
-from fittengate.core.ask import ToolUse
+from fittengate.core.ask import ReplyFormat, ToolUse
 from fittengate.core.conversation import Conversation, Image, Message, Role, Text, Thought, ToolResult
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.prompting import form
 from fittengate.prompting.history import LEFT_OUT, CallHistory
 from fittengate.prompting.syntax import Tags
 from fittengate.prompting.tags import break_tags
@@ -44,7 +46,12 @@ class Rendered(Struct, frozen=True):
     """The tags that calls have in this prompt, and are to be read by."""
 
 
-def render(conversation: Conversation, tool_use: ToolUse = _AUTO, secret: bytes = b"") -> Rendered:
+def render(
+    conversation: Conversation,
+    tool_use: ToolUse = _AUTO,
+    secret: bytes = b"",
+    reply_format: ReplyFormat | None = None,
+) -> Rendered:
     """Return the prompt; ``secret`` decides the tags' suffix where one is needed (``tools.tags_for``).
 
     Raises Fault: gateway_broken for a picture that was not fetched.
@@ -56,6 +63,8 @@ def render(conversation: Conversation, tool_use: ToolUse = _AUTO, secret: bytes 
     if conversation.tools:
         tags = tags_for(conversation, secret)
         section = instructions(conversation.tools, tool_use, tags)
+    if reply_format is not None:
+        section = "\n\n".join(filter(None, [section, form.instructions(reply_format, tools=bool(section))]))
     history: CallHistory | None = None
     for role, messages in _turns(conversation):
         images = _images(messages)
@@ -77,6 +86,8 @@ def render(conversation: Conversation, tool_use: ToolUse = _AUTO, secret: bytes 
         if role == "user":
             reminded = len(pieces)
         pieces += (break_tags(words), "\n<|end|>\n")
+    if reply_format is not None:
+        _remind(pieces, reminded, form.reminder(tools=bool(conversation.tools) and tool_use.choice != "none"))
     if conversation.tools:
         _remind(pieces, reminded, reminder(conversation.tools, tool_use, tags))
     pieces.append("<|assistant|>")

@@ -136,7 +136,7 @@ class _Shortener:
 
     def _found(self, reference: str) -> Schema | None:
         """Return what is to stand in place of a reference; None where the reference is to stay."""
-        found = None if reference in self._open else _pointed(self._root, reference)
+        found = None if reference in self._open else pointed(self._root, reference)
         if not isinstance(found, dict):
             return None
         # References to one long list can make much of little.
@@ -159,7 +159,7 @@ def _is_noise(key: str, value: Any) -> bool:
     return (value is None and key not in _DATA) or (key == "additionalProperties" and value is False)
 
 
-def _pointed(root: Any, reference: str) -> Any:
+def pointed(root: Any, reference: str) -> Any:
     """Return what a reference into the same document points to (RFC 6901); None for any other."""
     if not reference.startswith("#"):
         return None

@@ -31,6 +31,9 @@ SUFFIX_CHARS = 4
 _KEPT_CHARS = 16_384
 """Longer tools are looked at anew each time, so that what is kept stays within 256 times this and as much again."""
 
+_KEPT_SECTION = 262_144
+"""Characters of tools beyond which the whole section is not kept either."""
+
 _LONG_TEXTS = ("content", "file_text", "new_string", "text", "code", "patch", "input", "body", "command", "prompt")
 """Names that parameters for texts of several lines go by; the earlier ones make the better example."""
 
@@ -62,9 +65,13 @@ def instructions(tools: Sequence[ToolSpec], tool_use: ToolUse, tags: Tags) -> st
     """Return the section on tools; an empty text where there are none, or where none is to be called."""
     if tool_use.choice == "none":
         return ""
-    tools = _offered(tools, tool_use)
+    tools = tuple(_offered(tools, tool_use))
     if not tools:
         return ""
+    return (_keep_section if _worth_keeping(tools) else _section)(tools, tool_use, tags)
+
+
+def _section(tools: tuple[ToolSpec, ...], tool_use: ToolUse, tags: Tags) -> str:
     looks = [_look(tool) for tool in tools]
     form = tags.calls, tags.invoke("NAME"), f"{tags.parameter('PARAMETER')}value{tags.parameter_end}"
     several = _SEVERAL if tool_use.parallel else _ONE
@@ -107,7 +114,10 @@ def tags_for(conversation: Conversation, secret: bytes) -> Tags:
     """
     if not conversation.tools:
         return Tags()
-    if not any(map(collides, _texts(conversation))) and not any(_look(tool).collides for tool in conversation.tools):
+    tools = conversation.tools
+    if not any(map(collides, _texts(conversation))) and not (_keep_collide if _worth_keeping(tools) else _collide)(
+        tools
+    ):
         return Tags()
     said = "\n".join([*_texts(conversation), *[_look(tool).line for tool in conversation.tools]]).lower()
     about = compact([_first_words(conversation), *[tool.name for tool in conversation.tools]]).encode(
@@ -179,9 +189,19 @@ def _look_at(tool: ToolSpec) -> _Look:
     return _Look(line, len(compact(schema)), collides(line), simplest(schema), long_text, rank)
 
 
+def _collide(tools: tuple[ToolSpec, ...]) -> bool:
+    return any(_look(tool).collides for tool in tools)
+
+
+def _worth_keeping(tools: Sequence[ToolSpec]) -> bool:
+    return sum([len(tool.parameters) + len(tool.description) for tool in tools]) <= _KEPT_SECTION
+
+
 # An agent sends the same tools in every turn: looking at 60 of them costs more than all the rest of a request.
 _keep_look = lru_cache(256)(_look_at)
 _keep_signature = lru_cache(256)(signature)
+_keep_section = lru_cache(16)(_section)
+_keep_collide = lru_cache(16)(_collide)
 
 
 def _examples(tools: Sequence[ToolSpec], looks: Sequence[_Look], tags: Tags) -> str:

@@ -125,5 +125,11 @@ def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, S
         allow_origins=origins,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["x-request-id", "x-fittengate-model", "x-fittengate-ignored", "retry-after"],
+        expose_headers=[
+            "x-request-id",
+            "x-fittengate-model",
+            "x-fittengate-ignored",
+            "x-fittengate-warning",
+            "retry-after",
+        ],
     )

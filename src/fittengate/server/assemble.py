@@ -22,10 +22,12 @@ from fittengate.services.ids import Ids
 from fittengate.services.keys import Keys, StoredKey
 from fittengate.services.log import Log, LogOptions
 from fittengate.services.models import ModelNames
+from fittengate.services.notes import NoteFile
 from fittengate.services.queue import Turns
 from fittengate.services.redact import Redactor
 from fittengate.settings import Settings
 from fittengate.upstream.base import TokenVault
+from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import FittenClient, Route
 from fittengate.upstream.fitten.service import Chance, FittenService, Rules
@@ -63,7 +65,9 @@ def ssl_context(ca_file: str) -> ssl.SSLContext | None:
 
 
 @asynccontextmanager
-async def connected(settings: Settings, vault: TokenVault) -> AsyncIterator[FittenService]:
+async def connected(
+    settings: Settings, vault: TokenVault, calibrator: Calibrator | None = None
+) -> AsyncIterator[FittenService]:
     """Make the upstream side alone, for commands that talk to the service; it is closed at the end."""
     upstream = settings.upstream
     clock = SystemClock()
@@ -76,7 +80,7 @@ async def connected(settings: Settings, vault: TokenVault) -> AsyncIterator[Fitt
     rules = Rules(deadlines, upstream.retries, settings.models.context_window)
     chance = Chance(secrets.SystemRandom().random, Ids(secrets.token_bytes).tail, secrets.token_bytes(32))
     try:
-        yield FittenService(client, keeper, timers, rules, chance)
+        yield FittenService(client, keeper, timers, rules, chance, calibrator or Calibrator())
     finally:
         await keeper.close()
         timers.close()
@@ -85,10 +89,14 @@ async def connected(settings: Settings, vault: TokenVault) -> AsyncIterator[Fitt
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, vault: TokenVault, stored_keys: tuple[StoredKey, ...], log: Log
+    settings: Settings, vault: TokenVault, stored_keys: tuple[StoredKey, ...], log: Log, notes: Path | None = None
 ) -> AsyncIterator[Gateway]:
-    """Make the whole gateway on the running loop; its background work is stopped and all closed at the end."""
-    async with connected(settings, vault) as service:
+    """Make the whole gateway on the running loop; its background work is stopped and all closed at the end.
+
+    ``notes`` is the file for what is learned about token counts; None keeps that in memory.
+    """
+    calibrator = Calibrator(None if notes is None else NoteFile(notes))
+    async with connected(settings, vault, calibrator) as service, _learning(calibrator, log):
         ids = Ids(secrets.token_bytes)
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
@@ -119,3 +127,31 @@ async def assembled(
                 await upkeep
             timers.close()
             await pictures.close()
+
+
+@asynccontextmanager
+async def _learning(calibrator: Calibrator, log: Log) -> AsyncIterator[None]:
+    """Take up what was learned, go on learning in the background, and keep it at the end."""
+
+    def tell(problem: str | None) -> None:
+        if problem is not None:
+            log.say("warning", "token counts are not kept", error=problem)
+
+    async def settle() -> None:
+        told: str | None = None
+        while True:
+            await asyncio.sleep(SETTLE_SECONDS)
+            problem = await calibrator.settle()
+            if problem != told:
+                tell(problem)
+            told = problem
+
+    tell(await calibrator.load())
+    settling = asyncio.create_task(settle())
+    try:
+        yield
+    finally:
+        settling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await settling
+        tell(await calibrator.settle())

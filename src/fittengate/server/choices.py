@@ -7,13 +7,13 @@ whoever leaves closes all of them; a slow reader stops all of them; one Ended, w
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
 
 from fittengate.core.ask import COMPLETION, Ask, FillAsk, Several
 from fittengate.core.caller import ModelCard
 from fittengate.core.events import Ended, Event, OfChoice
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import StopReason, Usage, usage_of_all
+from fittengate.server.asking import Asking, AskingCounts, again_for
 from fittengate.services.models import ModelNames, must_talk
 from fittengate.upstream.base import Upstream
 from fittengate.upstream.pictures import Pictures
@@ -46,15 +46,52 @@ async def with_pictures(wanted: FillAsk | Several, pictures: Pictures) -> FillAs
     return Several(tuple([done[id(ask)] for ask in wanted.asks]))
 
 
-def events_of(upstream: Upstream, wanted: FillAsk | Several, card: ModelCard) -> AsyncGenerator[list[Any], None]:
-    """Yield the events of the answer: Event for a completion, OfChoice and one Ended for several answers."""
-    if isinstance(wanted, FillAsk):
-        return upstream.complete(wanted)
-    return _merged([_one(upstream, ask, card) for ask in wanted.asks])
+class Choices:
+    """The calls of a reply with several answers; each may be asked again, as a single one may."""
+
+    def __init__(self, upstream: Upstream, wanted: Several, counts: AskingCounts) -> None:
+        """Take a request. Raises Fault (caller_bad_request) for a form that no reply can have."""
+        self._upstream = upstream
+        self._askings = [_asking(upstream, ask, counts) for ask in wanted.asks]
+        self._plain: list[Usage] = []
+
+    @property
+    def spent(self) -> Usage | None:
+        """What all replies that ended came to together; None before the first has."""
+        spent = [asking.spent for asking in self._askings if asking is not None and asking.spent is not None]
+        return usage_of_all(spent + self._plain) if spent or self._plain else None
+
+    @property
+    def warning(self) -> str | None:
+        """What the client should know of one of the answers; None where there is nothing."""
+        warnings = [asking.warning for asking in self._askings if asking is not None]
+        return next((warning for warning in warnings if warning is not None), None)
+
+    def events(self, wanted: Several, card: ModelCard) -> AsyncGenerator[list[OfChoice | Ended], None]:
+        """Yield the events of all answers, and one Ended after them. Raises Fault."""
+        return _merged([self._one(ask, asking, card) for ask, asking in zip(wanted.asks, self._askings, strict=True)])
+
+    async def _one(
+        self, ask: Ask | FillAsk, asking: Asking | None, card: ModelCard
+    ) -> AsyncGenerator[list[Event], None]:
+        if isinstance(ask, FillAsk):
+            events = self._upstream.complete(ask)
+        else:
+            events = self._upstream.chat(ask, card) if asking is None else asking.events(ask, card)
+        try:
+            async for batch in events:
+                if not batch:
+                    continue
+                if asking is None and isinstance(last := batch[-1], Ended):
+                    self._plain.append(last.usage)
+                yield batch
+        finally:
+            await events.aclose()
 
 
-def _one(upstream: Upstream, ask: Ask | FillAsk, card: ModelCard) -> AsyncGenerator[list[Event], None]:
-    return upstream.complete(ask) if isinstance(ask, FillAsk) else upstream.chat(ask, card)
+def _asking(upstream: Upstream, ask: Ask | FillAsk, counts: AskingCounts) -> Asking | None:
+    again = again_for(ask) if isinstance(ask, Ask) else None
+    return None if again is None else Asking(upstream, again, counts)
 
 
 async def _merged(streams: list[AsyncGenerator[list[Event], None]]) -> AsyncGenerator[list[OfChoice | Ended], None]:

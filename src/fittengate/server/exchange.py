@@ -12,14 +12,15 @@ from msgspec import Struct
 
 from fittengate.core.ask import Ask, FillAsk, Several
 from fittengate.core.caller import Caller, ModelCard, Receipt
-from fittengate.core.events import Ended, Fold, Folds, OfChoice, TextDelta
+from fittengate.core.events import Ended, Fold, Folds, OfChoice, RefusalDelta, TextDelta
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Usage, usage_of_all
 from fittengate.dialects.base import ChoicesDialect, ChoicesWriter, CountingDialect, Dialect, Head, Writer
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
 from fittengate.prompting.render import images_left_out
-from fittengate.server.choices import calls_of, card_for, events_of, with_pictures
+from fittengate.server.asking import Asking, AskingCounts, again_for
+from fittengate.server.choices import Choices, calls_of, card_for, with_pictures
 from fittengate.server.content import prompt_text
 from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import Headers, Request
@@ -33,6 +34,9 @@ from fittengate.upstream.base import Sink, Upstream
 from fittengate.upstream.pictures import Pictures
 
 _JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
+
+ESTIMATED: tuple[bytes, bytes] = (b"x-fittengate-usage", b"estimated")
+"""On an answer whose token counts are not all the service's own. Headers of a stream go out too early to know."""
 
 
 class Limits(Struct, frozen=True):
@@ -61,7 +65,7 @@ class Services(Struct, frozen=True):
 class _Course:
     """What is known of one exchange so far; becomes its Receipt."""
 
-    __slots__ = ("at", "began", "caller", "card", "fault", "first", "prompt", "turns", "usage", "words")
+    __slots__ = ("asking", "at", "began", "caller", "card", "fault", "first", "prompt", "turns", "usage", "words")
 
     def __init__(self, began: float, at: float) -> None:
         self.began = began
@@ -70,6 +74,8 @@ class _Course:
         self.card: ModelCard | None = None
         self.turns = 0
         """Turns taken and not given back yet."""
+        self.asking: Asking | Choices | None = None
+        """What may ask again, or asks several times; None where one call is all there is."""
         self.first: float | None = None
         self.usage: Usage | None = None
         self.fault: Fault | None = None
@@ -84,7 +90,7 @@ class _Course:
         if self.words is not None:
             for event in batch:
                 events = event.events if isinstance(event, OfChoice) else (event,)
-                self.words += [event.text for event in events if isinstance(event, TextDelta)]
+                self.words += [one.text for one in events if isinstance(one, TextDelta | RefusalDelta)]
 
 
 class Exchanges:
@@ -94,6 +100,8 @@ class Exchanges:
         self.draining = False
         self.running: set[Request] = set()
         """Requests under way."""
+        self.asked = AskingCounts()
+        """How often replies were asked for again."""
         self.idle: Callable[[], None] | None = None
         """Called when the last of ``running`` has ended."""
         self._services = services
@@ -146,13 +154,18 @@ class Exchanges:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
         ask = dialect.read(await request.body(services.limits.max_body_bytes))
         course.card = services.models.find(ask.model)
+        # What is wrong with the form that a reply is to have is found here, before the service is asked.
         if type(ask) is Ask and course.card.section != "completion":
             ask = await services.pictures.inline(ask)
             calls = 1
+            if (again := again_for(ask)) is not None:
+                course.asking = Asking(services.upstream, again, self.asked)
         else:
             course.card = card_for(ask, course.card, services.models)
             ask = await with_pictures(cast("FillAsk | Several", ask), services.pictures)
             calls = calls_of(ask)
+            if isinstance(ask, Several):
+                course.asking = Choices(services.upstream, ask, self.asked)
         if services.log.content:
             course.words = []
             course.prompt = prompt_text(ask)
@@ -170,9 +183,9 @@ class Exchanges:
         """Tell how many tokens a request has, without sending it. Raises Fault."""
         self.caller(request)
         ask = dialect.read_count(await request.body(self._services.limits.max_body_bytes))
-        self._services.models.find(ask.model)
-        tokens = self._services.upstream.estimate(ask).input_tokens
-        headers: Headers = [_JSON, *((name, request.id.encode()) for name in dialect.id_headers)]
+        card = self._services.models.find(ask.model)
+        tokens = self._services.upstream.estimate(ask, card).input_tokens
+        headers: Headers = [_JSON, ESTIMATED, *((name, request.id.encode()) for name in dialect.id_headers)]
         await request.respond(200, headers, dialect.count_body(tokens))
 
     def note(self, dialect: Dialect, request: Request, fault: Fault) -> None:
@@ -190,19 +203,21 @@ class Exchanges:
         self, ask: Ask | FillAsk | Several, course: _Course, sink: Sink | None = None
     ) -> AsyncGenerator[list[Any], None]:
         assert course.card is not None  # noqa: S101
-        if type(ask) is Ask:
-            return self._services.upstream.chat(ask, course.card, sink)
-        return events_of(self._services.upstream, cast("FillAsk | Several", ask), course.card)
+        if course.asking is not None:
+            return course.asking.events(cast("Any", ask), course.card)
+        if isinstance(ask, FillAsk):
+            return self._services.upstream.complete(ask)
+        return self._services.upstream.chat(cast("Ask", ask), course.card, sink)
 
     def _head(
         self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: _Course
     ) -> tuple[Head, Headers]:
         assert course.card is not None  # noqa: S101
-        card_id = course.card.id
+        card, card_id = course.card, course.card.id
         services = self._services
         tokens = 0
         if dialect.tells_input and ask.wishes.stream and isinstance(ask, Ask):
-            tokens = services.upstream.estimate(ask).input_tokens
+            tokens = services.upstream.estimate(ask, card).input_tokens
         head = Head(services.ids.tail(), int(course.at), ask.model or card_id, tokens)
         headers: Headers = [(b"x-fittengate-model", card_id.encode())]
         headers += [(name, request.id.encode()) for name in dialect.id_headers]
@@ -227,6 +242,10 @@ class Exchanges:
             await events.aclose()
         reply = total.reply()
         course.usage = reply.usage
+        if course.asking is not None and course.asking.warning is not None:
+            headers.append((b"x-fittengate-warning", course.asking.warning.encode()))
+        if reply.usage.estimated:
+            headers.append(ESTIMATED)
         await request.respond(200, headers, dialect.whole(reply, ask, head))
 
     async def _whole_choices(self, dialect: Dialect, request: Request, asks: Several, course: _Course) -> None:
@@ -242,6 +261,10 @@ class Exchanges:
             await events.aclose()
         replies = total.replies()
         course.usage = usage_of_all(reply.usage for reply in replies)
+        if course.asking is not None and course.asking.warning is not None:
+            headers.append((b"x-fittengate-warning", course.asking.warning.encode()))
+        if course.usage.estimated:
+            headers.append(ESTIMATED)
         await request.respond(200, headers, cast("ChoicesDialect", dialect).whole_choices(replies, asks, head))
 
     async def _stream(self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: _Course) -> None:
@@ -312,6 +335,8 @@ class Exchanges:
             outcome = "cancelled"
         else:
             outcome = "truncated" if request.status == 200 else "failed"
+        # Where it was asked again, the books have all replies, and the client the one it got.
+        usage = course.usage if course.asking is None else course.asking.spent
         agent: Any = request.headers.get(b"user-agent", b"-").split(b" ", 1)[0][:40]
         return Receipt(
             course.at,
@@ -323,7 +348,7 @@ class Exchanges:
             request.status or 499,
             outcome,
             "" if course.card is None else course.card.id,
-            course.usage,
+            usage,
             None if course.first is None else course.first - course.began,
             self._loop.time() - course.began,
             agent.decode("ascii", "replace"),

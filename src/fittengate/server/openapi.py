@@ -83,7 +83,8 @@ def _chat() -> dict[str, Any]:
     }
     about = (
         "OpenAI's chat completions. Parameters that the service cannot honour are listed in the header "
-        "x-fittengate-ignored; x-fittengate-model says which model answered."
+        "x-fittengate-ignored; x-fittengate-model says which model answered; x-fittengate-usage: estimated stands on "
+        "a whole answer whose usage is not all the service's own count."
     )
     example = {"model": "fitten-code", "messages": [_MESSAGE], "stream": True}
     return _post("Go on with a conversation.", about, ["messages"], fields, example, streams=True)

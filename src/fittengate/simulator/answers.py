@@ -1,16 +1,23 @@
 """What the simulator says when no plan gives the words: it reports what it understood and reacts to a few keywords.
 
 It is no model and says so. Keywords count only in short texts, because long ones come from programs and hold any word.
+Where the prompt declares tools and one of them does what is asked, it is called, and its result is told; where the prompt
+asks for JSON, the answer is JSON.
 """
 
 import re
 
+from fittengate.simulator.choosing import calls_for
+from fittengate.simulator.json_answer import json_answer, wanted
 from fittengate.simulator.plan import Plan
+from fittengate.simulator.toolbox import Result, Task, Toolbox, task, toolbox
 from fittengate.simulator.turns import Picture, Prompt, pictures, without_pictures
 
 KEYWORD_TEXT = 200
 """Longest user text, in characters, in which keywords are looked for; ``repeat:`` works in any."""
 MAX_WORDS = 100_000
+RESULT_TEXT = 600
+"""Of each result so many characters are told."""
 
 _REPEAT = re.compile(r"\s*repeat:[ ]?(.*)", re.IGNORECASE | re.DOTALL)
 _LONG = re.compile(r"\blong\s+(\d{1,6})\s+words?\b", re.IGNORECASE)
@@ -47,14 +54,15 @@ _THOUGHT = "The user asked me to think. I am a simulator, so I only write that I
 
 def answer(prompt: Prompt, model: str) -> Plan:
     """Return the reply to a prompt; ``model`` is the name of the model that was chosen."""
-    asked = prompt.last_user
-    images = pictures(asked)
-    words = without_pictures(asked) if images else asked
+    now = task(prompt)
+    images = pictures(now.words)
+    words = without_pictures(now.words) if images else now.words
+    box = toolbox(prompt)
     if repeat := _REPEAT.match(words):
         return Plan(text=repeat[1])
     short = words if len(words) <= KEYWORD_TEXT else ""
     return Plan(
-        text=_text(prompt, words, short, images, model),
+        text=_acted(prompt, now, box, words) or _text(prompt, words, short, images, model),
         reasoning=_THOUGHT if _says(short, "think") else "",
         interval_ms=300 if _says(short, "slow") else None,
         cut="reset" if _says(short, "fail") else "stall" if _says(short, "stall") else None,
@@ -81,6 +89,26 @@ def tokens(text: str) -> int:
 
 def _says(text: str, word: str) -> bool:
     return re.search(rf"\b{word}\b", text, re.IGNORECASE) is not None
+
+
+def _acted(prompt: Prompt, now: Task, box: Toolbox, words: str) -> str | None:
+    """Return calls, what they gave, or JSON; None where only words are asked for."""
+    failed = any(result.error for result in now.results)
+    calls = [] if failed and not box.demand else calls_for(words, now.rounds, box)
+    if calls:
+        names = ", ".join(dict.fromkeys(call.name for call in calls))
+        return f"I call {names}.\n{box.write(calls)}"
+    schema = wanted("\n".join(turn.text for turn in prompt.turns if turn.role == "system"))
+    if schema is not None:
+        return json_answer(schema, "\n".join([words, *(result.text[:RESULT_TEXT] for result in now.results)]))
+    if now.results:
+        return "\n".join(["This is the Fitten simulator, not a language model.", *map(_told, now.results)])
+    return None
+
+
+def _told(result: Result) -> str:
+    text = result.text if len(result.text) <= RESULT_TEXT else result.text[:RESULT_TEXT] + "…"
+    return f"{result.tool} {'failed' if result.error else 'gave'}: {text}"
 
 
 def _text(prompt: Prompt, words: str, short: str, images: list[Picture], model: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from msgspec import structs
 
-from fittengate.simulator import answers, turns
+from fittengate.simulator import answers, calls, toolbox, turns
 from fittengate.simulator.plan import NATURAL, Plan
 from fittengate.simulator.reply import Piece, Pieces, Refused, Reply, Request, invalid, json_reply, read_json, refusal
 from fittengate.simulator.scenario import Fast, Pace, Scenario
@@ -36,7 +36,9 @@ def chat(scenario: Scenario, request: Request, plan: Plan) -> Reply:
     prompt = turns.parse(inputs)
     if prompt.prefill is None:
         request.problems.append("the prompt does not end with an open assistant turn")
-    if not plan.scripted:
+    if plan.calls:
+        plan = _with_calls(plan, prompt)
+    elif not plan.scripted:
         plan = _merged(plan, answers.answer(prompt, model))
     if plan.input_tokens is None:
         plan = structs.replace(plan, input_tokens=answers.tokens(inputs) + HIDDEN_TOKENS)
@@ -79,6 +81,12 @@ def _model(scenario: Scenario, request: Request, meta: dict[str, Any]) -> str:
     if scenario.models.unknown == "refuse":
         raise refusal(400, "Model not found")
     return "Default"
+
+
+def _with_calls(plan: Plan, prompt: turns.Prompt) -> Plan:
+    """Return ``plan`` with its calls behind its text, written as it says."""
+    block = calls.written(plan.calls, plan.call_form, toolbox.toolbox(prompt).template, plan.call_flaws)
+    return structs.replace(plan, text=f"{plan.text}\n{block}" if plan.text else block)
 
 
 def _merged(plan: Plan, said: Plan) -> Plan:
@@ -187,6 +195,6 @@ def _written(line: str, plan: Plan) -> bytes:
 
 def fast_chunks(fast: Fast) -> list[bytes]:
     """Return the lines of the fixed reply, each to be sent after the interval; the last carries the end of the text."""
-    plan = Plan(deltas=(fast.text,) * fast.deltas, input_tokens=HIDDEN_TOKENS)
-    pieces = [piece.data or b"" for piece in stream(plan, Pace()).pieces or []]
-    return [*pieces[: max(fast.deltas - 1, 0)], b"".join(pieces[max(fast.deltas - 1, 0) :])]
+    said = fast.pieces or (fast.text,) * fast.deltas
+    pieces = [piece.data or b"" for piece in stream(Plan(deltas=said, input_tokens=HIDDEN_TOKENS), Pace()).pieces or []]
+    return [*pieces[: max(len(said) - 1, 0)], b"".join(pieces[max(len(said) - 1, 0) :])]

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct
 
+from fittengate.simulator.calls import Call, Flaw, Form
+
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Millis: TypeAlias = Annotated[float, Meta(ge=0)]
 Status: TypeAlias = Annotated[int, Meta(ge=200, le=599)]
@@ -45,6 +47,12 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     """Exact text pieces."""
     text: str | None = None
     """Text, cut into token-like pieces."""
+    calls: tuple[Call, ...] = ()
+    """Tool calls, written behind the text; with them a reply without ``text`` has no other words."""
+    call_form: Form = "prompted"
+    """How they are written: as the prompt asks, or in a form that models slide into."""
+    call_flaws: tuple[Flaw, ...] = ()
+    """What is wrong with the way they are written, in order."""
     reasoning: str = ""
     """Text for ``reasoning_delta`` lines ahead of the answer."""
     thinking: str = ""
@@ -133,7 +141,8 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     @property
     def scripted(self) -> bool:
         """Whether the content of a chat reply is given."""
-        return not (self.raw is None and self.lines is None and self.deltas is None and self.text is None)
+        given = (self.raw, self.lines, self.deltas, self.text)
+        return bool(self.calls) or any(content is not None for content in given)
 
 
 class Queued(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -120,6 +120,8 @@ class Fast(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     deltas: Count = 20
     interval_ms: Millis = 0
     text: str = " token"
+    pieces: tuple[str, ...] = ()
+    """The deltas one by one, in place of ``deltas`` times ``text``."""
 
 
 class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -284,7 +284,7 @@ class Simulator:
         plan = self.scenario.defaults.get(name, NATURAL)
         fast = self.scenario.fast
         if plan is NATURAL and fast is not None and name == "chat":
-            return Plan(deltas=(fast.text,) * fast.deltas, interval_ms=fast.interval_ms)
+            return Plan(deltas=fast.pieces or (fast.text,) * fast.deltas, interval_ms=fast.interval_ms)
         return plan
 
     def _set(self, scenario: Scenario) -> None:

@@ -42,12 +42,24 @@ class Upstream(Protocol):
         """
         ...
 
-    def estimate(self, ask: Ask) -> Usage:
+    def estimate(self, ask: Ask, card: ModelCard) -> Usage:
         """Return what the prompt of ``ask`` comes to at most, without sending it."""
         ...
 
     def models(self) -> tuple[ModelCard, ...]:
         """Return the models known now, the default one first; never empty."""
+        ...
+
+
+class NoteStore(Protocol):
+    """Where something small outlives the process. Both may block: call them in a thread."""
+
+    def load(self) -> bytes | None:
+        """Return what was saved last; None when nothing was. Raises OSError, ValueError."""
+        ...
+
+    def save(self, data: bytes) -> None:
+        """Replace what is saved, atomically. Raises OSError."""
         ...
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fittengate.core.ask import Sampling, ToolUse, Wishes
+from fittengate.core.ask import ReplyFormat, Sampling, ToolUse, Wishes
 from fittengate.core.conversation import Image, Message, Text, Thought, ToolCall, ToolResult
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.dialects.anthropic_messages import AnthropicMessages
@@ -291,6 +291,9 @@ MALFORMED = [
     ({"service_tier": 1}, "service_tier"),
     ({"context_management": []}, "context_management"),
     ({"output_config": []}, "output_config"),
+    ({"output_config": {"format": "json"}}, "output_config.format"),
+    ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format.schema"),
+    ({"output_format": {"type": "text"}}, "output_format"),
     ({"mcp_servers": {}}, "mcp_servers"),
     ({"thinking": True}, "thinking"),
     ({"thinking": {}}, "thinking.type"),
@@ -362,8 +365,6 @@ def test_a_malformed_block_is_refused_with_its_place(role, block, place):
     [
         ({"mcp_servers": [{"type": "url", "url": "https://example.com"}]}, "mcp_servers"),
         ({"container": "c"}, "container"),
-        ({"output_config": {"format": {"type": "json_schema", "schema": {}}}}, "output_config.format"),
-        ({"output_format": {"type": "json_schema", "schema": {}}}, "output_format"),
         ({"thread": {"type": "create"}}, "thread"),
     ],
 )
@@ -422,3 +423,12 @@ def test_counts_have_a_path_beside_each_path():
     """Every alias of the messages has its alias for counting."""
     assert MESSAGES.count_paths[0] == "/v1/messages/count_tokens"
     assert [path.removesuffix("/count_tokens") for path in MESSAGES.count_paths] == list(MESSAGES.paths)
+
+
+@pytest.mark.parametrize(("field", "place"), [("output_config", "output_config.format"), ("output_format",) * 2])
+def test_the_form_of_the_answer_is_read(field, place):
+    """Requirement 41: a schema in the field of today or in the one before it; the vendor promises that answers fit."""
+    form = {"type": "json_schema", "schema": {"type": "object"}}
+    ask = read(**{field: {"format": form} if field == "output_config" else form})
+    assert ask.reply_format == ReplyFormat(None, "", b'{"type":"object"}', strict=True, where=f"{place}.schema")
+    assert ask.ignored == ()

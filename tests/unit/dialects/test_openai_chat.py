@@ -5,11 +5,12 @@ import re
 
 import pytest
 
-from fittengate.core.ask import Sampling, Wishes
+from fittengate.core.ask import ReplyFormat, Sampling, Wishes
 from fittengate.core.conversation import Image, Message, Text, Thought
 from fittengate.core.events import Began, Ended, TextDelta, ThoughtDelta, ToolClosed, ToolOpened, fold
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import StopReason, Usage
+from fittengate.dialects._openai_format import reply_format
 from fittengate.dialects.base import Head
 from fittengate.dialects.openai_chat import OpenAIChat
 
@@ -295,6 +296,20 @@ def test_the_list_of_ignored_names_is_bounded_and_fit_for_a_header():
         ({"response_format": "json"}, "response_format"),
         ({"response_format": {}}, "response_format"),
         ({"response_format": {"type": ["text"]}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": 1}}}, "response_format.json_schema.name"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"description": 1}}},
+            "response_format.json_schema.description",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": "{}"}}},
+            "response_format.json_schema.schema",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"strict": "yes"}}},
+            "response_format.json_schema.strict",
+        ),
     ],
     ids=lambda value: json.dumps(value)[:60],
 )
@@ -315,8 +330,6 @@ def test_what_is_malformed_is_refused_with_its_place(fields, param):
         ({"modalities": ["text", "audio"]}, "modalities[1]"),
         ({"audio": {"voice": "alloy", "format": "mp3"}}, "audio"),
         ({"web_search_options": {}}, "web_search_options"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}}, "response_format"),
         ({"messages": [{"role": "assistant", "content": None, "audio": {"id": "a"}}]}, "messages[0].audio"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0].type"),
         ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages[0].content[0].type"),
@@ -422,3 +435,33 @@ def test_head_and_model_are_in_every_chunk():
     for line in (first, second):
         chunk = json.loads(line[6:])
         assert (chunk["id"], chunk["created"], chunk["model"]) == ("chatcmpl-x", 5, 'a"b\\')
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (None, None),
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, ReplyFormat(where="response_format")),
+        (
+            {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "array"}, "strict": None}},
+            ReplyFormat("n", "", b'{"type":"array"}', where="response_format.json_schema.schema"),
+        ),
+        (
+            {"type": "json_schema", "json_schema": {"description": "A thing.", "strict": True}},
+            ReplyFormat(
+                None, "A thing.", b'{"type":"object"}', strict=True, where="response_format.json_schema.schema"
+            ),
+        ),
+    ],
+)
+def test_the_form_of_the_answer_is_read(value, wanted):
+    """Requirement 23: free text, any JSON object, or JSON by a schema, strict or not; null is as good as nothing."""
+    assert read(response_format=value).reply_format == wanted
+
+
+def test_the_form_stands_one_level_higher_where_it_is_flat():
+    """Responses has the schema beside the type."""
+    flat = {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True}
+    made = reply_format(flat, "text.format", flat=True)
+    assert made == ReplyFormat("n", "", b'{"type":"object"}', strict=True, where="text.format.schema")

@@ -1,18 +1,22 @@
 """One reply of the service: bytes to the events of our grammar. Pure; the whole chain behind ``client.py``.
 
-bytes -> decoder -> voice -> reader (where there are tools) -> cutter -> events, with Began before and Ended after them. Law: after the bytes of a reply
+bytes -> decoder -> voice -> reader (where there are tools) or JSON cutter (where the reply is to be JSON) -> cutter ->
+events, with Began before and Ended after them. Law: after the bytes of a reply
 that ended well, or after one of the parts ended the reply itself, the last event is Ended; after any other end ``fault``
 is set and no Ended comes.
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 from fittengate.core.ask import Ask
 from fittengate.core.events import Began, Ended, Event, TextDelta, ThoughtDelta
 from fittengate.core.faults import Fault
 from fittengate.core.reply import StopReason, Usage
+from fittengate.prompting import form
 from fittengate.prompting.cutter import Cutter
 from fittengate.prompting.estimate import estimate
+from fittengate.prompting.jsontext import JsonCutter
 from fittengate.prompting.reader import Reader
 from fittengate.prompting.render import Rendered
 from fittengate.prompting.trouble import Trouble
@@ -26,18 +30,34 @@ _CHARS_PER_TOKEN = 4
 class ReplyStream:
     """Takes the bytes of one reply; gives its events."""
 
-    def __init__(self, ask: Ask, rendered: Rendered, make_id: Callable[[], str], *, framed: bool) -> None:
-        """``make_id`` gives an id for each call; ``framed`` says that HTTP itself tells a whole body from one cut short."""
+    def __init__(
+        self,
+        ask: Ask,
+        rendered: Rendered,
+        make_id: Callable[[], str],
+        *,
+        framed: bool,
+        count: Callable[[str], int] = estimate,
+    ) -> None:
+        """``make_id`` gives an id for each call; ``framed`` says that HTTP itself tells a whole body from one cut short.
+
+        ``count`` estimates the tokens of a prompt for which the service tells none.
+        """
         self.decoder = ChatDecoder(framed=framed)
         self.fault: Fault | None = None
         self.ended = False
         """Ended was returned: read no further and close the connection."""
         self._prompt = rendered.text
+        self._count_prompt = count
         tools = ask.conversation.tools
-        self._reader = Reader(tools, ask.tool_use, make_id, rendered.tags) if tools else None
+        wants_json = ask.reply_format is not None
+        self._reader = Reader(tools, ask.tool_use, make_id, rendered.tags, json_reply=wants_json) if tools else None
         self._voice = Voice(self._is_data if tools else None)
         self._early: list[Event] = []
         """What the reader gave while the voice asked it about a role tag."""
+        # Where there are tools, a call may still come behind the value.
+        starts = form.brackets(ask.reply_format) if ask.reply_format is not None and not tools else ""
+        self._json = JsonCutter(starts) if starts else None
         sampling = ask.sampling
         self._cutter = Cutter(sampling) if sampling.stop or sampling.max_tokens is not None else None
         self._limit = sampling.max_tokens
@@ -90,6 +110,9 @@ class ReplyStream:
             if over and fault is None and not reader.ended:
                 events = events + reader.close()
             over = over or reader.ended
+        if self._json is not None:
+            events = self._json.feed(events)
+            over = over or self._json.ended
         if cutter is not None:
             events = cutter.feed(events)
             if over and not cutter.ended:
@@ -109,6 +132,7 @@ class ReplyStream:
         return (
             self._voice.ended
             or (self._reader is not None and self._reader.ended)
+            or (self._json is not None and self._json.ended)
             or (self._cutter is not None and self._cutter.ended)
         )
 
@@ -125,6 +149,7 @@ class ReplyStream:
         """Add Ended. A reply that we cut has no usage line: the service is not asked for the rest of it."""
         self.ended = True
         reason, stop = StopReason.LENGTH if self.decoder.length_stop else StopReason.DONE, None
+        lost = self._lost_call() if reason is StopReason.DONE else None
         if reason is StopReason.DONE and self._reader is not None:
             if self._reader.counts.get(Trouble.ABORTED):
                 # A call that was cut off in its middle: the model had no room to end it.
@@ -132,15 +157,21 @@ class ReplyStream:
             elif self._reader.calls:
                 reason = StopReason.TOOL_CALLS
         if self._cutter is not None and self._cutter.reason is not None:
-            reason, stop = self._cutter.reason, self._cutter.stop_sequence
+            reason, stop, lost = self._cutter.reason, self._cutter.stop_sequence, None
         told_in, told_out = (None, None) if cut else (self.decoder.input_tokens, self.decoder.output_tokens)
         out = max(self._deltas, self._chars // _CHARS_PER_TOKEN) if told_out is None else told_out
         if reason is StopReason.LENGTH and cut and self._limit is not None:
             out = self._limit
         usage = Usage(
-            estimate(self._prompt) if told_in is None else told_in,
+            self._count_prompt(self._prompt) if told_in is None else told_in,
             out,
             min(out, self._thoughts),
             estimated=told_in is None or told_out is None,
         )
-        events.append(Ended(reason, usage, stop))
+        events.append(Ended(reason, usage, stop, lost))
+
+    def _lost_call(self) -> Literal["broken", "unwanted"] | None:
+        counts = {} if self._reader is None else self._reader.counts
+        if counts.get(Trouble.UNWANTED):
+            return "unwanted"
+        return "broken" if counts.get(Trouble.ABORTED) else None

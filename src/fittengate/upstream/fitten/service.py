@@ -17,9 +17,10 @@ from fittengate.core.events import Event
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Usage
 from fittengate.lib.timers import Timers
-from fittengate.prompting.estimate import estimate_high, estimate_low, may_exceed
+from fittengate.prompting.estimate import estimate_low, may_exceed
 from fittengate.prompting.render import Rendered, render
 from fittengate.upstream.base import Sink
+from fittengate.upstream.calibrator import Calibrator
 from fittengate.upstream.fitten import catalogue
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.call import Call
@@ -40,6 +41,9 @@ MODELS_AGAIN_SECONDS = 60.0
 
 HIDDEN_TOKENS = 128
 """What the service's own hidden prompt comes to, with room: a trivial request was billed 94 (protocol: prompt format)."""
+
+LIKELY_HIDDEN_TOKENS = 80
+"""The same without room: that request had about a dozen tokens of its own."""
 
 UPKEEP_SECONDS = 15.0
 """How often the background work looks whether something is due."""
@@ -76,9 +80,16 @@ class FittenService:
     """Implements the Upstream protocol."""
 
     def __init__(
-        self, client: FittenClient, keeper: AccountKeeper, timers: Timers, rules: Rules, chance: Chance
+        self,
+        client: FittenClient,
+        keeper: AccountKeeper,
+        timers: Timers,
+        rules: Rules,
+        chance: Chance,
+        calibrator: Calibrator,
     ) -> None:
         self.keeper = keeper
+        self.calibrator = calibrator
         self.retried = 0
         """Further tries so far, for the metrics."""
         self.odd_lines = 0
@@ -173,6 +184,10 @@ class FittenService:
             watch.stop()
             if begun is not None:
                 self.odd_lines += begun.stream.decoder.odd_lines
+                told = begun.stream.decoder.input_tokens
+                # A prompt with a picture has tokens that are no words.
+                if told is not None and rendered.text is rendered.prompt:
+                    self.calibrator.heard(card.id, rendered.text, told - LIKELY_HIDDEN_TOKENS)
                 # At the end of a body the connection is back in the pool already, and this does nothing.
                 begun.response.close()
 
@@ -180,12 +195,13 @@ class FittenService:
         """Yield the events of the completion; see :class:`fittengate.upstream.base.Upstream`."""
         return self._filler.complete(fill)
 
-    def estimate(self, ask: Ask) -> Usage:
+    def estimate(self, ask: Ask, card: ModelCard) -> Usage:
         """Return what the prompt of ``ask`` comes to at most; nothing is sent."""
-        return Usage(estimate_high(self._render(ask).text) + HIDDEN_TOKENS, 0, estimated=True)
+        tokens = self.calibrator.at_most(card.id, self._render(ask).text)
+        return Usage(tokens + HIDDEN_TOKENS, 0, estimated=True)
 
     def _render(self, ask: Ask) -> Rendered:
-        return render(ask.conversation, ask.tool_use, self._chance.secret)
+        return render(ask.conversation, ask.tool_use, self._chance.secret, ask.reply_format)
 
     def _check_length(self, text: str) -> None:
         window = self._rules.context_window
@@ -209,7 +225,7 @@ class FittenService:
         while True:
             watch.waiting = True
             body = chat_body(rendered.prompt, tokens.user_id, card)
-            opened = await self._try(tokens, body, ask, rendered, watch)
+            opened = await self._try(tokens, body, ask, card, rendered, watch)
             if isinstance(opened, _Open):
                 watch.spoke()
                 return opened
@@ -239,7 +255,7 @@ class FittenService:
         raise Fault(FaultKind.UPSTREAM_LOGIN, message, detail="401 after refresh and login")
 
     async def _try(
-        self, tokens: Tokens, body: bytes, ask: Ask, rendered: Rendered, watch: Watch
+        self, tokens: Tokens, body: bytes, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch
     ) -> _Open | Failure | None:
         """Send once and read up to the first event. Returns None for a 401."""
         try:
@@ -252,7 +268,7 @@ class FittenService:
                 return None
             if response.status != 200:
                 return await self._client.refusal(response)
-            opened = await self._first(response, ask, rendered, watch)
+            opened = await self._first(response, ask, card, rendered, watch)
         except NETWORK_ERRORS as error:
             response.close()
             return broken(error)
@@ -263,8 +279,16 @@ class FittenService:
             response.close()
         return opened
 
-    async def _first(self, response: Call, ask: Ask, rendered: Rendered, watch: Watch) -> _Open | Failure:
-        stream = ReplyStream(ask, rendered, self._chance.make_id, framed=response.framed)
+    async def _first(
+        self, response: Call, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch
+    ) -> _Open | Failure:
+        stream = ReplyStream(
+            ask,
+            rendered,
+            self._chance.make_id,
+            framed=response.framed,
+            count=lambda text: self.calibrator.likely(card.id, text) + LIKELY_HIDDEN_TOKENS,
+        )
         while True:
             data = await response.readany()
             now = self._loop.time()

@@ -1,0 +1,109 @@
+"""Asks the service, and asks again where the reply is not what the request was for.
+
+What decides that, and makes the next ask, is pure and stands in ``prompting``; here are the calls. Laws: one call at a
+time, each closed before the next one begins and on every way out; the turn at the service is held all the while; what
+the client is told it used is the delivered reply, what goes into the books is every reply that ended.
+"""
+
+from collections import Counter
+from collections.abc import AsyncGenerator
+
+from fittengate.core.ask import Ask
+from fittengate.core.caller import ModelCard
+from fittengate.core.events import Ended, Event
+from fittengate.core.faults import Fault
+from fittengate.core.reply import Usage
+from fittengate.prompting.again import Accept, Again, AskAgain, ToolsAgain
+from fittengate.prompting.again_json import JsonAgain
+from fittengate.upstream.base import Upstream
+
+
+class AskingCounts:
+    """How often it was asked again, since the start of the process."""
+
+    def __init__(self) -> None:
+        self.again: Counter[str] = Counter()
+        """Further calls by their reason: ``missing``, ``broken``, ``invalid`` and so on."""
+        self.outcomes: Counter[str] = Counter()
+        """Replies that took more than one call: ``mended``, ``kept`` (no better than before) or ``failed``."""
+
+
+def again_for(ask: Ask) -> Again | None:
+    """Return what judges the replies to an ask; None where any reply will do. Raises Fault (caller_bad_request).
+
+    Where a tool must be called the reply's form does not matter: the call is the answer.
+    """
+    if ask.reply_format is not None and ask.tool_use.choice not in ("required", "named"):
+        return JsonAgain(ask)
+    return ToolsAgain(ask) if ask.conversation.tools else None
+
+
+class Asking:
+    """One ask, and those that follow from it."""
+
+    def __init__(self, upstream: Upstream, again: Again, counts: AskingCounts) -> None:
+        self.spent: Usage | None = None
+        """What all replies that ended came to together; None before the first has."""
+        self._upstream = upstream
+        self._again = again
+        self._counts = counts
+
+    @property
+    def warning(self) -> str | None:
+        """What the client should know of the accepted reply; None where there is nothing."""
+        return self._again.warning
+
+    async def events(self, ask: Ask, card: ModelCard) -> AsyncGenerator[list[Event], None]:
+        """Yield the events of the reply that is delivered. Raises Fault. Closing it closes the call that is running."""
+        again = self._again
+        decided: Accept | AskAgain = AskAgain(ask, "")
+        why = ""
+        while isinstance(decided, AskAgain):
+            call = self._upstream.chat(decided.ask, card)
+            broken: Fault | None = None
+            passed: list[Event] = []
+            try:
+                async for batch in call:
+                    passed = again.feed(batch)
+                    last = batch[-1]
+                    if type(last) is Ended:
+                        self._add(last.usage)
+                    elif passed:
+                        yield passed
+                        passed = []
+            except Fault as fault:
+                broken = fault
+            finally:
+                await call.aclose()
+            decided = self._decided(broken, why)
+            if isinstance(decided, AskAgain):
+                why = decided.why
+                self._counts.again[why] += 1
+                if passed:
+                    yield passed
+        if why:
+            self._counts.outcomes["mended" if decided.mended else "kept"] += 1
+        # The last words and the end go out in one piece.
+        yield [*passed, *decided.events]
+
+    def _decided(self, broken: Fault | None, why: str) -> Accept | AskAgain:
+        try:
+            return self._again.close() if broken is None else self._again.failed(broken)
+        except Fault:
+            if why:
+                self._counts.outcomes["failed"] += 1
+            raise
+
+    def _add(self, usage: Usage) -> None:
+        before = self.spent
+        self.spent = usage if before is None else added(before, usage)
+
+
+def added(one: Usage, other: Usage) -> Usage:
+    """Return the sum of two counts, estimated if one of them is."""
+    return Usage(
+        one.input_tokens + other.input_tokens,
+        one.output_tokens + other.output_tokens,
+        one.reasoning_tokens + other.reasoning_tokens,
+        estimated=one.estimated or other.estimated,
+    )
