@@ -26,6 +26,15 @@ def set_form(simulator, **fields):
     simulator.set_scenario(msgspec.structs.replace(simulator.scenario, completion=Completion(**fields)))
 
 
+async def test_a_prompt_and_a_suffix_are_filled_in_between(client, simulator):
+    """Requirement 27: no fences, and nothing that repeats what follows the cursor."""
+    answer = await client.completions.create(model="gpt-4o", **ADD)
+    assert answer.choices[0].text == BODY
+    simulator.plan("completion", Plan(json={"generated_text": "a + b"}))
+    answer = await client.completions.create(model="gpt-4o", prompt="return ", suffix="a + b\n")
+    assert answer.choices[0].text == ""
+
+
 @pytest.mark.parametrize("model", ["fitten-completion", "fitten-code", "codestral-latest", "deepseek-v3"])
 async def test_a_suffix_means_code_completion_whatever_the_model(client, simulator, model):
     """The name is echoed; the chat is not asked."""
@@ -90,7 +99,7 @@ async def test_reasoning_is_no_part_of_a_completion(client, simulator):
 
 
 async def test_several_prompts_are_several_choices(client):
-    """In the order of the prompts, each asked n times; code completions among them."""
+    """Requirement 27: in the order of the prompts, each asked n times; code completions among them."""
     answer = await client.completions.create(
         model="fitten-code", prompt=["repeat: a", "<fim_prefix>def add(a, b):<fim_suffix>\n<fim_middle>"], n=2
     )

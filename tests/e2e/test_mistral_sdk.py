@@ -30,7 +30,7 @@ async def test_a_whole_completion(client, simulator):
 
 
 async def test_a_streamed_completion(client):
-    """Text, then the chunk with finish and usage, which Mistral always sends."""
+    """Requirement 27: text in chat's shape, then the chunk with finish and usage, which Mistral always sends."""
     stream = await client.fim.stream_async(model="codestral-latest", **ADD)
     got = [event.data async for event in stream]
     assert "".join(chunk.choices[0].delta.content for chunk in got) == BODY
