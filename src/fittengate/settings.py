@@ -93,6 +93,19 @@ class Upstream(_Section, frozen=True, kw_only=True):
     user_agent: Annotated[str, _meta("what the gateway calls itself", default_text="`fittengate/VERSION`")] = ""
 
 
+class Store(_Section, frozen=True, kw_only=True):
+    """What is kept of replies, for those who ask for it later."""
+
+    url: Annotated[
+        str,
+        _meta(
+            "database for responses that clients have kept, `sqlite:///PATH`; `none` keeps some in memory alone",
+            default_text="SQLite file `fittengate.db` in `state_dir`",
+        ),
+    ] = ""
+    retention_days: Annotated[float, _meta("how long they are kept", "days", ge=0)] = 90
+
+
 class Models(_Section, frozen=True, kw_only=True):
     """Names of models."""
 
@@ -143,6 +156,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     server: Server = Server()
     account: Account = Account()
     upstream: Upstream = Upstream()
+    store: Store = Store()
     models: Models = Models()
     log: Log = Log()
 

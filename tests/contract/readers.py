@@ -6,7 +6,9 @@ from typing import NamedTuple, Protocol
 import anthropic
 import httpx2
 import openai
+import pydantic
 from mistralai.client import Mistral
+from openai.types.responses import Response, ResponseStreamEvent
 
 
 class Answer(NamedTuple):
@@ -366,12 +368,150 @@ class LlamaInfillReader:
         return value["error"]["message"]
 
 
+class OpenAIResponsesReader:
+    """Reads the events by hand, checks each against the SDK's own models, and holds its stream helper to the result."""
+
+    terminator = b"event: response.completed\n"
+
+    def whole(self, body):
+        """Read one ``response``."""
+        value = json.loads(body)
+        told = _client(body, "application/json").responses.create(model="m", input="x")
+        answer = _response(value)
+        assert told.output_text == answer.text
+        return answer
+
+    def stream(self, body):
+        """Read the events of one response, item by item."""
+        events = [self._event(block) for block in _blocks(body)]
+        assert [event["sequence_number"] for event in events] == list(range(len(events)))
+        created, in_progress, *middle, last = events
+        kinds = (created["type"], in_progress["type"])
+        assert kinds == ("response.created", "response.in_progress")
+        assert created["response"] == in_progress["response"]
+        assert created["response"]["status"] == "in_progress"
+        constant = ("id", "created_at", "model", "tools", "object")
+        assert [created["response"][key] for key in constant] == [last["response"][key] for key in constant]
+        items = self._items(middle)
+        assert last["response"]["output"] == items
+        if last["type"] == "response.failed":
+            assert last["response"]["status"] == "failed"
+            raise ConnectionError(last["response"]["error"]["message"])
+        assert last["type"] == f"response.{last['response']['status']}"
+        answer = _response(last["response"])
+        with _client(body, "text/event-stream").responses.stream(model="m", input="x") as stream:
+            final = list(stream)[-1].response
+        assert final.output_text == answer.text
+        assert final.id in answer.ids
+        return answer
+
+    def _event(self, block):
+        name, data = block.split("\n")
+        value = json.loads(data.removeprefix("data: "))
+        assert name == f"event: {value['type']}"
+        EVENT.validate_python(value)
+        return value
+
+    def _items(self, events):
+        """Return the items that were ended, each told in full: added, opened, its deltas, closed, done."""
+        ended = []
+        while events:
+            added, *events = events
+            assert added["type"] == "response.output_item.added"
+            at, item = added["output_index"], added["item"]
+            own = []
+            while events and events[0]["type"] != "response.output_item.added":
+                event, *events = events
+                assert event["output_index"] == at
+                if event["type"] == "response.output_item.done":
+                    assert event["item"]["id"] == item["id"]
+                    self._told(own, event["item"])
+                    ended.append(event["item"])
+                    break
+                assert event["item_id"] == item["id"]
+                own.append(event)
+        return ended
+
+    def _told(self, events, item):
+        said = "".join(event["delta"] for event in events if event["type"].endswith(".delta"))
+        kind = item["type"]
+        if kind in {"function_call", "custom_tool_call"}:
+            field = "arguments" if kind == "function_call" else "input"
+            (done,) = [event for event in events if event["type"].endswith(".done")]
+            assert said == done[field] == item[field]
+        elif kind in {"message", "reasoning"}:
+            (part,) = item["content"] or item["summary"]
+            opened, *_, done, closed = events
+            assert said == part["text"] == done["text"]
+            assert opened["part"] == part | {"text": ""}
+            assert closed["part"] == part
+
+    def error(self, status, body):
+        """Read an error object."""
+        return _openai_error(json.loads(body), status)
+
+
+EVENT = pydantic.TypeAdapter(ResponseStreamEvent)
+RESPONSE_KEYS = [
+    "completed_at",
+    "incomplete_details",
+    "instructions",
+    "error",
+    "truncation",
+    "parallel_tool_calls",
+    "text",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "top_logprobs",
+    "temperature",
+    "reasoning",
+    "max_output_tokens",
+    "max_tool_calls",
+    "store",
+    "background",
+    "service_tier",
+    "metadata",
+    "safety_identifier",
+    "prompt_cache_key",
+    "previous_response_id",
+]
+
+
+def _response(value):
+    """Return what a response says; it must be all that the SDK's model and older clients expect."""
+    Response.model_validate(value)
+    assert value["object"] == "response"
+    assert set(RESPONSE_KEYS) <= set(value)
+    said = {"message": [], "reasoning": []}
+    calls = []
+    for item in value["output"]:
+        if item["type"] in said:
+            parts = item["content"] or item["summary"]
+            said[item["type"]] += [part["text"] for part in parts]
+        else:
+            calls.append((_own_part(item["call_id"]), item["name"], item.get("arguments", item.get("input"))))
+    spent = value["usage"]
+    assert spent["input_tokens_details"] == {"cached_tokens": 0, "cache_write_tokens": 0}
+    assert spent["output_tokens_details"]["reasoning_tokens"] >= 0
+    assert (value["status"] == "incomplete") == (value["incomplete_details"] is not None)
+    return Answer(
+        frozenset({value["id"]}),
+        "".join(said["message"]),
+        "".join(said["reasoning"]),
+        tuple(calls),
+        value["status"],
+        (spent["input_tokens"], spent["output_tokens"], spent["total_tokens"]),
+    )
+
+
 READERS: dict[str, Reader] = {
     "openai_chat": OpenAIChatReader(),
     "anthropic_messages": AnthropicMessagesReader(),
     "openai_completions": OpenAICompletionsReader(),
     "mistral_fim": MistralFimReader(),
     "llama_infill": LlamaInfillReader(),
+    "openai_responses": OpenAIResponsesReader(),
 }
 
 

@@ -323,3 +323,46 @@ async def test_a_held_stream_is_kept_alive(simulator, start):
     assert reply.body.startswith(b":")
     assert reply.text == GOOD
     assert reply.body.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_responses_parse_gives_the_value(client, simulator, stream):
+    """Requirement 34: text.format in Responses; the second try is delivered alone, and the SDK parses it."""
+    plans(simulator, UNFIT, f"```json\n{GOOD}\n```")
+    asked = {"model": "fitten-code", "input": "Name a city.", "text_format": City}
+    if stream:
+        async with client.responses.stream(**asked) as events:
+            answer = await events.get_final_response()
+    else:
+        answer = await client.responses.parse(**asked)
+    assert answer.output_parsed == CITY
+    assert len(simulator.requests("chat")) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_words_in_every_try_are_a_refusal_in_responses_too(client, simulator, stream):
+    """Requirement 34: a part of type refusal, whole and in the events of its own."""
+    plans(simulator, *["I would rather not."] * 3)
+    asked = {"model": "fitten-code", "input": "Name a city.", "text_format": City}
+    said = ""
+    if stream:
+        async with client.responses.stream(**asked) as events:
+            async for event in events:
+                said += event.delta if event.type == "response.refusal.delta" else ""
+            answer = await events.get_final_response()
+        assert said == "I would rather not."
+    else:
+        answer = await client.responses.parse(**asked)
+    (message,) = answer.output
+    (part,) = message.content
+    assert (part.type, part.refusal) == ("refusal", "I would rather not.")
+    assert answer.output_parsed is None
+
+
+async def test_a_bad_schema_in_responses_is_found_before_the_service_is_asked(client, simulator):
+    """Requirement 34: a 400 that names the place."""
+    form = {"type": "json_schema", "name": "n", "schema": {"type": "nonsense"}, "strict": True}
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.responses.create(model="fitten-code", input="x", text={"format": form})
+    assert caught.value.param.startswith("text.format.schema")
+    assert simulator.requests("chat") == []

@@ -15,8 +15,9 @@ import pytest
 
 from fittengate.cli import COMMANDS
 from fittengate.core.faults import KINDS
-from fittengate.dialects import COUNTING, DIALECTS
+from fittengate.dialects import COUNTING, DIALECTS, RESPONSES
 from fittengate.server.app import MODEL_PREFIXES, App
+from fittengate.server.kept import KEPT_METHODS
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
 from fittengate.settings import TABLE
@@ -172,6 +173,7 @@ def test_every_path_is_on_the_page_of_paths():
     answered = set(app._gets) | {path for dialect in DIALECTS for path in dialect.paths}
     answered |= {path for dialect in COUNTING for path in dialect.count_paths}
     answered |= {f"{prefix}{{id}}" for prefix in MODEL_PREFIXES}
+    answered |= {f"{path}/{{id}}/{what}".rstrip("/") for path in RESPONSES.paths for what in KEPT_METHODS}
     listed = [
         path for row in rows("docs/paths.md") if len(row) == 5 for path in re.findall(r"`(/[^`]*)`", row[0] + row[2])
     ]

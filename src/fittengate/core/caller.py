@@ -13,6 +13,8 @@ class Caller(Struct, frozen=True):
     name: str
     """Stable name of the key: its visible prefix, or the place it was configured in."""
     scopes: frozenset[str] = frozenset({"chat", "completion"})
+    owner: str = ""
+    """What the holder's own data is kept under: follows from the key, and from nothing else, and does not tell it."""
 
 
 class ModelCard(Struct, frozen=True):

@@ -90,6 +90,7 @@ class Fold:
         self._calls: list[ReplyCall] = []
         self._open: ToolOpened | None = None
         self._arguments: list[str] = []
+        self._cut_off = False
         self._ended: Ended | None = None
 
     def feed(self, events: Iterable[Event]) -> None:
@@ -119,6 +120,7 @@ class Fold:
                 self._open = None
             case ToolAborted():
                 self._open = None
+                self._cut_off = True
             case _:
                 pass  # Began carries nothing
 
@@ -135,6 +137,7 @@ class Fold:
             ended.usage,
             ended.stop_sequence,
             "".join(self._refusal),
+            self._cut_off,
         )
 
 

@@ -60,3 +60,5 @@ class Reply(Struct, frozen=True):
     stop_sequence: str | None = None
     refusal: str = ""
     """Words that came in place of the JSON that was asked for; then ``text`` is empty."""
+    call_cut_off: bool = False
+    """A further call was cut off in its middle; it is not among the calls."""

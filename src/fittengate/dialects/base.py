@@ -12,6 +12,7 @@ from msgspec import Struct
 from fittengate.core.ask import Ask, FillAsk, Several
 from fittengate.core.events import Ended, Event, OfChoice
 from fittengate.core.faults import Fault
+from fittengate.core.record import Recalled, Record
 from fittengate.core.reply import Reply
 
 
@@ -120,4 +121,20 @@ class CountingDialect(Dialect, Protocol):
 
     def count_body(self, tokens: int) -> bytes:
         """Return the body that tells a count."""
+        ...
+
+
+class KeepingDialect(Dialect, Protocol):
+    """A dialect whose replies are kept, so that they can be fetched, listed, deleted and gone on with."""
+
+    def wanted(self, body: bytes) -> tuple[str | None, tuple[str, ...]]:
+        """Return the id of the record that a request goes on with, and of those it refers to. Never raises."""
+        ...
+
+    def read_on(self, body: bytes, recalled: Recalled) -> Ask:
+        """Return what the client wants, with the records it wanted. Raises Fault as :meth:`Dialect.read`."""
+        ...
+
+    def record(self, ask: Ask, head: Head, written: bytes | Writer) -> Record | None:
+        """Return what is to be kept of a reply, None for nothing; ``written`` is its body, or its writer, closed."""
         ...

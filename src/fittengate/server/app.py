@@ -10,6 +10,7 @@ from fittengate.dialects import COUNTING, DIALECTS
 from fittengate.dialects.base import CountingDialect, Dialect
 from fittengate.server.exchange import Exchanges
 from fittengate.server.http import HEAD_TOO_LARGE
+from fittengate.server.kept import KEPT_METHODS, answer_kept, kept_path
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
 from fittengate.server.request import OUTLET, Receive, Request, Scope, Send
@@ -75,6 +76,11 @@ class App:
                 if request.method != "POST":
                     raise _wrong_method(request, "POST")
                 await self._exchanges.count(self._counts[path], request)
+                return
+            if (kept := kept_path(path)) is not None:
+                if request.method not in KEPT_METHODS[kept[1]]:
+                    raise _wrong_method(request, ", ".join(KEPT_METHODS[kept[1]]))
+                await answer_kept(self._exchanges, request, kept)
                 return
             get = self._gets.get(path)
             if get is None and path.startswith(MODEL_PREFIXES):

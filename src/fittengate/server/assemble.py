@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from fittengate.lib.timers import Timers
 from fittengate.server.app import App, with_cors
+from fittengate.server.configure import SQLITE
 from fittengate.server.exchange import Exchanges, Limits, Services
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
@@ -25,7 +26,9 @@ from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
 from fittengate.services.queue import Turns
 from fittengate.services.redact import Redactor
-from fittengate.settings import Settings
+from fittengate.services.responses import Responses
+from fittengate.services.store import Database
+from fittengate.settings import Settings, Store
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
 from fittengate.upstream.fitten.account import AccountKeeper
@@ -53,6 +56,13 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     file = None if log.file in {"", "none"} else Path(log.file)
     known = (*settings.server.api_key, settings.account.password)
     return Log(LogOptions(log.level, log.format == "json", file, log.content), Redactor(known), terminal)
+
+
+def open_responses(store: Store, log: Log) -> Responses:
+    """Return what keeps responses; ``close`` is owed."""
+    path = store.url.removeprefix(SQLITE)
+    database = None if path in {"", "none"} else Database(Path(path))
+    return Responses(database, SystemClock(), log.say, store.retention_days)
 
 
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:
@@ -101,6 +111,7 @@ async def assembled(
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
         timers = Timers(asyncio.get_running_loop())
+        responses = open_responses(settings.store, log)
         server, upstream = settings.server, settings.upstream
         exchanges = Exchanges(
             Services(
@@ -109,6 +120,7 @@ async def assembled(
                 keys=Keys(server.api_key, stored_keys),
                 turns=Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout),
                 pictures=pictures,
+                responses=responses,
                 log=log,
                 ids=ids,
                 clock=SystemClock(),
@@ -127,6 +139,7 @@ async def assembled(
                 await upkeep
             timers.close()
             await pictures.close()
+            await asyncio.to_thread(responses.close)
 
 
 @asynccontextmanager

@@ -46,6 +46,9 @@ from fittengate.server.sources import (
 )
 from fittengate.settings import DEFAULT_ALIASES, Settings
 
+SQLITE = "sqlite:///"
+"""What the URL of a SQLite file begins with; its path follows."""
+
 MODELS_URL = "https://api.fittentech.com"
 """Where the service lists its models; its main host does not (protocol: hosts)."""
 
@@ -275,6 +278,18 @@ class _Resolution:
             self._values["server.state_dir"] = str(self._default_state_dir())
         if not self._get("log.file"):
             self._values["log.file"] = str(Path(self._get("server.state_dir")) / "fitten_api.log")
+        self._store()
+
+    def _store(self) -> None:
+        url = self._get("store.url")
+        if url.lower() == "none":
+            self._values["store.url"] = "none"
+        elif not url:
+            self._values["store.url"] = f"{SQLITE}{Path(self._get('server.state_dir')) / 'fittengate.db'}"
+        elif url.startswith(SQLITE) and url != SQLITE:
+            self._values["store.url"] = f"{SQLITE}{located(url.removeprefix(SQLITE), self._cwd, self._home)}"
+        else:
+            self._gathered.wrong("store.url", f"expected {SQLITE}PATH, or none")
 
     def _default_state_dir(self) -> Path:
         if self._platform == "win32":

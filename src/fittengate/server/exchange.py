@@ -14,7 +14,9 @@ from fittengate.core.ask import Ask, FillAsk, Several
 from fittengate.core.caller import Caller, ModelCard, Receipt
 from fittengate.core.events import Ended, Fold, Folds, OfChoice, RefusalDelta, TextDelta
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.record import Record
 from fittengate.core.reply import Usage, usage_of_all
+from fittengate.dialects import KEEPING
 from fittengate.dialects.base import ChoicesDialect, ChoicesWriter, CountingDialect, Dialect, Head, Writer
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
@@ -30,6 +32,7 @@ from fittengate.services.keys import Keys
 from fittengate.services.log import Log
 from fittengate.services.models import ModelNames
 from fittengate.services.queue import Turns
+from fittengate.services.responses import Responses
 from fittengate.upstream.base import Sink, Upstream
 from fittengate.upstream.pictures import Pictures
 
@@ -55,6 +58,7 @@ class Services(Struct, frozen=True):
     keys: Keys
     turns: Turns
     pictures: Pictures
+    responses: Responses
     log: Log
     ids: Ids
     clock: Clock
@@ -107,6 +111,11 @@ class Exchanges:
         self._services = services
         self._loop = asyncio.get_running_loop()
 
+    @property
+    def responses(self) -> Responses:
+        """The replies that clients have kept."""
+        return self._services.responses
+
     def caller(self, request: Request) -> Caller:
         """Return who asks. Raises Fault (caller_no_key)."""
         keys = self._services.keys
@@ -152,10 +161,11 @@ class Exchanges:
         course.caller = self.caller(request)
         if self.draining:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
-        ask = dialect.read(await request.body(services.limits.max_body_bytes))
+        body = await request.body(services.limits.max_body_bytes)
+        ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, course.caller)
         course.card = services.models.find(ask.model)
         # What is wrong with the form that a reply is to have is found here, before the service is asked.
-        if type(ask) is Ask and course.card.section != "completion":
+        if isinstance(ask, Ask) and course.card.section != "completion":
             ask = await services.pictures.inline(ask)
             calls = 1
             if (again := again_for(ask)) is not None:
@@ -178,6 +188,34 @@ class Exchanges:
             await self._whole_choices(dialect, request, ask, course)
         else:
             await self._whole(dialect, request, ask, course)
+
+    async def _read_on(self, dialect: Dialect, body: bytes, caller: Caller) -> Ask:
+        """Read a request that may go on with what was kept. Raises Fault."""
+        keeping = KEEPING[dialect.name]
+        responses, owner = self._services.responses, caller.owner
+        previous, others = keeping.wanted(body)
+        recalled: dict[str, tuple[Record, ...]] = {}
+        for name in others:
+            record = await responses.find(name, owner)
+            recalled[name] = () if record is None else (record,)
+        if previous is not None:
+            recalled[previous] = await responses.chain(previous, owner)
+        return keeping.read_on(body, recalled)
+
+    def _keep(
+        self,
+        dialect: Dialect,
+        ask: Ask | FillAsk | Several,
+        head: Head,
+        written: bytes | Writer | ChoicesWriter,
+        course: _Course,
+    ) -> None:
+        """Keep a reply, if it is one that is kept. It can be fetched before its last byte is sent."""
+        keeping = KEEPING.get(dialect.name)
+        if keeping is not None and course.caller is not None and isinstance(ask, Ask):
+            record = keeping.record(ask, head, cast("bytes | Writer", written))
+            if record is not None:
+                self._services.responses.put(record, course.caller.owner)
 
     async def count(self, dialect: CountingDialect, request: Request) -> None:
         """Tell how many tokens a request has, without sending it. Raises Fault."""
@@ -246,7 +284,9 @@ class Exchanges:
             headers.append((b"x-fittengate-warning", course.asking.warning.encode()))
         if reply.usage.estimated:
             headers.append(ESTIMATED)
-        await request.respond(200, headers, dialect.whole(reply, ask, head))
+        body = dialect.whole(reply, ask, head)
+        self._keep(dialect, ask, head, body, course)
+        await request.respond(200, headers, body)
 
     async def _whole_choices(self, dialect: Dialect, request: Request, asks: Several, course: _Course) -> None:
         head, headers = self._head(dialect, request, asks, course)
@@ -290,7 +330,9 @@ class Exchanges:
                 last = batch[-1]
                 if type(last) is Ended:
                     course.usage = last.usage
-                    await out.finish(data + writer.close())
+                    data += writer.close()
+                    self._keep(dialect, ask, head, writer, course)
+                    await out.finish(data)
                 elif data or out.started:
                     # Began alone promises nothing: the status line waits for more.
                     await out.write(data)

@@ -21,6 +21,12 @@ def document(version: str) -> dict[str, Any]:
         },
         "paths": {
             "/v1/chat/completions": {"post": _chat()},
+            "/v1/responses": {"post": _responses()},
+            "/v1/responses/{id}": {
+                "get": {**_get("A response that was kept.", _KEY), **_ID},
+                "delete": {**_get("Keep a response no longer.", _KEY), **_ID},
+            },
+            "/v1/responses/{id}/input_items": {"get": {**_get("What a response was the answer to.", _KEY), **_ID}},
             "/v1/completions": {"post": _completions()},
             "/v1/fim/completions": {"post": _fim()},
             "/infill": {"post": _infill()},
@@ -88,6 +94,26 @@ def _chat() -> dict[str, Any]:
     )
     example = {"model": "fitten-code", "messages": [_MESSAGE], "stream": True}
     return _post("Go on with a conversation.", about, ["messages"], fields, example, streams=True)
+
+
+def _responses() -> dict[str, Any]:
+    fields = {
+        "model": _field("string", "a name from /v1/models, or one that means one of them"),
+        "input": _field(["string", "array"], "a text, or items: messages, calls, what calls gave, reasoning"),
+        "instructions": _field(["string", "null"], "what the model is told first; not kept for the next request"),
+        "previous_response_id": _field(["string", "null"], "the kept response that this request goes on with"),
+        "store": _field(["boolean", "null"], "keep the response; default: true"),
+        "stream": _field(["boolean", "null"], "answer as server-sent events, as the words come"),
+        "max_output_tokens": _field(["integer", "null"], "most tokens of the answer, reasoning included", minimum=1),
+        "tools": _field(["array", "null"], "tools of type function, custom, namespace, or the client's tool_search"),
+        "tool_choice": _field(["string", "object", "null"], "auto, none, required, allowed_tools, or the tool to call"),
+        "parallel_tool_calls": _field(["boolean", "null"], "more than one call in an answer is welcome"),
+        "reasoning": _field(["object", "null"], "summary: hand reasoning over as a summary"),
+        "text": _field(["object", "null"], "format: the form that the answer must have"),
+    }
+    about = "OpenAI's Responses. Tools that OpenAI itself would run are listed in the header x-fittengate-ignored."
+    example = {"model": "fitten-code", "input": "Say hello.", "stream": True}
+    return _post("Go on with a conversation.", about, ["input"], fields, example, streams=True)
 
 
 def _completions() -> dict[str, Any]:

@@ -114,11 +114,11 @@ class Keys:
     def __init__(self, configured: Iterable[str], stored: Iterable[StoredKey]) -> None:
         self._known: dict[bytes, tuple[bytes, Caller]] = {}
         for made in stored:
-            self._add(bytes.fromhex(made.sha256), Caller(made.prefix))
+            self._add(bytes.fromhex(made.sha256), made.prefix)
         # Named by their place, never by a part of themselves: they may be short.
         keys = [key.strip() for key in configured if key.strip()]
         for number, key in enumerate(dict.fromkeys(keys), 1):
-            self._add(hashlib.sha256(key.encode()).digest(), Caller(f"key-{number}"))
+            self._add(hashlib.sha256(key.encode()).digest(), f"key-{number}")
 
     def caller(self, credential: str | None) -> Caller:
         """Return whose key it is. Raises Fault (caller_no_key)."""
@@ -132,6 +132,7 @@ class Keys:
         text = f"The API key is not one of this gateway's. {_HOW} `fittengate serve --new-key` makes another one."
         raise Fault(FaultKind.CALLER_NO_KEY, text)
 
-    def _add(self, digest: bytes, caller: Caller) -> None:
+    def _add(self, digest: bytes, name: str) -> None:
+        owner = hashlib.sha256(b"owner" + digest).hexdigest()[:32]
         # Two keys whose hashes begin with the same 64 bits are as likely as guessing half of one.
-        self._known[digest[:8]] = (digest, caller)
+        self._known[digest[:8]] = (digest, Caller(name, owner=owner))

@@ -621,6 +621,17 @@ def test_the_log_file_can_be_none(place):
     assert place.settings(FITTENGATE_LOG_FILE="x.log").log.file == str(place.cwd / "x.log")
 
 
+def test_the_store_is_a_file_or_none(place):
+    """It lies in the state directory unless it is put elsewhere; another kind of database is an error, not ignored."""
+    settings = place.settings(FITTENGATE_SERVER_STATE_DIR="s")
+    assert settings.store.url == f"sqlite:///{place.cwd / 's' / 'fittengate.db'}"
+    assert place.settings(FITTENGATE_STORE_URL="None").store.url == "none"
+    assert place.settings(FITTENGATE_STORE_URL="sqlite:///x.db").store.url == f"sqlite:///{place.cwd / 'x.db'}"
+    for wrong in ("postgresql://host/name", "sqlite:///", "x.db"):
+        with pytest.raises(ConfigurationError, match=r"expected sqlite:///PATH, or none"):
+            place.settings(FITTENGATE_STORE_URL=wrong)
+
+
 def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 

@@ -164,3 +164,14 @@ def test_fields_of_a_newer_version_of_the_file_are_passed_over(tmp_path):
     path = tmp_path / "keys.json"
     path.write_text(json.dumps([row | {"scopes": ["chat"]} for row in json.loads(path.read_text())]))
     assert Keys([], stored_keys(tmp_path)).caller(key)
+
+
+def test_an_owner_follows_from_the_key_alone(tmp_path):
+    """Whatever its name and place: what a key has stored is its own, and the owner does not tell the key."""
+    key = store_new_key(tmp_path, secrets.token_bytes)
+    made = Keys(["first", "second"], stored_keys(tmp_path))
+    moved = Keys(["new", "second", "first", key], ())
+    for one in ("first", "second", key):
+        assert made.caller(one).owner == moved.caller(one).owner
+        assert one not in made.caller(one).owner
+    assert len({moved.caller(one).owner for one in ("new", "first", "second", key)}) == 4

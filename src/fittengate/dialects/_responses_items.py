@@ -1,0 +1,198 @@
+"""The items of a Responses conversation as messages: those of the request, and those that were kept of earlier ones.
+
+Shapes from OpenAI's API reference (responses, "Create a model response", ``input``). Ids and statuses of items mean
+nothing to the model and are passed over. Tools that an item brings can be called from then on.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fittengate.core.conversation import Image, Message, Part, Role, Text, Thought, ToolCall, ToolResult
+from fittengate.dialects._fields import bad, unsupported
+from fittengate.dialects._responses_raw import PARAMETER
+from fittengate.dialects._responses_tools import SEARCH, Tools, spoken
+from fittengate.lib.jsonio import shown, to_json
+
+_ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
+
+_TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
+"""Sorts of content parts that are words, and the field that holds them."""
+
+_SEALED = ("compaction", "compaction_trigger", "context_compaction")
+"""Items that stand for a conversation that only the vendor can read."""
+
+
+class Items:
+    """Reads items in order; the messages add up in :attr:`messages`."""
+
+    def __init__(self, tools: Tools, find: Callable[[str], Mapping[str, Any] | None]) -> None:
+        """``find`` gives a kept item by its id; None where there is none."""
+        self.messages: list[Message] = []
+        self.left_out: dict[str, None] = {}
+        """Items without effect, as they are to be reported."""
+        self._tools = tools
+        self._find = find
+        self._thoughts: list[Part] = []
+        """Reasoning that waits for the words or calls it led to."""
+        self._readers: Mapping[str, Callable[[Mapping[str, Any], str], None]] = {
+            "message": self._message,
+            "reasoning": self._reasoning,
+            "function_call": self._function_call,
+            "custom_tool_call": self._custom_call,
+            "tool_search_call": self._search_call,
+            "function_call_output": self._output,
+            "custom_tool_call_output": self._output,
+            "tool_search_output": self._search_output,
+            "additional_tools": self._additional_tools,
+        }
+
+    def read(self, value: Any, place: str) -> None:
+        """Read ``input``: a text, or a list of items. Raises Fault: caller_bad_request, caller_unsupported."""
+        if type(value) is str:
+            self._say("user", (Text(value),) if value else ())
+            return
+        if type(value) is not list:
+            raise bad(f"{place} must be a string or a list of items.", place)
+        for index, item in enumerate(value):
+            where = f"{place}[{index}]"
+            if type(item) is not dict:
+                raise bad("An item must be an object.", where)
+            self._item(item, where)
+
+    def _item(self, item: Mapping[str, Any], place: str) -> None:
+        kind = item.get("type")
+        if kind == "item_reference" or (kind is None and "role" not in item and "id" in item):
+            item = self._referred(item, place)
+            kind = item.get("type")
+            if kind == "nothing":
+                return
+        if kind is None:
+            kind = "message"
+        if type(kind) is not str:
+            raise bad("type must be a string.", f"{place}.type")
+        reader = self._readers.get(kind)
+        if reader is not None:
+            reader(item, place)
+        elif kind in _SEALED:
+            raise unsupported("A conversation that OpenAI has compacted can only be read there.", f"{place}.type")
+        else:
+            self.left_out[f"input.{shown(kind)}"] = None
+
+    def _referred(self, item: Mapping[str, Any], place: str) -> Mapping[str, Any]:
+        name = item.get("id")
+        if type(name) is not str:
+            raise bad("id must be a string.", f"{place}.id")
+        found = self._find(name)
+        if found is not None:
+            return found
+        if name.startswith("rs_"):
+            # Reasoning says nothing to the model; what it led to is there without it.
+            return {"type": "nothing"}
+        raise bad(f"Item with id '{shown(name)}' not found. Send the item itself.", f"{place}.id")
+
+    def _say(self, role: Role, parts: tuple[Part, ...]) -> None:
+        if role == "assistant" and self._thoughts:
+            parts = (*self._thoughts, *parts)
+        self._thoughts = []
+        self.messages.append(Message(role, parts))
+
+    def _message(self, item: Mapping[str, Any], place: str) -> None:
+        role = item.get("role")
+        ours = _ROLES.get(role) if type(role) is str else None
+        if ours is None:
+            raise bad("role must be user, assistant, system or developer.", f"{place}.role")
+        self._say(ours, _content(item.get("content"), f"{place}.content"))
+
+    def _reasoning(self, item: Mapping[str, Any], place: str) -> None:
+        # Another service's reasoning may be sealed; what can be read of it is in either of these.
+        for key in ("content", "summary"):
+            value = item.get(key)
+            if value is not None and type(value) is not list:
+                raise bad(f"{key} must be a list.", f"{place}.{key}")
+            for part in value or ():
+                text = part.get("text") if type(part) is dict else None
+                if type(text) is str and text:
+                    self._thoughts.append(Thought(text))
+
+    def _call(self, item: Mapping[str, Any], place: str, name: str, arguments: str) -> None:
+        self._say("assistant", (ToolCall(_call_id(item, place), name, arguments),))
+
+    def _function_call(self, item: Mapping[str, Any], place: str) -> None:
+        arguments = item.get("arguments")
+        if type(arguments) is dict:
+            arguments = to_json(arguments).decode()
+        if arguments is not None and type(arguments) is not str:
+            raise bad("arguments must be a string of JSON.", f"{place}.arguments")
+        self._call(item, place, _tool_name(item, place), arguments or "")
+
+    def _custom_call(self, item: Mapping[str, Any], place: str) -> None:
+        given = item.get("input")
+        if type(given) is not str:
+            raise bad("input must be a string.", f"{place}.input")
+        self._call(item, place, _tool_name(item, place), to_json({PARAMETER: given}).decode())
+
+    def _search_call(self, item: Mapping[str, Any], place: str) -> None:
+        arguments = item.get("arguments")
+        text = arguments if type(arguments) is str else to_json({} if arguments is None else arguments).decode()
+        self._call(item, place, SEARCH, text)
+
+    def _output(self, item: Mapping[str, Any], place: str) -> None:
+        parts = _content(item.get("output"), f"{place}.output")
+        self._say("user", (ToolResult(_call_id(item, place), parts),))
+
+    def _search_output(self, item: Mapping[str, Any], place: str) -> None:
+        names = self._tools.add(item.get("tools"), f"{place}.tools")
+        text = f"Found, and can be called now: {', '.join(names)}" if names else "No tool was found."
+        self._say("user", (ToolResult(_call_id(item, place), (Text(text),)),))
+
+    def _additional_tools(self, item: Mapping[str, Any], place: str) -> None:
+        self._tools.add(item.get("tools"), f"{place}.tools")
+
+
+def _call_id(item: Mapping[str, Any], place: str) -> str:
+    """Return the id of a call; one that is missing is an empty one."""
+    value = item.get("call_id")
+    if value is not None and type(value) is not str:
+        raise bad("call_id must be a string.", f"{place}.call_id")
+    return value or ""
+
+
+def _tool_name(item: Mapping[str, Any], place: str) -> str:
+    name, space = item.get("name"), item.get("namespace")
+    if type(name) is not str or not name:
+        raise bad("name must be a string.", f"{place}.name")
+    if space is not None and type(space) is not str:
+        raise bad("namespace must be a string.", f"{place}.namespace")
+    return spoken(name, space)
+
+
+def _content(content: Any, place: str) -> tuple[Text | Image, ...]:
+    if type(content) is str:
+        return (Text(content),) if content else ()
+    if content is None:
+        return ()
+    if type(content) is not list:
+        raise bad("It must be a string or a list of parts.", place)
+    return tuple([part for index, item in enumerate(content) for part in _part(item, f"{place}[{index}]")])
+
+
+def _part(item: Any, place: str) -> tuple[Text | Image, ...]:
+    if type(item) is not dict:
+        raise bad("A content part must be an object.", place)
+    kind = item.get("type")
+    field = _TEXTS.get(kind) if type(kind) is str else None
+    if field is not None:
+        text = item.get(field)
+        if type(text) is not str:
+            raise bad(f"{field} must be a string.", f"{place}.{field}")
+        return (Text(text),) if text else ()
+    if kind == "input_image":
+        url = item.get("image_url")
+        if url is None and item.get("file_id") is not None:
+            raise unsupported("Files are not kept here. Send the image itself, as a data URL.", f"{place}.file_id")
+        if type(url) is not str or not url:
+            raise bad("image_url must be a data URL, or the address of an image.", f"{place}.image_url")
+        return (Image(url, f"{place}.image_url"),)
+    if kind in ("input_file", "input_audio"):
+        raise unsupported(f"Content of type {kind} is not supported.", f"{place}.type")
+    raise bad("type must be input_text, output_text, input_image or refusal.", f"{place}.type")

@@ -1,0 +1,107 @@
+"""A response object, with every key that OpenAI's has: zero, null or the vendor's default where nothing is known.
+
+Shapes from OpenAI's API reference (responses, "The response object").
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.reply import Usage
+from fittengate.dialects._responses_ask import ResponsesAsk
+from fittengate.dialects._responses_kept import PREFIX
+from fittengate.dialects.base import Head
+from fittengate.lib.jsonio import to_json
+
+_DEFAULTS: Mapping[str, Any] = {
+    "background": False,
+    "conversation": None,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "prompt": None,
+    "prompt_cache_key": None,
+    "prompt_cache_retention": None,
+    "safety_identifier": None,
+    "service_tier": "default",
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "top_logprobs": 0,
+    "tool_choice": "auto",
+    "truncation": "disabled",
+    "user": None,
+}
+
+
+def echo(fields: Mapping[str, Any], tools: list[Any], *, keep: bool) -> bytes:
+    """Return what every response object repeats of its request, as JSON without its braces."""
+    said: dict[str, Any] = {}
+    for name, default in _DEFAULTS.items():
+        value = fields.get(name)
+        said[name] = default if value is None else value
+    text, reasoning = fields.get("text") or {}, fields.get("reasoning") or {}
+    said["text"] = {
+        "format": text.get("format") or {"type": "text"},
+        "verbosity": text.get("verbosity") or "medium",
+    }
+    said["reasoning"] = {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")}
+    said["tools"] = tools
+    said["store"] = keep
+    return to_json(said)[1:-1]
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """Return a ``usage`` object with every count that OpenAI sends; what the service does not have is 0."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+
+
+def error_object(fault: Fault) -> dict[str, Any]:
+    """Return the ``error`` of a failed response; its codes are a closed list, of which these are the ones that fit."""
+    if fault.kind is FaultKind.CALLER_TOO_LONG:
+        code = fault.code
+    elif fault.status == 429:
+        code = "rate_limit_exceeded"
+    else:
+        code = "server_error" if fault.status >= 500 else "invalid_prompt"
+    return {"code": code, "message": fault.message}
+
+
+class Frame:
+    """What is the same in all response objects of one reply."""
+
+    __slots__ = ("_after", "_before")
+
+    def __init__(self, ask: ResponsesAsk, head: Head) -> None:
+        # When the response was complete is not known here: a writer has no clock.
+        form = b'{"id":"%s%s","object":"response","created_at":%d,"completed_at":null,"model":%s,'
+        self._before = form % (PREFIX.encode(), head.id.encode(), head.created, to_json(head.model))
+        self._after = b"," + ask.echo + b"}"
+
+    def response(
+        self,
+        status: str,
+        output: list[bytes],
+        *,
+        usage: Usage | None = None,
+        incomplete: str | None = None,
+        fault: Fault | None = None,
+    ) -> bytes:
+        """Return a response object; ``output`` is its items as JSON, ``incomplete`` why it has an early end."""
+        rest = {
+            "status": status,
+            "error": None if fault is None else error_object(fault),
+            "incomplete_details": None if incomplete is None else {"reason": incomplete},
+            "usage": None if usage is None else usage_object(usage),
+        }
+        return b"".join((self._before, to_json(rest)[1:-1], b',"output":[', b",".join(output), b"]", self._after))

@@ -1,0 +1,216 @@
+"""What a Responses request asks for: the body of ``POST /v1/responses`` as an Ask.
+
+Shapes from OpenAI's API reference (responses, "Create a model response"). Reading is strict about what it understands and
+says the place of what is wrong; what it does not know it leaves alone and reports.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fittengate.core.ask import Sampling, Wishes
+from fittengate.core.conversation import Conversation, Message, Text
+from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.record import Recalled
+from fittengate.dialects._fields import (
+    MAX_IGNORED,
+    Check,
+    bad,
+    between,
+    flag,
+    known,
+    look_over,
+    model_name,
+    of_type,
+    read_object,
+    refused,
+    unsupported,
+    whole_number,
+)
+from fittengate.dialects._openai_format import reply_format
+from fittengate.dialects._responses_ask import ResponsesAsk
+from fittengate.dialects._responses_items import Items
+from fittengate.dialects._responses_kept import Kept
+from fittengate.dialects._responses_object import echo
+from fittengate.dialects._responses_tools import Tools
+from fittengate.lib.jsonio import shown, to_json
+
+SEALED = "reasoning.encrypted_content"
+
+
+def read(body: bytes, recalled: Recalled) -> ResponsesAsk:
+    """Return what the client wants; ``recalled`` is what was kept of the responses that it goes on with.
+
+    Raises Fault: caller_bad_request, caller_unsupported. A response that should go on and is not among ``recalled`` is
+    ``previous_response_not_found``: left out it would be another conversation.
+    """
+    fields = read_object(body)
+    ignored = list(look_over(fields, FIELDS))
+    get = fields.get
+    tools = Tools(get("tools"))
+    kept = Kept(recalled)
+    items = Items(tools, kept.item)
+    instructions = _instructions(get("instructions"), items)
+    previous = _previous(get("previous_response_id"), recalled)
+    for old in kept.conversation(previous):
+        items.read(old, "previous_response_id")
+    if get("input") is None:
+        raise bad("input is missing.", "input")
+    items.read(get("input"), "input")
+    if len(items.messages) == instructions:
+        raise bad("input must not be empty.", "input")
+    choice, allowed = tools.choice(get("tool_choice"), get("parallel_tool_calls"))
+    offered, forms = tools.offered(choice, allowed)
+    limit, store = get("max_output_tokens"), get("store")
+    keep = store is None or flag(store, "store")
+    reasoning = get("reasoning") or {}
+    return ResponsesAsk(
+        Conversation(tuple(items.messages), offered),
+        model_name(get("model")),
+        Sampling(None if limit is None else whole_number(limit, "max_output_tokens", 1)),
+        Wishes(flag(get("stream"), "stream"), include_usage=True),
+        choice,
+        (*ignored, *tools.left_out, *items.left_out)[:MAX_IGNORED],
+        reply_format((get("text") or {}).get("format"), "text.format", flat=True),
+        echo=echo(fields, tools.echo, keep=keep),
+        forms=forms,
+        summarised=reasoning.get("summary") is not None or reasoning.get("generate_summary") is not None,
+        sealed=SEALED in (get("include") or ()),
+        keep=keep,
+        previous=previous,
+        given=to_json(_listed(get("input"))) if keep else b"",
+    )
+
+
+def _listed(value: Any) -> Any:
+    return [{"type": "message", "role": "user", "content": value}] if type(value) is str else value
+
+
+def _instructions(value: Any, items: Items) -> int:
+    """Read ``instructions``, a text or items; return how many messages they made."""
+    if value is None or value == "":
+        return 0
+    if type(value) is str:
+        items.messages.append(Message("system", (Text(value),)))
+    else:
+        items.read(value, "instructions")
+    return len(items.messages)
+
+
+def _previous(value: Any, recalled: Recalled) -> str | None:
+    if value is None:
+        return None
+    if type(value) is not str or not value:
+        raise bad("previous_response_id must be a string.", "previous_response_id")
+    if not recalled.get(value):
+        raise Fault(
+            FaultKind.CALLER_BAD_REQUEST,
+            f"Previous response with id '{shown(value)}' not found.",
+            param="previous_response_id",
+            code="previous_response_not_found",
+        )
+    return value
+
+
+def _text(value: Any, name: str, ignored: list[str]) -> None:
+    if type(value) is not dict:
+        raise bad(f"{name} must be an object.", name)
+    for key, option in value.items():
+        if option is None or key == "format":
+            continue
+        if key == "verbosity" and option not in ("low", "medium", "high"):
+            raise bad("verbosity must be low, medium or high.", f"{name}.verbosity")
+        ignored.append(f"{name}.{shown(key)}")
+
+
+def _reasoning(value: Any, name: str, ignored: list[str]) -> None:
+    if type(value) is not dict:
+        raise bad(f"{name} must be an object.", name)
+    for key, option in value.items():
+        if option is None:
+            continue
+        if type(option) is not str:
+            raise bad(f"{shown(key)} must be a string.", f"{name}.{shown(key)}")
+        if key not in ("summary", "generate_summary"):
+            ignored.append(f"{name}.{shown(key)}")
+
+
+def _include(value: Any, name: str, ignored: list[str]) -> None:
+    if type(value) is not list:
+        raise bad(f"{name} must be a list.", name)
+    for index, item in enumerate(value):
+        if type(item) is not str:
+            raise bad("It must be a string.", f"{name}[{index}]")
+        if item == "message.output_text.logprobs":
+            raise unsupported("Token probabilities are not known. Leave it out.", f"{name}[{index}]")
+        if item != SEALED:
+            ignored.append(f"{name}.{shown(item)}")
+
+
+def _truncation(value: Any, name: str, ignored: list[str]) -> None:
+    if value not in ("auto", "disabled"):
+        raise bad(f"{name} must be auto or disabled.", name)
+    if value == "auto":
+        ignored.append(name)
+
+
+def _top_logprobs(value: Any, name: str, _ignored: list[str]) -> None:
+    if whole_number(value, name, 0):
+        raise unsupported("Token probabilities are not known. Leave top_logprobs out.", name)
+
+
+def _max_tool_calls(value: Any, name: str, ignored: list[str]) -> None:
+    whole_number(value, name, 1)
+    ignored.append(name)
+
+
+def _background(value: Any, name: str, _ignored: list[str]) -> None:
+    if flag(value, name):
+        raise unsupported("Responses are not made in the background. Leave background out.", name)
+
+
+def _stream_options(value: Any, name: str, ignored: list[str]) -> None:
+    if type(value) is not dict:
+        raise bad(f"{name} must be an object.", name)
+    ignored += [f"{name}.{shown(key)}" for key, option in value.items() if option is not None and option is not False]
+
+
+FIELDS: Mapping[str, Check] = {
+    # Read by read().
+    "input": known,
+    "instructions": known,
+    "model": known,
+    "stream": known,
+    "tools": known,
+    "tool_choice": known,
+    "parallel_tool_calls": known,
+    "max_output_tokens": known,
+    "previous_response_id": known,
+    "store": known,
+    "text": _text,
+    "reasoning": _reasoning,
+    "include": _include,
+    # The service has no such switches, and the answer stays an answer without them: ignored and reported.
+    "temperature": between(0, 2),
+    "top_p": between(0, 1),
+    "presence_penalty": between(-2, 2),
+    "frequency_penalty": between(-2, 2),
+    "truncation": _truncation,
+    "max_tool_calls": _max_tool_calls,
+    "moderation": of_type(dict, report=True),
+    "context_management": of_type(list, report=True),
+    "stream_options": _stream_options,
+    # They promise nothing about the answer: ignored in silence.
+    "metadata": of_type(dict),
+    "client_metadata": known,
+    "user": of_type(str),
+    "safety_identifier": of_type(str),
+    "service_tier": of_type(str),
+    "prompt_cache_key": of_type(str),
+    "prompt_cache_options": of_type(dict),
+    "prompt_cache_retention": of_type(str),
+    # To ignore these would change or claim something: refused, unless they ask for nothing.
+    "top_logprobs": _top_logprobs,
+    "background": _background,
+    "conversation": refused("Conversations that are kept apart from responses are"),
+    "prompt": refused("Prompt templates are"),
+}
