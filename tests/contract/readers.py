@@ -7,6 +7,7 @@ import anthropic
 import httpx2
 import openai
 import pydantic
+from mistralai.client import Mistral
 from openai.types.responses import Response, ResponseStreamEvent
 
 
@@ -115,6 +116,17 @@ class OpenAIChatReader:
         self._ask_the_sdk(body, answer)
         return answer
 
+    def choices(self, body):
+        """Read the several answers of one ``chat.completion``, in order."""
+        value = json.loads(body)
+        assert [choice["index"] for choice in value["choices"]] == list(range(len(value["choices"])))
+        alone = [value | {"choices": [choice | {"index": 0}]} for choice in value["choices"]]
+        return [self.whole(json.dumps(one).encode()) for one in alone]
+
+    def streamed_choices(self, body):
+        """Read the several answers of one stream."""
+        return [self.stream(one) for one in _taken_apart(body)]
+
     def _ask_the_sdk(self, body, answer):
         with _client(body, "text/event-stream").chat.completions.stream(model="m", messages=[]) as stream:
             for _ in stream:
@@ -126,6 +138,56 @@ class OpenAIChatReader:
         called = [call for call in told.choices[0].message.tool_calls or [] if _parses(call.function.arguments)]
         told_calls = [(_own_part(call.id), call.function.name, call.function.arguments) for call in called]
         assert tuple(told_calls) == answer.calls
+
+    def error(self, status, body):
+        """Read an error object."""
+        return _openai_error(json.loads(body), status)
+
+
+class OpenAICompletionsReader:
+    """Reads JSON by hand, and holds the official SDK to the same result."""
+
+    terminator = b"data: [DONE]\n\n"
+    tools = False
+
+    def whole(self, body):
+        """Read one ``text_completion``."""
+        value = json.loads(body)
+        assert value["object"] == "text_completion"
+        (choice,) = value["choices"]
+        assert (choice["index"], choice["logprobs"]) == (0, None)
+        told = _client(body, "application/json").completions.create(model="m", prompt="")
+        assert told.choices[0].text == choice["text"]
+        ids = frozenset({value["id"]})
+        return Answer(ids, choice["text"], "", (), choice["finish_reason"], _usage(value["usage"]))
+
+    def stream(self, body):
+        """Read ``text_completion`` events."""
+        *chunks, last = _payloads(body)
+        if "error" in (final := json.loads(last) if last != b"[DONE]" else {}):
+            _openai_error(final)
+            raise ConnectionError(final["error"]["message"])
+        assert last == b"[DONE]"
+        values = [json.loads(chunk) for chunk in chunks]
+        usage = _usage(values.pop()["usage"]) if not values[-1]["choices"] else None
+        made = [choice for value in values for choice in value["choices"]]
+        assert {value["object"] for value in values} == {"text_completion"}
+        assert all(value.get("usage") is None for value in values)
+        assert len(made) == len(values)
+        assert {choice["index"] for choice in made} == {0}
+        assert [choice["finish_reason"] for choice in made[:-1]] == [None] * (len(made) - 1)
+        text = "".join(choice["text"] for choice in made)
+        told = _client(body, "text/event-stream").completions.create(model="m", prompt="", stream=True)
+        assert "".join(choice.text for chunk in told for choice in chunk.choices) == text
+        return Answer(frozenset(value["id"] for value in values), text, "", (), made[-1]["finish_reason"], usage)
+
+    def choices(self, body):
+        """Read the several answers of one ``text_completion``, in order."""
+        return OpenAIChatReader.choices(self, body)
+
+    def streamed_choices(self, body):
+        """Read the several answers of one stream."""
+        return OpenAIChatReader.streamed_choices(self, body)
 
     def error(self, status, body):
         """Read an error object."""
@@ -215,6 +277,95 @@ class AnthropicMessagesReader:
         else:
             raise AssertionError("the SDK saw no error")
         return message
+
+
+class MistralFimReader:
+    """Reads JSON by hand, and holds the official SDK to the same result."""
+
+    terminator = b"data: [DONE]\n\n"
+    tools = False
+
+    def whole(self, body):
+        """Read one answer, which is shaped as a chat's."""
+        value = json.loads(body)
+        assert value["object"] == "chat.completion"
+        (choice,) = value["choices"]
+        message = choice["message"]
+        assert (choice["index"], message["role"], message["tool_calls"]) == (0, "assistant", None)
+        with _mistral(body, "application/json") as client:
+            told = client.fim.complete(model="m", prompt="")
+        assert told.choices[0].message.content == message["content"]
+        assert told.choices[0].finish_reason == choice["finish_reason"]
+        ids = frozenset({value["id"]})
+        return Answer(ids, message["content"], "", (), choice["finish_reason"], self._usage(value["usage"]))
+
+    def stream(self, body):
+        """Read chunks; the last one has the finish and the usage."""
+        *chunks, last = _payloads(body)
+        if "error" in (final := json.loads(last) if last != b"[DONE]" else {}):
+            raise ConnectionError(self._error(final["error"]))
+        assert last == b"[DONE]"
+        values = [json.loads(chunk) for chunk in chunks]
+        choices = [choice for value in values for choice in value["choices"]]
+        assert {value["object"] for value in values} == {"chat.completion.chunk"}
+        assert ["role" in choice["delta"] for choice in choices] == [True] + [False] * (len(choices) - 1)
+        assert ["usage" in value for value in values] == [False] * (len(values) - 1) + [True]
+        assert [choice["finish_reason"] for choice in choices[:-1]] == [None] * (len(choices) - 1)
+        text = "".join(choice["delta"]["content"] for choice in choices)
+        with _mistral(body, "text/event-stream") as client, client.fim.stream(model="m", prompt="") as stream:
+            told = [event.data for event in stream]
+        assert "".join(chunk.choices[0].delta.content for chunk in told) == text
+        ids = frozenset(value["id"] for value in values)
+        return Answer(ids, text, "", (), choices[-1]["finish_reason"], self._usage(values[-1]["usage"]))
+
+    def error(self, status, body):
+        """Read an error object, which is flat."""
+        return self._error(json.loads(body))
+
+    def _error(self, value):
+        assert set(value) == {"object", "message", "type", "param", "code"}
+        assert value["object"] == "error"
+        return value["message"]
+
+    def _usage(self, value):
+        assert value["total_tokens"] == value["prompt_tokens"] + value["completion_tokens"]
+        return value["prompt_tokens"], value["completion_tokens"], value["total_tokens"]
+
+
+class LlamaInfillReader:
+    """Reads JSON by hand, as llama.cpp's plugins do."""
+
+    terminator = b'"stop":true'
+    tools = False
+
+    def whole(self, body):
+        """Read one answer."""
+        value = json.loads(body)
+        assert (value["stop"], value["index"], value["truncated"]) == (True, 0, False)
+        assert (value["stop_type"] == "word") == (value["stopping_word"] != "")
+        spent = (value["tokens_evaluated"], value["tokens_predicted"])
+        assert (value["timings"]["prompt_n"], value["timings"]["predicted_n"]) == spent
+        return Answer(frozenset({value["id"]}), value["content"], "", (), value["stop_type"], (*spent, sum(spent)))
+
+    def stream(self, body):
+        """Read pieces up to the one that says it is the last."""
+        values = [json.loads(payload) for payload in _payloads(body)]
+        if "error" in values[-1]:
+            raise ConnectionError(self._error(values[-1]))
+        assert [value["stop"] for value in values] == [False] * (len(values) - 1) + [True]
+        last = self.whole(json.dumps(values[-1]).encode())
+        text = "".join(value["content"] for value in values)
+        return last._replace(ids=frozenset(value["id"] for value in values), text=text)
+
+    def error(self, status, body):
+        """Read an error object."""
+        value = json.loads(body)
+        assert value["error"]["code"] == status
+        return self._error(value)
+
+    def _error(self, value):
+        assert set(value["error"]) == {"code", "message", "type", "param"}
+        return value["error"]["message"]
 
 
 class OpenAIResponsesReader:
@@ -356,8 +507,11 @@ def _response(value):
 
 READERS: dict[str, Reader] = {
     "openai_chat": OpenAIChatReader(),
-    "openai_responses": OpenAIResponsesReader(),
     "anthropic_messages": AnthropicMessagesReader(),
+    "openai_completions": OpenAICompletionsReader(),
+    "mistral_fim": MistralFimReader(),
+    "llama_infill": LlamaInfillReader(),
+    "openai_responses": OpenAIResponsesReader(),
 }
 
 
@@ -374,6 +528,10 @@ def _client(body, content_type):
 def _anthropic(body, content_type, status=200):
     http = _http(body, content_type, status)
     return anthropic.Anthropic(api_key="key", base_url="http://gateway.invalid", max_retries=0, http_client=http)
+
+
+def _mistral(body, content_type):
+    return Mistral(api_key="key", server_url="http://gateway.invalid", client=_http(body, content_type))
 
 
 def _http(body, content_type, status=200):
@@ -432,6 +590,20 @@ def _payloads(stream):
         assert block.startswith("data: ")
         assert len(block.splitlines()) == 1
     return [block[len("data: ") :].encode() for block in blocks]
+
+
+def _taken_apart(body):
+    """Return a stream with several answers as a stream for each, the index of its chunks made 0; usage is in all."""
+    *chunks, last = _payloads(body)
+    assert last == b"[DONE]"
+    values = [json.loads(chunk) for chunk in chunks]
+    indexes = sorted({choice["index"] for value in values for choice in value["choices"]})
+    assert indexes == list(range(len(indexes)))
+    for index in indexes:
+        own = [value for value in values if not value["choices"] or value["choices"][0]["index"] == index]
+        for value in own:
+            value["choices"] = [choice | {"index": 0} for choice in value["choices"]]
+        yield b"".join(b"data: %s\n\n" % json.dumps(value).encode() for value in own) + b"data: [DONE]\n\n"
 
 
 def _usage(value):

@@ -27,20 +27,26 @@ def cuts(draw, text, most=4):
 
 
 @st.composite
-def replies(draw):
-    """Make the events of one whole reply: reasoning, then text, then calls, perhaps one that was cut off."""
+def replies(draw, tools=True):
+    """Make the events of one whole reply: reasoning, then text, then calls, perhaps one that was cut off.
+
+    Without ``tools`` there are no calls, as in answers to requests that cannot have any.
+    """
     events = [Began()]
     events += [ThoughtDelta(words) for words in draw(st.lists(WORDS, max_size=3))]
     events += [TextDelta(words) for words in draw(st.lists(WORDS, max_size=6))]
-    reason = draw(st.sampled_from(StopReason))
+    reasons = [reason for reason in StopReason if tools or reason is not StopReason.TOOL_CALLS]
+    reason = draw(st.sampled_from(reasons))
     index = 0
-    for arguments in draw(st.lists(st.dictionaries(st.text(max_size=5), JSON, max_size=3), max_size=3)):
+    for arguments in (
+        [] if not tools else draw(st.lists(st.dictionaries(st.text(max_size=5), JSON, max_size=3), max_size=3))
+    ):
         events += [ToolOpened(index, f"call_{index}", f"tool-{index}")]
         text = json.dumps(arguments, ensure_ascii=False).encode("utf-8", "replace").decode()
         events += [ToolDelta(piece) for piece in draw(cuts(text))]
         events += [ToolClosed()]
         index += 1
-    if draw(st.booleans()):
+    if tools and draw(st.booleans()):
         events += [ToolOpened(index, f"call_{index}", "cut"), ToolDelta('{"half'), ToolAborted()]
         reason = StopReason.LENGTH
     stop = draw(WORDS) if reason is StopReason.STOP_SEQUENCE else None

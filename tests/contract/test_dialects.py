@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from contract.readers import READERS
 from contract.replies import replies
-from fittengate.core.ask import Ask
-from fittengate.core.events import Began, Ended, TextDelta, ThoughtDelta, fold
+from fittengate.core.ask import Ask, FillAsk, Several
+from fittengate.core.events import Began, Ended, OfChoice, TextDelta, ThoughtDelta, fold
 from fittengate.core.faults import KINDS, Fault, FaultKind
-from fittengate.core.reply import StopReason, Usage
+from fittengate.core.reply import StopReason, Usage, usage_of_all
 from fittengate.dialects import DIALECTS
 from golden.regenerate import FOLDER, head_for
 
@@ -34,7 +34,11 @@ def _requests(dialect):
 
 
 def _asks(dialect):
-    """Return what the golden requests of a dialect ask for, those that are refused left out."""
+    """Return what the golden requests of a dialect ask for, those that are refused or want several answers left out."""
+    return [ask for ask in _all_asks(dialect) if not isinstance(ask, Several)]
+
+
+def _all_asks(dialect):
     found = []
     for body in _requests(dialect):
         try:
@@ -62,7 +66,7 @@ def test_paths_are_unique():
 def test_a_streamed_reply_says_what_the_whole_one_says(dialect, reader, data):
     """Text, reasoning, calls and finish are the same to the client, streamed or not; usage too, where it was asked."""
     ask = data.draw(st.sampled_from(_asks(dialect)))
-    events = data.draw(replies())
+    events = data.draw(replies(getattr(reader, "tools", True)))
     streamed = reader.stream(_write(dialect, ask, events))
     whole = reader.whole(dialect.whole(fold(events), ask, head_for(ask)))
     assert (streamed.usage is not None) >= ask.wishes.include_usage
@@ -75,7 +79,7 @@ def test_a_streamed_reply_says_what_the_whole_one_says(dialect, reader, data):
 def test_a_reply_carries_its_content_and_one_id(dialect, reader, data):
     """What the events say is what the client reads, under one id that holds the head's."""
     ask = data.draw(st.sampled_from(_asks(dialect)))
-    events = data.draw(replies())
+    events = data.draw(replies(getattr(reader, "tools", True)))
     reply = fold(events)
     answer = reader.stream(_write(dialect, ask, events))
     assert answer.text == reply.text
@@ -87,16 +91,57 @@ def test_a_reply_carries_its_content_and_one_id(dialect, reader, data):
 
 @FOR_ALL
 @given(data=st.data())
-def test_batches_do_not_matter(dialect, data):
+def test_batches_do_not_matter(dialect, reader, data):
     """The same events give the same bytes, however many are fed at a time."""
     ask = data.draw(st.sampled_from(_asks(dialect)))
-    events = data.draw(replies())
+    events = data.draw(replies(getattr(reader, "tools", True)))
     writer = dialect.writer(ask, head_for(ask))
     written, rest = b"", events
     while rest:
         size = data.draw(st.integers(1, len(rest)))
         written, rest = written + writer.feed(rest[:size]), rest[size:]
     assert written + writer.close() == _write(dialect, ask, events)
+
+
+@FOR_ALL
+@given(data=st.data())
+def test_several_answers_are_told_apart(dialect, reader, data):
+    """Streamed in any order or whole, each answer is what it would be alone, under its index; the usage is of all."""
+    asked = [asks for asks in _all_asks(dialect) if isinstance(asks, Several)]
+    if not asked:
+        return
+    asks = data.draw(st.sampled_from(asked))
+    answers = [data.draw(replies(getattr(reader, "tools", True))) for _ in asks.asks]
+    usage = usage_of_all(events[-1].usage for events in answers)
+    order = data.draw(st.permutations([index for index, events in enumerate(answers) for _ in events]))
+    waiting = [list(events) for events in answers]
+    mixed = [OfChoice(index, [waiting[index].pop(0)]) for index in order]
+    writer = dialect.choices_writer(asks, head_for(asks))
+    with pytest.raises(ValueError, match="not ended"):
+        writer.close()
+    streamed = writer.feed(mixed) + writer.feed([Ended(StopReason.DONE, usage)]) + writer.close()
+    whole = dialect.whole_choices([fold(events) for events in answers], asks, head_for(asks))
+    alone = [
+        reader.whole(dialect.whole(fold(events), ask, head_for(ask)))
+        for ask, events in zip(asks.asks, answers, strict=True)
+    ]
+    told = (usage.input_tokens, usage.output_tokens, usage.input_tokens + usage.output_tokens)
+    assert reader.choices(whole) == [answer._replace(usage=told) for answer in alone]
+    expected = told if asks.wishes.include_usage else None
+    assert reader.streamed_choices(streamed) == [answer._replace(usage=expected) for answer in alone]
+
+
+def test_a_reply_of_several_answers_that_breaks_has_no_terminator(dialect, reader):
+    """P1: one that broke ends all of them in an error."""
+    for asks in _all_asks(dialect):
+        if isinstance(asks, Several):
+            writer = dialect.choices_writer(asks, head_for(asks))
+            written = writer.feed([OfChoice(0, [Began(), TextDelta("half")])]) + writer.fault(BROKEN)
+            assert reader.terminator not in written
+            with pytest.raises(ConnectionError, match=r"The service broke off\."):
+                reader.stream(written)
+            with pytest.raises(ValueError, match="not ended"):
+                writer.close()
 
 
 def test_began_alone_writes_nothing(dialect):
@@ -111,7 +156,7 @@ def test_a_broken_reply_ends_in_an_error_and_no_terminator(dialect, reader, data
     """P1: wherever a reply breaks, its client reads an error, never a clean end, and close() refuses from then on."""
     ask = data.draw(st.sampled_from(_asks(dialect)))
     # Words that look like a terminator are not what is looked for.
-    events = data.draw(replies().filter(lambda events: "DONE" not in repr(events)))
+    events = data.draw(replies(getattr(reader, "tools", True)).filter(lambda events: "DONE" not in repr(events)))
     writer = dialect.writer(ask, head_for(ask))
     written = writer.feed(events[: data.draw(st.integers(0, len(events)))]) + writer.fault(BROKEN)
     assert reader.terminator not in written
@@ -231,6 +276,6 @@ def _read(dialect, body):
         assert fault.kind in {FaultKind.CALLER_BAD_REQUEST, FaultKind.CALLER_UNSUPPORTED}
         json.loads(dialect.error(fault, "r"))
         return
-    assert isinstance(ask, Ask)
+    assert isinstance(ask, Ask | FillAsk | Several)
     assert all(name.isascii() and name.isprintable() and len(name) <= 100 for name in ask.ignored)
     assert len(ask.ignored) <= 32

@@ -3,7 +3,7 @@
 import pytest
 
 from fittengate.dialects import DIALECTS
-from golden.regenerate import FOLDER, WRITTEN, cases, head_for, produce, read_events
+from golden.regenerate import FOLDER, WRITTEN, cases, head_for, produce, read_events, writer_for
 
 CASES = [pytest.param(dialect, case, id=f"{dialect.name}-{case.name}") for dialect, case in cases()]
 
@@ -20,7 +20,7 @@ def test_a_golden_stream_does_not_depend_on_batches(dialect, case):
     """Events fed all at once give the same bytes as events fed one by one."""
     ask = dialect.read((case / "request.json").read_bytes())
     events, fault = read_events(case)
-    writer = dialect.writer(ask, head_for(ask))
+    writer = writer_for(dialect, ask, head_for(ask))
     stream = writer.feed(events) + (writer.close() if fault is None else writer.fault(fault))
     assert stream == (case / "stream.sse").read_bytes()
 

@@ -148,10 +148,10 @@ class _Session:
         self._run(self._service.__aexit__(None, None, None))
 
     def card(self, name: str | None) -> ModelCard:
-        """Return the model behind a name. Raises Fault (caller_no_model)."""
-        from fittengate.services.models import ModelNames
+        """Return the model behind a name. Raises Fault (caller_no_model, caller_unsupported)."""
+        from fittengate.services.models import ModelNames, must_talk
 
         if name:
             # What cannot be fetched now does not matter: the built-in names are still known.
             self._run(self.upstream.refresh_models())
-        return ModelNames(self.upstream.models, self._aliases).find(name)
+        return must_talk(ModelNames(self.upstream.models, self._aliases).find(name))

@@ -11,7 +11,7 @@ class Sampling(Struct, frozen=True):
     """How the answer is to be cut. The service has no such switches: both are emulated in the stream."""
 
     max_tokens: int | None = None
-    """Most tokens of answer and reasoning together; None means no limit."""
+    """Most tokens of answer and reasoning together; None means no limit, 0 (code completion only) no answer."""
     stop: tuple[str, ...] = ()
     """The answer ends before the first of these in its visible text; never holds an empty string."""
 
@@ -63,3 +63,48 @@ class Ask(Struct, frozen=True):
     """Parameters that were read but cannot be honoured, for ``x-fittengate-ignored``."""
     reply_format: ReplyFormat | None = None
     """None means free text."""
+
+
+COMPLETION = "fitten-completion"
+"""Id of the model that stands for code completion; whoever names it wants that."""
+
+
+class FillAsk(Struct, frozen=True):
+    """A place in a file that is to be filled in, and wishes: code completion, where no conversation is wanted."""
+
+    prefix: str
+    """What stands before the cursor."""
+    suffix: str = ""
+    """What stands after it; the answer is inserted between the two, and nothing of either is replaced."""
+    file_name: str = ""
+    """Name or path of the file as the client gave it; empty where it gave none."""
+    language: str = ""
+    """The language as editors name it (``python``); empty where unknown. Counts where there is no file name."""
+    model: str | None = None
+    """The name as the client wrote it; None means the default one."""
+    sampling: Sampling = Sampling()
+    wishes: Wishes = Wishes()
+    ignored: tuple[str, ...] = ()
+    """Parameters that were read but cannot be honoured, for ``x-fittengate-ignored``."""
+
+
+class Several(Struct, frozen=True):
+    """A request for several answers in one reply, its choices; all are of one model and have the same wishes."""
+
+    asks: tuple[Ask | FillAsk, ...]
+    """One for each choice, in order; never empty."""
+
+    @property
+    def model(self) -> str | None:
+        """The name as the client wrote it; None means the default model."""
+        return self.asks[0].model
+
+    @property
+    def wishes(self) -> Wishes:
+        """How the reply is to be handed over."""
+        return self.asks[0].wishes
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Parameters that were read but cannot be honoured."""
+        return self.asks[0].ignored

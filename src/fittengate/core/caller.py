@@ -25,7 +25,8 @@ class ModelCard(Struct, frozen=True):
     display_name: str
     selection: str | None = None
     """What the service wants to be told to pick it (``S2``); None means the account's default."""
-    section: Literal["chat", "agent"] = "chat"
+    section: Literal["chat", "agent", "completion"] = "chat"
+    """Where the service lists it; ``completion`` stands for its code completion, which takes no conversations."""
     created: int = 0
     """Seconds since the epoch; 0 where unknown."""
 

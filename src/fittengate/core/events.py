@@ -146,3 +146,29 @@ def fold(events: Iterable[Event]) -> Reply:
     total = Fold()
     total.feed(events)
     return total.reply()
+
+
+class OfChoice(Struct, frozen=True, gc=False):
+    """The next events of one of the answers in a reply that has several; each of them keeps to the grammar above."""
+
+    index: int
+    """Which answer, from 0."""
+    events: list[Event]
+
+
+class Folds:
+    """Adds the events of several answers up to as many replies."""
+
+    def __init__(self, count: int) -> None:
+        """Start with nothing said in any of ``count`` answers."""
+        self._folds = [Fold() for _ in range(count)]
+
+    def feed(self, events: Iterable[OfChoice | Ended]) -> None:
+        """Add the next events; the Ended of the reply as a whole says nothing that the answers do not say."""
+        for event in events:
+            if isinstance(event, OfChoice):
+                self._folds[event.index].feed(event.events)
+
+    def replies(self) -> tuple[Reply, ...]:
+        """Return the whole answers, in order. Raises ValueError if one did not end."""
+        return tuple([fold.reply() for fold in self._folds])

@@ -1,5 +1,6 @@
 """A whole answer: what the events of a reply come to when folded."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from msgspec import Struct
@@ -25,6 +26,19 @@ class Usage(Struct, frozen=True):
     output_tokens: int
     reasoning_tokens: int = 0
     estimated: bool = False
+
+
+def usage_of_all(usages: Iterable[Usage]) -> Usage:
+    """Return what several calls cost together."""
+    total = Usage(0, 0)
+    for one in usages:
+        total = Usage(
+            total.input_tokens + one.input_tokens,
+            total.output_tokens + one.output_tokens,
+            total.reasoning_tokens + one.reasoning_tokens,
+            estimated=total.estimated or one.estimated,
+        )
+    return total
 
 
 class ReplyCall(Struct, frozen=True):

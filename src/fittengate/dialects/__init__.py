@@ -4,14 +4,24 @@ from collections.abc import Mapping
 
 from fittengate.dialects.anthropic_messages import AnthropicMessages
 from fittengate.dialects.base import CountingDialect, Dialect, KeepingDialect
+from fittengate.dialects.llama_infill import LlamaInfill
+from fittengate.dialects.mistral_fim import MistralFim
 from fittengate.dialects.openai_chat import OpenAIChat
+from fittengate.dialects.openai_completions import OpenAICompletions
 from fittengate.dialects.openai_responses import OpenAIResponses
 
 _MESSAGES = AnthropicMessages()
 
 RESPONSES = OpenAIResponses()
 
-DIALECTS: tuple[Dialect, ...] = (OpenAIChat(), RESPONSES, _MESSAGES)
+DIALECTS: tuple[Dialect, ...] = (
+    OpenAIChat(),
+    RESPONSES,
+    _MESSAGES,
+    OpenAICompletions(),
+    MistralFim(),
+    LlamaInfill(),
+)
 """Every dialect that is served. The first one speaks where a path belongs to none."""
 
 COUNTING: tuple[CountingDialect, ...] = (_MESSAGES,)

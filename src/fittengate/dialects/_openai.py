@@ -10,15 +10,27 @@ from typing import Any
 from fittengate.core.caller import ModelCard
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Usage
-from fittengate.dialects._fields import bad
+from fittengate.dialects._fields import bad, unsupported, whole_number
 from fittengate.lib.jsonio import to_json
 
 MAX_STOPS = 4
 """OpenAI's own limit on stop sequences."""
 
 
-def stops(value: Any) -> tuple[str, ...]:
-    """Return the sequences in ``stop``: a string, a list of up to four, or null. Raises Fault (caller_bad_request)."""
+MAX_CHOICES = 4
+"""So many answers are made for one request: each is a call of its own to the service, all at the same time."""
+
+
+def choices(value: Any) -> int:
+    """Return the number of answers that ``n`` asks for. Raises Fault (caller_bad_request, caller_unsupported)."""
+    count = whole_number(value, "n", 1)
+    if count > MAX_CHOICES:
+        raise unsupported(f"At most {MAX_CHOICES} choices can be made. Set n lower, or send the request again.", "n")
+    return count
+
+
+def stops(value: Any, most: int = MAX_STOPS) -> tuple[str, ...]:
+    """Return the sequences in ``stop``: a string, a list of up to ``most``, or null. Raises Fault (caller_bad_request)."""
     if value is None:
         return ()
     if type(value) is str:
@@ -27,8 +39,8 @@ def stops(value: Any) -> tuple[str, ...]:
         return (value,)
     if type(value) is not list:
         raise bad("stop must be a string or a list of strings.", "stop")
-    if len(value) > MAX_STOPS:
-        raise bad(f"stop must hold at most {MAX_STOPS} strings.", "stop")
+    if len(value) > most:
+        raise bad(f"stop must hold at most {most} strings.", "stop")
     for index, item in enumerate(value):
         if type(item) is not str or not item:
             raise bad("A stop sequence must be a string that is not empty.", f"stop[{index}]")

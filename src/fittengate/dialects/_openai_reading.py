@@ -7,7 +7,7 @@ the place of what is wrong; what it does not know it leaves alone and reports.
 from collections.abc import Mapping
 from typing import Any
 
-from fittengate.core.ask import Ask, Sampling, Wishes
+from fittengate.core.ask import Ask, Sampling, Several, Wishes
 from fittengate.core.conversation import Conversation, Image, Message, Part, Role, Text, Thought, ToolResult
 from fittengate.dialects._fields import (
     MAX_IGNORED,
@@ -25,14 +25,15 @@ from fittengate.dialects._fields import (
     unsupported,
     whole_number,
 )
-from fittengate.dialects._openai import stops
+from fittengate.dialects._openai import choices, stops
+from fittengate.dialects._openai_fields import logit_bias, seed, stream_options
 from fittengate.dialects._openai_format import reply_format
 from fittengate.dialects._openai_tools import legacy_id, read_calls, read_tools
-from fittengate.lib.jsonio import UnreadableError, shown
+from fittengate.lib.jsonio import UnreadableError
 
 
-def read(body: bytes) -> Ask:
-    """Return what the client wants. Raises Fault: caller_bad_request, caller_unsupported.
+def read(body: bytes) -> Ask | Several:
+    """Return what the client wants, Several where ``n`` is more than 1. Raises Fault: caller_bad_request, caller_unsupported.
 
     Where both ``max_tokens`` and ``max_completion_tokens`` are given the smaller one counts, so that both hold.
     """
@@ -48,7 +49,7 @@ def read(body: bytes) -> Ask:
     except UnreadableError:
         # Read as a whole, the body has no fault after all, or one with its true place.
         tools, tool_use = read_tools(read_object(body), ignored)
-    return Ask(
+    ask = Ask(
         Conversation(_messages(get("messages")), tools),
         model_name(get("model")),
         Sampling(min(limits, default=None), stops(get("stop"))),
@@ -57,32 +58,8 @@ def read(body: bytes) -> Ask:
         ignored=tuple(ignored[:MAX_IGNORED]),
         reply_format=reply_format(get("response_format"), "response_format"),
     )
-
-
-def _stream_options(value: Any, name: str, ignored: list[str]) -> None:
-    if type(value) is not dict:
-        raise bad(f"{name} must be an object.", name)
-    for key, option in value.items():
-        # A wish that is off is honoured by doing nothing.
-        if key != "include_usage" and option is not None and option is not False:
-            ignored.append(f"{name}.{shown(key)}")
-
-
-def _n(value: Any, name: str, _ignored: list[str]) -> None:
-    if whole_number(value, name, 1) > 1:
-        raise unsupported("Only one choice can be made. Set n to 1, or send the request n times.", name)
-
-
-def _seed(value: Any, name: str, ignored: list[str]) -> None:
-    whole_number(value, name)
-    ignored.append(name)
-
-
-def _logit_bias(value: Any, name: str, _ignored: list[str]) -> None:
-    if type(value) is not dict:
-        raise bad(f"{name} must be an object.", name)
-    if value:
-        raise unsupported("Token probabilities cannot be changed. Leave logit_bias out.", name)
+    count = choices(fields["n"]) if get("n") is not None else 1
+    return ask if count == 1 else Several((ask,) * count)
 
 
 def _logprobs(value: Any, name: str, _ignored: list[str]) -> None:
@@ -110,10 +87,11 @@ FIELDS: Mapping[str, Check] = {
     "messages": known,
     "model": known,
     "stream": known,
-    "stream_options": _stream_options,
+    "stream_options": stream_options,
     "max_tokens": known,
     "max_completion_tokens": known,
     "stop": known,
+    "n": known,
     "tools": known,
     "tool_choice": known,
     "parallel_tool_calls": known,
@@ -125,7 +103,7 @@ FIELDS: Mapping[str, Check] = {
     "top_p": between(0, 1),
     "presence_penalty": between(-2, 2),
     "frequency_penalty": between(-2, 2),
-    "seed": _seed,
+    "seed": seed,
     "reasoning_effort": of_type(str, report=True),
     "verbosity": of_type(str, report=True),
     "moderation": of_type(dict, report=True),
@@ -140,8 +118,7 @@ FIELDS: Mapping[str, Check] = {
     "prompt_cache_options": of_type(dict),
     "prompt_cache_retention": of_type(str),
     # To ignore these would change or claim something: refused, unless they ask for nothing.
-    "n": _n,
-    "logit_bias": _logit_bias,
+    "logit_bias": logit_bias,
     "logprobs": _logprobs,
     "top_logprobs": _top_logprobs,
     "modalities": _modalities,

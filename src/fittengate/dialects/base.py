@@ -5,12 +5,12 @@ I/O. It never knows which upstream answers.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
-from fittengate.core.ask import Ask
-from fittengate.core.events import Event
+from fittengate.core.ask import Ask, FillAsk, Several
+from fittengate.core.events import Ended, Event, OfChoice
 from fittengate.core.faults import Fault
 from fittengate.core.record import Recalled, Record
 from fittengate.core.reply import Reply
@@ -45,6 +45,22 @@ class Writer(Protocol):
         ...
 
 
+class ChoicesWriter(Protocol):
+    """Events of a reply with several answers to bytes of its stream; otherwise as :class:`Writer`."""
+
+    def feed(self, events: Sequence[OfChoice | Ended], /) -> bytes:
+        """Return the bytes of these events, without the terminator. Ended comes once, after that of every answer."""
+        ...
+
+    def close(self) -> bytes:
+        """Return what ends a clean reply."""
+        ...
+
+    def fault(self, fault: Fault) -> bytes:
+        """Return the error frame of a reply that broke after its headers were sent."""
+        ...
+
+
 class Dialect(Protocol):
     """One wire format. Everything raises Fault for what the client did wrong, naming the place in ``param``."""
 
@@ -57,15 +73,18 @@ class Dialect(Protocol):
     tells_input: bool
     """A streamed reply begins with the number of input tokens (:attr:`Head.input_tokens`)."""
 
-    def read(self, body: bytes) -> Ask:
-        """Return what the client wants. Raises Fault (caller_bad_request, caller_unsupported)."""
+    def read(self, body: bytes) -> Ask | FillAsk | Several:
+        """Return what the client wants; Several only from a :class:`ChoicesDialect`.
+
+        Raises Fault (caller_bad_request, caller_unsupported).
+        """
         ...
 
-    def writer(self, ask: Ask, head: Head) -> Writer:
-        """Return the writer of a streamed reply."""
+    def writer(self, ask: Any, head: Head) -> Writer:
+        """Return the writer of a streamed reply; ``ask`` is what :meth:`read` gave."""
         ...
 
-    def whole(self, reply: Reply, ask: Ask, head: Head) -> bytes:
+    def whole(self, reply: Reply, ask: Any, head: Head) -> bytes:
         """Return the body of an unstreamed reply."""
         ...
 
@@ -75,6 +94,18 @@ class Dialect(Protocol):
 
     def status(self, fault: Fault) -> int:
         """Return the HTTP status of a fault in this dialect."""
+        ...
+
+
+class ChoicesDialect(Dialect, Protocol):
+    """A dialect whose replies may have several answers."""
+
+    def choices_writer(self, asks: Several, head: Head) -> ChoicesWriter:
+        """Return the writer of a streamed reply with an answer for each of the asks."""
+        ...
+
+    def whole_choices(self, replies: Sequence[Reply], asks: Several, head: Head) -> bytes:
+        """Return the body of an unstreamed reply with several answers."""
         ...
 
 

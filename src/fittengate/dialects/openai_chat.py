@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from fittengate.core.ask import Ask
+from fittengate.core.ask import Ask, Several
 from fittengate.core.events import (
     Ended,
     Event,
@@ -21,8 +21,9 @@ from fittengate.core.events import (
     ToolOpened,
 )
 from fittengate.core.faults import Fault
-from fittengate.core.reply import Reply, StopReason
+from fittengate.core.reply import Reply, StopReason, Usage, usage_of_all
 from fittengate.dialects._openai import error_body, usage_object
+from fittengate.dialects._openai_choices import ChoicesChunkWriter
 from fittengate.dialects._openai_reading import read
 from fittengate.dialects.base import Head
 from fittengate.lib import sse
@@ -40,7 +41,7 @@ class OpenAIChat:
     id_headers: tuple[bytes, ...] = ()
     tells_input: bool = False
 
-    def read(self, body: bytes) -> Ask:
+    def read(self, body: bytes) -> Ask | Several:
         """Return what the client wants. Raises Fault: caller_bad_request, caller_unsupported."""
         return read(body)
 
@@ -50,33 +51,26 @@ class OpenAIChat:
 
     def whole(self, reply: Reply, ask: Ask, head: Head) -> bytes:
         """Return the body of an unstreamed reply: one ``chat.completion``."""
-        message: dict[str, Any] = {
-            "role": "assistant",
-            # Null beside calls, as OpenAI has it; an answer of no words is an empty string.
-            "content": reply.text or (None if reply.calls or reply.refusal else ""),
-            "refusal": reply.refusal or None,
-            "annotations": [],
-        }
-        if reply.thought:
-            message["reasoning_content"] = reply.thought
-        if reply.calls:
-            message["tool_calls"] = [
-                {
-                    "id": _CALL_ID + call.id,
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": call.arguments or "{}"},
-                }
-                for call in reply.calls
-            ]
-        finish = _finish(reply.reason, ask)
+        return self._body([_choice(0, reply, ask)], reply.usage, head)
+
+    def choices_writer(self, asks: Several, head: Head) -> ChoicesChunkWriter:
+        """Return the writer of a streamed reply with several answers."""
+        return ChoicesChunkWriter([ChunkWriter(head, ask, index) for index, ask in enumerate(asks.asks)])
+
+    def whole_choices(self, replies: Sequence[Reply], asks: Several, head: Head) -> bytes:
+        """Return the body of an unstreamed reply with several answers; its usage is that of all of them."""
+        made = [_choice(index, reply, asks.asks[index]) for index, reply in enumerate(replies)]
+        return self._body(made, usage_of_all(reply.usage for reply in replies), head)
+
+    def _body(self, made: list[dict[str, Any]], usage: Usage, head: Head) -> bytes:
         return to_json(
             {
                 "id": f"chatcmpl-{head.id}",
                 "object": "chat.completion",
                 "created": head.created,
                 "model": head.model,
-                "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
-                "usage": usage_object(reply.usage),
+                "choices": made,
+                "usage": usage_object(usage),
             }
         )
 
@@ -103,7 +97,7 @@ _BEFORE, _AFTER = sse.data(b"\0").split(b"\0")
 
 _DONE = sse.data(b"[DONE]")
 
-_DELTA = b'{"index":0,"delta":{'
+_DELTA = b'"delta":{'
 _OPENING = _DELTA + b'"role":"assistant","content":"","refusal":null'
 _REFUSING = _DELTA + b'"role":"assistant","content":null,"refusal":""'
 _REFUSAL = _DELTA + b'"refusal":'
@@ -113,11 +107,35 @@ _CALL = _DELTA + b'"tool_calls":['
 _CLOSE = b'},"logprobs":null,"finish_reason":null}]'
 
 
-def _finish(reason: StopReason, ask: Ask) -> str:
+def _finish(reason: StopReason, ask: Any) -> str:
     """Return OpenAI's word for the end; a call that ``tool_choice`` named is no reason to stop, but the whole answer."""
     if reason is StopReason.TOOL_CALLS and ask.tool_use.choice == "named":
         return "stop"
     return _FINISH[reason]
+
+
+def _choice(index: int, reply: Reply, ask: Any) -> dict[str, Any]:
+    """Return one answer of an unstreamed reply."""
+    message: dict[str, Any] = {
+        "role": "assistant",
+        # Null beside calls, as OpenAI has it; an answer of no words is an empty string.
+        "content": reply.text or (None if reply.calls or reply.refusal else ""),
+        "refusal": reply.refusal or None,
+        "annotations": [],
+    }
+    if reply.thought:
+        message["reasoning_content"] = reply.thought
+    if reply.calls:
+        message["tool_calls"] = [
+            {
+                "id": _CALL_ID + call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments or "{}"},
+            }
+            for call in reply.calls
+        ]
+    finish = _finish(reply.reason, ask)
+    return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
 
 
 class ChunkWriter:
@@ -127,12 +145,25 @@ class ChunkWriter:
     ``close`` once, after Ended, or ``fault`` once, and nothing after either. Every chunk carries the same id.
     """
 
-    __slots__ = ("_ask", "_call", "_close", "_empty_call", "_ended", "_include_usage", "_start", "_started", "_tail")
+    __slots__ = (
+        "_ask",
+        "_call",
+        "_close",
+        "_empty_call",
+        "_ended",
+        "_front",
+        "_include_usage",
+        "_start",
+        "_started",
+        "_tail",
+    )
 
-    def __init__(self, head: Head, ask: Ask) -> None:
+    def __init__(self, head: Head, ask: Any, index: int = 0) -> None:
+        """``index`` is the answer's place among several."""
         include_usage = ask.wishes.include_usage
         form = b'%s{"id":"chatcmpl-%s","object":"chat.completion.chunk","created":%d,"model":%s,"choices":['
-        self._start = form % (_BEFORE, head.id.encode(), head.created, to_json(head.model))
+        self._front = form % (_BEFORE, head.id.encode(), head.created, to_json(head.model))
+        self._start = b'%s{"index":%d,' % (self._front, index)
         self._tail = (b',"usage":null}' if include_usage else b"}") + _AFTER
         self._close = _CLOSE + self._tail
         self._include_usage = include_usage
@@ -168,17 +199,22 @@ class ChunkWriter:
 
         Raises ValueError unless Ended was fed: a reply that did not end well has no clean ending.
         """
+        ended = self._ended
+        return self.finish() + (b"" if ended is None else self.end(ended.usage))
+
+    def finish(self) -> bytes:
+        """Return the finish chunk alone. Raises ValueError unless Ended was fed."""
         ended, self._ended = self._ended, None
         if ended is None:
             raise ValueError("the reply has not ended: it cannot be closed")
-        finish = (
-            b'{"index":0,"delta":{},"logprobs":null,"finish_reason":"%s"}]' % _finish(ended.reason, self._ask).encode()
-        )
-        out = [b"" if self._started else self._opening(), self._start, finish, self._tail]
-        if self._include_usage:
-            out += (self._start, b'],"usage":', to_json(usage_object(ended.usage)), b"}", _AFTER)
-        out.append(_DONE)
-        return b"".join(out)
+        finish = b'"delta":{},"logprobs":null,"finish_reason":"%s"}]' % _finish(ended.reason, self._ask).encode()
+        return b"".join((b"" if self._started else self._opening(), self._start, finish, self._tail))
+
+    def end(self, usage: Usage) -> bytes:
+        """Return what comes after every finish: the usage chunk if it was asked for, and ``[DONE]``."""
+        if not self._include_usage:
+            return _DONE
+        return b"".join((self._front, b'],"usage":', to_json(usage_object(usage)), b"}", _AFTER, _DONE))
 
     def fault(self, fault: Fault) -> bytes:
         """Return the error event; after it there is no ``[DONE]``, for the reply is not whole."""

@@ -36,6 +36,7 @@ class App:
             "/livez": probes.live,
             "/health": probes.live,
             "/readyz": probes.ready,
+            "/props": probes.props,
             "/openapi.json": pages.openapi,
             "/docs": pages.docs,
             "/docs.js": pages.script,

@@ -6,22 +6,23 @@ one ``finally`` below: the upstream is closed, the turn given back, the receipt 
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct
 
-from fittengate.core.ask import Ask
+from fittengate.core.ask import Ask, FillAsk, Several
 from fittengate.core.caller import Caller, ModelCard, Receipt
-from fittengate.core.events import Ended, Event, Fold, RefusalDelta, TextDelta
+from fittengate.core.events import Ended, Fold, Folds, OfChoice, RefusalDelta, TextDelta
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.record import Record
-from fittengate.core.reply import Usage
+from fittengate.core.reply import Usage, usage_of_all
 from fittengate.dialects import KEEPING
-from fittengate.dialects.base import CountingDialect, Dialect, Head, Writer
+from fittengate.dialects.base import ChoicesDialect, ChoicesWriter, CountingDialect, Dialect, Head, Writer
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
 from fittengate.prompting.render import images_left_out
 from fittengate.server.asking import Asking, AskingCounts, again_for
+from fittengate.server.choices import Choices, calls_of, card_for, with_pictures
 from fittengate.server.content import prompt_text
 from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import Headers, Request
@@ -68,16 +69,17 @@ class Services(Struct, frozen=True):
 class _Course:
     """What is known of one exchange so far; becomes its Receipt."""
 
-    __slots__ = ("asking", "at", "began", "caller", "card", "fault", "first", "prompt", "turn", "usage", "words")
+    __slots__ = ("asking", "at", "began", "caller", "card", "fault", "first", "prompt", "turns", "usage", "words")
 
     def __init__(self, began: float, at: float) -> None:
         self.began = began
         self.at = at
         self.caller: Caller | None = None
         self.card: ModelCard | None = None
-        self.turn = False
-        self.asking: Asking | None = None
-        """What may ask again; None where any reply will do."""
+        self.turns = 0
+        """Turns taken and not given back yet."""
+        self.asking: Asking | Choices | None = None
+        """What may ask again, or asks several times; None where one call is all there is."""
         self.first: float | None = None
         self.usage: Usage | None = None
         self.fault: Fault | None = None
@@ -85,12 +87,14 @@ class _Course:
         self.words: list[str] | None = None
         """The reply's text so far, where the log is to have it; None where it is not."""
 
-    def heard(self, batch: list[Event], loop: asyncio.AbstractEventLoop) -> None:
+    def heard(self, batch: list[Any], loop: asyncio.AbstractEventLoop) -> None:
         """Note when the first event came, and the words if they are wanted."""
         if self.first is None:
             self.first = loop.time()
         if self.words is not None:
-            self.words += [event.text for event in batch if isinstance(event, TextDelta | RefusalDelta)]
+            for event in batch:
+                events = event.events if isinstance(event, OfChoice) else (event,)
+                self.words += [one.text for one in events if isinstance(one, TextDelta | RefusalDelta)]
 
 
 class Exchanges:
@@ -139,8 +143,8 @@ class Exchanges:
             course.fault = self._noted(request, error)
         finally:
             request.unwatch()
-            if course.turn:
-                services.turns.leave()
+            if course.turns:
+                services.turns.leave(course.turns)
             if course.fault is not None and not request.gone and request.status == 0:
                 await self.answer_fault(dialect, request, course.fault)
             self._log(dialect, request, course)
@@ -160,18 +164,28 @@ class Exchanges:
         body = await request.body(services.limits.max_body_bytes)
         ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, course.caller)
         course.card = services.models.find(ask.model)
-        ask = await services.pictures.inline(ask)
         # What is wrong with the form that a reply is to have is found here, before the service is asked.
-        if (again := again_for(ask)) is not None:
-            course.asking = Asking(services.upstream, again, self.asked)
+        if isinstance(ask, Ask) and course.card.section != "completion":
+            ask = await services.pictures.inline(ask)
+            calls = 1
+            if (again := again_for(ask)) is not None:
+                course.asking = Asking(services.upstream, again, self.asked)
+        else:
+            course.card = card_for(ask, course.card, services.models)
+            ask = await with_pictures(cast("FillAsk | Several", ask), services.pictures)
+            calls = calls_of(ask)
+            if isinstance(ask, Several):
+                course.asking = Choices(services.upstream, ask, self.asked)
         if services.log.content:
             course.words = []
             course.prompt = prompt_text(ask)
-        if not services.turns.try_enter():
-            await services.turns.enter(course.caller.name)
-        course.turn = True
+        if not services.turns.try_enter(calls):
+            await services.turns.enter(course.caller.name, calls)
+        course.turns = calls
         if ask.wishes.stream:
             await self._stream(dialect, request, ask, course)
+        elif isinstance(ask, Several):
+            await self._whole_choices(dialect, request, ask, course)
         else:
             await self._whole(dialect, request, ask, course)
 
@@ -188,11 +202,18 @@ class Exchanges:
             recalled[previous] = await responses.chain(previous, owner)
         return keeping.read_on(body, recalled)
 
-    def _keep(self, dialect: Dialect, ask: Ask, head: Head, written: bytes | Writer, course: _Course) -> None:
+    def _keep(
+        self,
+        dialect: Dialect,
+        ask: Ask | FillAsk | Several,
+        head: Head,
+        written: bytes | Writer | ChoicesWriter,
+        course: _Course,
+    ) -> None:
         """Keep a reply, if it is one that is kept. It can be fetched before its last byte is sent."""
         keeping = KEEPING.get(dialect.name)
-        if keeping is not None and course.caller is not None:
-            record = keeping.record(ask, head, written)
+        if keeping is not None and course.caller is not None and isinstance(ask, Ask):
+            record = keeping.record(ask, head, cast("bytes | Writer", written))
             if record is not None:
                 self._services.responses.put(record, course.caller.owner)
 
@@ -216,29 +237,37 @@ class Exchanges:
         headers: Headers = [_JSON, *headers_of(fault), *((name, request.id.encode()) for name in dialect.id_headers)]
         await request.respond(dialect.status(fault), headers, dialect.error(fault, request.id))
 
-    def _events(self, ask: Ask, course: _Course, sink: Sink | None = None) -> AsyncGenerator[list[Event], None]:
+    def _events(
+        self, ask: Ask | FillAsk | Several, course: _Course, sink: Sink | None = None
+    ) -> AsyncGenerator[list[Any], None]:
         assert course.card is not None  # noqa: S101
         if course.asking is not None:
-            return course.asking.events(ask, course.card)
-        return self._services.upstream.chat(ask, course.card, sink)
+            return course.asking.events(cast("Any", ask), course.card)
+        if isinstance(ask, FillAsk):
+            return self._services.upstream.complete(ask)
+        return self._services.upstream.chat(cast("Ask", ask), course.card, sink)
 
-    def _head(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> tuple[Head, Headers]:
+    def _head(
+        self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: _Course
+    ) -> tuple[Head, Headers]:
         assert course.card is not None  # noqa: S101
         card, card_id = course.card, course.card.id
         services = self._services
-        tells_input = dialect.tells_input and ask.wishes.stream
-        tokens = services.upstream.estimate(ask, card).input_tokens if tells_input else 0
+        tokens = 0
+        if dialect.tells_input and ask.wishes.stream and isinstance(ask, Ask):
+            tokens = services.upstream.estimate(ask, card).input_tokens
         head = Head(services.ids.tail(), int(course.at), ask.model or card_id, tokens)
         headers: Headers = [(b"x-fittengate-model", card_id.encode())]
         headers += [(name, request.id.encode()) for name in dialect.id_headers]
         ignored = ask.ignored
-        if left_out := images_left_out(ask.conversation):
+        first = ask.asks[0] if isinstance(ask, Several) else ask
+        if isinstance(first, Ask) and (left_out := images_left_out(first.conversation)):
             ignored = (*ignored, f"images:{left_out}")
         if ignored:
             headers.append((b"x-fittengate-ignored", ", ".join(ignored).encode("ascii", "replace")))
         return head, headers
 
-    async def _whole(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> None:
+    async def _whole(self, dialect: Dialect, request: Request, ask: Ask | FillAsk, course: _Course) -> None:
         head, headers = self._head(dialect, request, ask, course)
         headers.append(_JSON)
         total = Fold()
@@ -259,16 +288,41 @@ class Exchanges:
         self._keep(dialect, ask, head, body, course)
         await request.respond(200, headers, body)
 
-    async def _stream(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> None:
+    async def _whole_choices(self, dialect: Dialect, request: Request, asks: Several, course: _Course) -> None:
+        head, headers = self._head(dialect, request, asks, course)
+        headers.append(_JSON)
+        total = Folds(len(asks.asks))
+        events = self._events(asks, course)
+        try:
+            async for batch in events:
+                course.heard(batch, self._loop)
+                total.feed(batch)
+        finally:
+            await events.aclose()
+        replies = total.replies()
+        course.usage = usage_of_all(reply.usage for reply in replies)
+        if course.asking is not None and course.asking.warning is not None:
+            headers.append((b"x-fittengate-warning", course.asking.warning.encode()))
+        if course.usage.estimated:
+            headers.append(ESTIMATED)
+        await request.respond(200, headers, cast("ChoicesDialect", dialect).whole_choices(replies, asks, head))
+
+    async def _stream(self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: _Course) -> None:
         services = self._services
         head, headers = self._head(dialect, request, ask, course)
         limits = services.limits
-        writer = dialect.writer(ask, head)
         out = ClientStream(
             request, headers, services.timers, self._loop, hold=limits.hold_seconds, beat=limits.heartbeat_seconds
         )
-        # The log's copy of the words is made here, so where it is wanted nothing takes the short way.
-        events = self._events(ask, course, Relay(writer, out) if course.words is None else None)
+        writer: Writer | ChoicesWriter
+        sink: Sink | None = None
+        if isinstance(ask, Several):
+            writer = cast("ChoicesDialect", dialect).choices_writer(ask, head)
+        else:
+            writer = single = dialect.writer(ask, head)
+            # The log's copy of the words is made here, so where it is wanted nothing takes the short way.
+            sink = Relay(single, out) if course.words is None else None
+        events = self._events(ask, course, sink)
         try:
             async for batch in events:
                 course.heard(batch, self._loop)

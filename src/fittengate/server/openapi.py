@@ -27,10 +27,14 @@ def document(version: str) -> dict[str, Any]:
                 "delete": {**_get("Keep a response no longer.", _KEY), **_ID},
             },
             "/v1/responses/{id}/input_items": {"get": {**_get("What a response was the answer to.", _KEY), **_ID}},
+            "/v1/completions": {"post": _completions()},
+            "/v1/fim/completions": {"post": _fim()},
+            "/infill": {"post": _infill()},
             "/v1/messages": {"post": _messages()},
             "/v1/messages/count_tokens": {"post": _count()},
             "/v1/models": {"get": _get("The models that can be asked for.", _KEY)},
             "/v1/models/{id}": {"get": {**_get("One model, by its name or by a name that means it.", _KEY), **_ID}},
+            "/props": {"get": _get("The model that completes code, for llama.cpp's clients.", _KEY)},
             "/livez": {"get": _get("Whether the process runs.", _OPEN)},
             "/readyz": {"get": {**_get("Whether a request would be served now.", _OPEN), **_READY}},
             "/docs": {"get": _get("The API as a page.", _OPEN)},
@@ -78,6 +82,7 @@ def _chat() -> dict[str, Any]:
         "max_tokens": _field(["integer", "null"], "most tokens of the answer, reasoning included", minimum=1),
         "max_completion_tokens": _field(["integer", "null"], "the same under its newer name", minimum=1),
         "stop": _field(["string", "array", "null"], "up to four texts before which the answer ends"),
+        "n": _field(["integer", "null"], "so many answers, each by a call of its own", minimum=1, maximum=4),
         "tools": _field(["array", "null"], "functions that the model may call", items={"type": "object"}),
         "tool_choice": _field(["string", "object", "null"], "auto, none, required, or the one function to call"),
         "parallel_tool_calls": _field(["boolean", "null"], "more than one call in an answer is welcome"),
@@ -109,6 +114,50 @@ def _responses() -> dict[str, Any]:
     about = "OpenAI's Responses. Tools that OpenAI itself would run are listed in the header x-fittengate-ignored."
     example = {"model": "fitten-code", "input": "Say hello.", "stream": True}
     return _post("Go on with a conversation.", about, ["input"], fields, example, streams=True)
+
+
+def _completions() -> dict[str, Any]:
+    about = (
+        "OpenAI's text completions. With a suffix, a prompt that marks the cursor as a code model does, or the model "
+        "fitten-completion, code is filled in at the cursor; any other prompt is answered as a question."
+    )
+    fields = _fill_fields() | {
+        "prompt": _field(["string", "array"], "a text or up to four: what stands before the cursor, or a question"),
+        "n": _field(["integer", "null"], "so many answers to each prompt", minimum=1, maximum=4),
+    }
+    example = {"model": "fitten-completion", "prompt": "def add(a, b):\n    ", "suffix": "\n"}
+    return _post("Go on with a text, or fill in code.", about, ["prompt"], fields, example, streams=True)
+
+
+def _fim() -> dict[str, Any]:
+    about = "Mistral's code completion. The text is what to insert at the cursor; it may be empty."
+    example = {"model": "fitten-completion", "prompt": "def add(a, b):\n    ", "suffix": "\n"}
+    return _post("Fill in code.", about, ["prompt"], _fill_fields(), example, streams=True)
+
+
+def _infill() -> dict[str, Any]:
+    about = "llama.cpp's code completion, as its editor plugins ask for it."
+    fields = {
+        "input_prefix": _field("string", "the lines before the cursor's"),
+        "prompt": _field("string", "the cursor's line up to the cursor"),
+        "input_suffix": _field("string", "what stands after the cursor"),
+        "n_predict": _field("integer", "most tokens of the answer; -1: no limit"),
+        "stop": _field(["array", "null"], "texts before which the answer ends"),
+        "stream": _field(["boolean", "null"], "answer as server-sent events"),
+    }
+    example = {"input_prefix": "# adds\n", "prompt": "def add(a, b):", "input_suffix": "\n"}
+    return _post("Fill in code.", about, ["input_prefix"], fields, example, streams=True)
+
+
+def _fill_fields() -> dict[str, Any]:
+    return {
+        "model": _field("string", "a name from /v1/models, or one that means one of them"),
+        "prompt": _field("string", "what stands before the cursor"),
+        "suffix": _field(["string", "null"], "what stands after it"),
+        "stream": _field(["boolean", "null"], "answer as server-sent events"),
+        "max_tokens": _field(["integer", "null"], "most tokens of the answer", minimum=1),
+        "stop": _field(["string", "array", "null"], "texts before which the answer ends"),
+    }
 
 
 def _messages() -> dict[str, Any]:

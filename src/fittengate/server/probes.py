@@ -6,6 +6,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec.structs import replace
 
+from fittengate.core.ask import COMPLETION
 from fittengate.core.caller import ModelCard
 from fittengate.dialects._openai import model_entry, model_list
 from fittengate.server.exchange import Exchanges
@@ -51,6 +52,19 @@ class Probes:
         """List the models in a body that both families of SDKs read."""
         self._exchanges.caller(request)
         await request.respond(200, [_JSON], model_list(self._models(), self._context_window))
+
+    async def props(self, request: Request) -> None:
+        """Say what llama.cpp's clients ask of a server: the model that completes code, and its context."""
+        self._exchanges.caller(request)
+        card = self._names.find(COMPLETION)
+        told = {
+            "default_generation_settings": {"n_ctx": self._context_window},
+            "total_slots": 1,
+            "model_alias": card.id,
+            "model_path": card.id,
+            "modalities": {"vision": False, "audio": False},
+        }
+        await request.respond(200, [_JSON], _encode(told))
 
     async def model(self, request: Request) -> None:
         """Show one model; a name that an alias covers is shown under that name. Raises Fault (caller_no_model)."""

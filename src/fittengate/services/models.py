@@ -10,6 +10,14 @@ MAX_REMEMBERED = 512
 """So many resolved names are kept; clients use a handful, and a hostile one must not fill the memory."""
 
 
+def must_talk(card: ModelCard) -> ModelCard:
+    """Return a model that takes conversations. Raises Fault (caller_unsupported) for the one that completes code."""
+    if card.section == "completion":
+        text = f"{card.id} completes code and takes no conversations. Use /v1/completions, or another model."
+        raise Fault(FaultKind.CALLER_UNSUPPORTED, text, param="model")
+    return card
+
+
 class ModelNames:
     """Finds the model behind a name. Names are matched ignoring case; the first fitting alias counts."""
 

@@ -1,8 +1,9 @@
 """Turns at the service: so many calls at a time, a bounded queue before them, and fairness between callers.
 
-Laws: never more than ``max_concurrency`` inside; nobody waits while a turn is free; who waits is let in caller by caller
-in turn, and of one caller's requests the oldest first; a waiter who leaves, at any moment, takes no turn with it.
-Everything happens on one event loop.
+Laws: never more than ``max_concurrency`` inside; who waits is let in caller by caller in turn, and of one caller's
+requests the oldest first; who needs several turns gets them all at once; nobody waits while the turns that the first in
+line needs are free, and nobody overtakes; a waiter who leaves, at any moment, takes no turn with it. Everything happens
+on one event loop.
 """
 
 import asyncio
@@ -26,24 +27,30 @@ class Turns:
         self._most = max_concurrency
         self._queue = queue
         self._seconds = queue_timeout
-        self._lines: OrderedDict[str, OrderedDict[asyncio.Future[None], None]] = OrderedDict()
+        self._lines: OrderedDict[str, OrderedDict[asyncio.Future[None], int]] = OrderedDict()
 
-    def try_enter(self) -> bool:
-        """Take a turn if one is free; then :meth:`leave` is owed. False: wait for one with :meth:`enter`."""
-        if self._most and self.running >= self._most:
+    def try_enter(self, count: int = 1) -> bool:
+        """Take turns if so many are free; then :meth:`leave` is owed. False: wait for them with :meth:`enter`."""
+        if self._most and (self.running + count > self._most or self.waiting):
             return False
-        self.running += 1
+        self.running += count
         return True
 
-    async def enter(self, caller: str) -> None:
-        """Wait for a turn; then :meth:`leave` is owed. Raises Fault (gateway_busy) when the queue is full or too slow."""
-        if self.try_enter():
+    async def enter(self, caller: str, count: int = 1) -> None:
+        """Wait for turns; then :meth:`leave` is owed.
+
+        Raises Fault: gateway_busy when the queue is full or too slow, caller_unsupported for more than there ever are.
+        """
+        if self._most and count > self._most:
+            text = f"{count} choices need as many calls at a time, and only {self._most} are allowed"
+            raise Fault(FaultKind.CALLER_UNSUPPORTED, f"{text} (upstream.max_concurrency). Ask for fewer.", param="n")
+        if self.try_enter(count):
             return
         if self.waiting >= self._queue:
             text = "Too many requests wait for the Fitten account already (upstream.queue). Try again in a moment."
             raise Fault(FaultKind.GATEWAY_BUSY, text, retry_after=BUSY_SECONDS)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(caller, OrderedDict())[turn] = None
+        self._lines.setdefault(caller, OrderedDict())[turn] = count
         self.waiting += 1
         try:
             async with asyncio.timeout(self._seconds or None):
@@ -51,7 +58,7 @@ class Turns:
         except BaseException as error:
             if turn.done() and not turn.cancelled():
                 # The turn came in the same moment: it is handed on.
-                self.leave()
+                self.leave(count)
             else:
                 self._leave_line(caller, turn)
             if isinstance(error, TimeoutError):
@@ -59,19 +66,27 @@ class Turns:
                 raise Fault(FaultKind.GATEWAY_BUSY, f"{text} Try again.", retry_after=BUSY_SECONDS) from error
             raise
 
-    def leave(self) -> None:
-        """Give a turn back; the next in line has it at once."""
-        self.running -= 1
+    def leave(self, count: int = 1) -> None:
+        """Give turns back; the next in line have them at once."""
+        self.running -= count
+        if self._lines:
+            self._let_in()
+
+    def _let_in(self) -> None:
+        """Let in whoever is first in line, as long as there are the turns for it."""
         while self._lines:
-            caller, line = self._lines.popitem(last=False)
-            turn, _ = line.popitem(last=False)
+            caller, line = next(iter(self._lines.items()))
+            turn, count = next(iter(line.items()))
+            left = turn.cancelled()
+            if not left and self.running + count > self._most:
+                return
+            del self._lines[caller], line[turn]
             if line:
                 self._lines[caller] = line  # behind the others
             self.waiting -= 1
-            if not turn.cancelled():
-                self.running += 1
+            if not left:
+                self.running += count
                 turn.set_result(None)
-                return
 
     def _leave_line(self, caller: str, turn: "asyncio.Future[None]") -> None:
         line = self._lines.get(caller)
@@ -82,3 +97,5 @@ class Turns:
         self.waiting -= 1
         if not line:
             del self._lines[caller]
+        # The one that left may have needed more turns than those behind it.
+        self._let_in()

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from fittengate.core.account import Tokens
-from fittengate.core.ask import Ask
+from fittengate.core.ask import Ask, FillAsk
 from fittengate.core.caller import ModelCard
 from fittengate.core.events import Event
 from fittengate.core.reply import Usage
@@ -32,6 +32,13 @@ class Upstream(Protocol):
 
         Closing the iterator (``aclose``) closes the connection behind it at once. May raise Fault: ``upstream_*`` at
         any moment, ``caller_too_long`` before anything is sent.
+        """
+        ...
+
+    def complete(self, fill: FillAsk) -> AsyncGenerator[list[Event], None]:
+        """Yield the events of a code completion, all text and as :meth:`chat` does; no text where there is none.
+
+        Inserting the text at the cursor never damages the file. May raise Fault ``upstream_*`` before the first event.
         """
         ...
 

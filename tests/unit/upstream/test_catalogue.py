@@ -11,7 +11,7 @@ from fittengate.upstream.fitten import catalogue
 
 def ids(value):
     cards = catalogue.read(json.dumps(value).encode())
-    return None if cards is None else [card.id for card in cards]
+    return None if cards is None else [card.id for card in cards if card.section != "completion"]
 
 
 def entry(selection, display=None, **more):
@@ -21,7 +21,8 @@ def entry(selection, display=None, **more):
 def test_slugs_are_made_from_display_names_and_agents_say_so():
     """The built-in list shows the names that users will type."""
     cards = {card.id: card for card in catalogue.built_in()}
-    assert list(cards) == ["fitten-code", "default", "deepseek-v3", "deepseek-r1", "default-agent"]
+    names = ["fitten-code", "default", "deepseek-v3", "deepseek-r1", "default-agent", "fitten-completion"]
+    assert list(cards) == names
     assert (cards["default-agent"].selection, cards["default-agent"].section) == ("S5", "agent")
     assert cards["fitten-code"].selection is None
 
@@ -56,6 +57,15 @@ def test_odd_entries_cost_only_themselves():
         "agent": "none",
     }
     assert ids(value) == ["fitten-code", "s3", "s8", "same", "same-s2", "s4"]
+
+
+def test_completion_is_the_last_model_and_no_other_takes_its_name():
+    """It is on no list of the service; a chat model of that name gets another one."""
+    cards = catalogue.read(json.dumps({"chat": [entry("S9", "Fitten Completion")]}).encode())
+    assert [(card.id, card.section) for card in cards[1:]] == [
+        ("fitten-completion-s9", "chat"),
+        ("fitten-completion", "completion"),
+    ]
 
 
 def test_the_list_may_come_as_a_string_that_holds_it():

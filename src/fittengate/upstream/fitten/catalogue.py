@@ -10,10 +10,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from fittengate.core.ask import COMPLETION
 from fittengate.core.caller import ModelCard
 
 DEFAULT = ModelCard("fitten-code", "Fitten Code")
 """The account's default model: no selection is sent. Always exists."""
+
+COMPLETION_CARD = ModelCard(COMPLETION, "Fitten Code completion", section="completion")
+"""The service's own code completion. It is on no list of the service, and the last on ours."""
 
 MAX_MODELS = 200
 """More entries than this are not taken from a list: nobody scrolls that far, and memory stays bounded."""
@@ -70,7 +74,7 @@ def _rank(entry: dict[str, Any]) -> tuple[bool, float, str]:
 
 
 def _cards(found: Iterable[tuple[Literal["chat", "agent"], str, str]]) -> tuple[ModelCard, ...]:
-    cards = {DEFAULT.id: DEFAULT}
+    cards = {DEFAULT.id: DEFAULT, COMPLETION_CARD.id: COMPLETION_CARD}
     for section, selection, display in found:
         tail = "-agent" if section == "agent" else ""
         slug = slugify(display) or slugify(selection)
@@ -80,6 +84,7 @@ def _cards(found: Iterable[tuple[Literal["chat", "agent"], str, str]]) -> tuple[
             slug = f"{slug}-{slugify(selection)}"
         shown = f"{display} (Agent)" if section == "agent" else display
         cards.setdefault(slug + tail, ModelCard(slug + tail, shown, selection, section))
+    cards[COMPLETION] = cards.pop(COMPLETION)
     return tuple(cards.values())
 
 

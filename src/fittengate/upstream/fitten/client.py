@@ -49,6 +49,8 @@ class Failure(Struct, frozen=True):
 
     fault: Fault
     again: bool
+    gone: bool = False
+    """There is nothing at this path, or nothing that takes the request."""
 
 
 def broken(error: BaseException) -> Failure:
@@ -130,6 +132,44 @@ class FittenClient:
             prepared = self._prepared = self._prepare(tokens)
         return await post(self._connector, prepared.target, prepared.head, body, self._connecting)
 
+    async def open_completion(self, path: str, body: bytes, bearer: str | None = None) -> bytes | Failure | None:
+        """Send a completion request, gzip where it has a ``bearer``; return the body of its answer.
+
+        None for a 401; a Failure where there is no answer. Never raises for the network's sake.
+        """
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if bearer is not None:
+            headers |= {"Authorization": f"Bearer {bearer}", "Content-Encoding": "gzip"}
+        base_url = self._route.base_url
+        response: aiohttp.ClientResponse | None = None
+        try:
+            response = await self._http.post(
+                yarl.URL(base_url + path, encoded=True),
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                proxy=self._proxies[base_url],
+            )
+            if response.status == 401:
+                return None
+            if response.status != 200:
+                text = (await response.content.read(MAX_ERROR_BYTES)).decode("utf-8", "replace")
+                return self._refusal(response.status, text, response.headers.get("Retry-After"))
+            answer = bytearray()
+            while part := await response.content.readany():
+                answer += part
+                if len(answer) > MAX_ANSWER_BYTES:
+                    message = "The Fitten service's answer is too long. Try again in a moment."
+                    detail = f"completion: more than {MAX_ANSWER_BYTES} bytes"
+                    return Failure(Fault(FaultKind.UPSTREAM_BROKEN, message, detail=detail), again=True)
+            return bytes(answer)
+        except NETWORK_ERRORS as error:
+            return broken(error)
+        finally:
+            if response is not None:
+                # At the end of a body the connection is back in the pool already, and this does nothing.
+                response.close()
+
     def _prepare(self, tokens: Tokens) -> "_Prepared":
         url = yarl.URL(self._route.base_url + chat_path(tokens.user_id), encoded=True)
         proxy = self._proxies[self._route.base_url]
@@ -155,8 +195,11 @@ class FittenClient:
         except NETWORK_ERRORS as error:
             text = f"(body unreadable: {type(error).__name__})"
         response.close()
-        status = response.status
-        wait = retry_after(response.header(b"retry-after"), self._clock.now())
+        return self._refusal(response.status, text, response.header(b"retry-after"))
+
+    def _refusal(self, status: int, text: str, later: str | None) -> Failure:
+        """Return what a status means, with the body and the ``Retry-After`` that came with it."""
+        wait = retry_after(later, self._clock.now())
         detail = f"status {status}: {outline(text)}"
         if status == 429:
             message = "The Fitten service says that this account asks too often. Wait before trying again."
@@ -166,7 +209,8 @@ class FittenClient:
             return Failure(Fault(FaultKind.CALLER_TOO_LONG, message, detail=detail), again=False)
         if 400 <= status < 500:
             message = f"The Fitten service refused the request (status {status}). Details are in the gateway's log."
-            return Failure(Fault(FaultKind.UPSTREAM_REFUSED, message, detail=detail), again=False)
+            fault = Fault(FaultKind.UPSTREAM_REFUSED, message, detail=detail)
+            return Failure(fault, again=False, gone=status in (404, 405))
         message = f"The Fitten service is out of order (status {status}). Try again in a moment."
         fault = Fault(FaultKind.UPSTREAM_BROKEN, message, detail=detail, retry_after=wait)
         # A service that says when to come back is not asked again before.

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from msgspec import Struct
 
 from fittengate.core.account import Tokens
-from fittengate.core.ask import Ask
+from fittengate.core.ask import Ask, FillAsk
 from fittengate.core.caller import ModelCard
 from fittengate.core.events import Event
 from fittengate.core.faults import Fault, FaultKind
@@ -25,6 +25,7 @@ from fittengate.upstream.fitten import catalogue
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.call import Call
 from fittengate.upstream.fitten.client import NETWORK_ERRORS, Failure, FittenClient, broken
+from fittengate.upstream.fitten.filling import Filler, Habits
 from fittengate.upstream.fitten.reply import ReplyStream
 from fittengate.upstream.fitten.tap import Tap
 from fittengate.upstream.fitten.watch import Deadlines, Watch
@@ -99,6 +100,7 @@ class FittenService:
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._models = catalogue.built_in()
+        self._filler = Filler(client, keeper, Habits(rules.retries, self._pause, self._watch, self._after_401))
 
     def models(self) -> tuple[ModelCard, ...]:
         """Return the last good list; the built-in one when none was ever fetched."""
@@ -149,7 +151,7 @@ class FittenService:
         """Yield the events of the answer; see :class:`fittengate.upstream.base.Upstream`."""
         rendered = self._render(ask)
         self._check_length(rendered.text)
-        watch = Watch(self._timers, self._loop, self._rules.deadlines)
+        watch = self._watch()
         begun: _Open | None = None
         try:
             begun = await self._begin(ask, card, rendered, watch)
@@ -188,6 +190,10 @@ class FittenService:
                     self.calibrator.heard(card.id, rendered.text, told - LIKELY_HIDDEN_TOKENS)
                 # At the end of a body the connection is back in the pool already, and this does nothing.
                 begun.response.close()
+
+    def complete(self, fill: FillAsk) -> AsyncGenerator[list[Event], None]:
+        """Yield the events of the completion; see :class:`fittengate.upstream.base.Upstream`."""
+        return self._filler.complete(fill)
 
     def estimate(self, ask: Ask, card: ModelCard) -> Usage:
         """Return what the prompt of ``ask`` comes to at most; nothing is sent."""
@@ -229,11 +235,18 @@ class FittenService:
             elif not opened.again or tries >= self._rules.retries:
                 raise opened.fault
             else:
-                pause = min(RETRY_MOST_SECONDS, RETRY_SECONDS * 2**tries) * (1 + self._chance.dice() / 2)
+                pause = self._pause(tries)
                 tries += 1
-                self.retried += 1
                 watch.waiting = True
                 await asyncio.sleep(pause)
+
+    def _pause(self, tries: int) -> float:
+        """Return how long to wait before one more try, and count it."""
+        self.retried += 1
+        return min(RETRY_MOST_SECONDS, RETRY_SECONDS * 2.0**tries) * (1 + self._chance.dice() / 2)
+
+    def _watch(self) -> Watch:
+        return Watch(self._timers, self._loop, self._rules.deadlines)
 
     async def _after_401(self, tokens: Tokens, rejections: int) -> Tokens:
         if rejections < 2:

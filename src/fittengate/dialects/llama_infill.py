@@ -1,0 +1,168 @@
+"""llama.cpp's code completion: ``POST /infill``, whole and streamed, as its editor plugins send it.
+
+Shapes from the README of llama.cpp's server ("POST /infill", "POST /completion"). Every request here is a code completion.
+Other files (``input_extra``) have no place in the service's request: they are ignored and reported.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fittengate.core.ask import FillAsk, Sampling, Wishes
+from fittengate.core.events import Ended, Event, TextDelta
+from fittengate.core.faults import Fault
+from fittengate.core.reply import Reply, StopReason, Usage
+from fittengate.dialects._fields import Check, bad, flag, known, look_over, model_name, read_object, whole_number
+from fittengate.dialects._fim_markers import MAX_FILL_STOPS
+from fittengate.dialects._openai import stops
+from fittengate.dialects.base import Head
+from fittengate.lib import sse
+from fittengate.lib.jsonio import to_json
+
+
+class LlamaInfill:
+    """The dialect. Holds nothing, so one serves every request."""
+
+    name: str = "llama_infill"
+    paths: tuple[str, ...] = ("/infill", "/v1/infill")
+    id_headers: tuple[bytes, ...] = ()
+    tells_input: bool = False
+
+    def read(self, body: bytes) -> FillAsk:
+        """Return what the client wants. Raises Fault: caller_bad_request.
+
+        ``prompt`` is the part of the line before the cursor. An ``n_predict`` of 0, with which plugins warm a cache up,
+        asks for no text, and one below 0 for no limit.
+        """
+        fields = read_object(body)
+        ignored = look_over(fields, FIELDS)
+        get = fields.get
+        if get("input_prefix") is None and get("prompt") is None:
+            raise bad("input_prefix is missing.", "input_prefix")
+        most = -1 if get("n_predict") is None else whole_number(get("n_predict"), "n_predict")
+        sampling = Sampling(None if most < 0 else most, stops(get("stop") or None, MAX_FILL_STOPS))
+        return FillAsk(
+            _text(fields, "input_prefix") + _text(fields, "prompt"),
+            _text(fields, "input_suffix"),
+            "",
+            "",
+            model_name(get("model")),
+            sampling,
+            Wishes(flag(get("stream"), "stream"), show_thoughts=False),
+            ignored,
+        )
+
+    def writer(self, _ask: FillAsk, head: Head) -> "InfillWriter":
+        """Return the writer of a streamed reply."""
+        return InfillWriter(head)
+
+    def whole(self, reply: Reply, _ask: FillAsk, head: Head) -> bytes:
+        """Return the body of an unstreamed reply."""
+        return to_json(_last(head, reply.text, reply.reason, reply.usage, reply.stop_sequence))
+
+    def error(self, fault: Fault, request_id: str) -> bytes:
+        """Return the JSON body of a fault that came before the headers."""
+        return to_json(_error(fault, request_id))
+
+    def status(self, fault: Fault) -> int:
+        """Return the fault's own status."""
+        return fault.status
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if value is not None and type(value) is not str:
+        raise bad(f"{name} must be a string.", name)
+    return value or ""
+
+
+def _extra(value: Any, name: str, ignored: list[str]) -> None:
+    if type(value) is not list:
+        raise bad(f"{name} must be a list.", name)
+    if value:
+        ignored.append(name)
+
+
+# The format has dozens of options for the sampling of a local model: like every unknown field they are reported.
+FIELDS: Mapping[str, Check] = {
+    "input_prefix": known,
+    "input_suffix": known,
+    "prompt": known,
+    "n_predict": known,
+    "stop": known,
+    "stream": known,
+    "model": known,
+    "input_extra": _extra,
+    # They promise nothing about the answer.
+    "cache_prompt": known,
+    "id_slot": known,
+    "n_indent": known,
+}
+
+_STOP_TYPE: Mapping[StopReason, str] = {
+    StopReason.DONE: "eos",
+    StopReason.STOP_SEQUENCE: "word",
+    StopReason.LENGTH: "limit",
+    # No tools can be given here, so no reply ends so; if one did, it would have stopped.
+    StopReason.TOOL_CALLS: "eos",
+}
+
+
+def _piece(head: Head, text: str) -> dict[str, Any]:
+    return {"index": 0, "id": f"infill-{head.id}", "content": text, "tokens": [], "stop": False}
+
+
+def _last(head: Head, text: str, reason: StopReason, usage: Usage, stop: str | None) -> dict[str, Any]:
+    return _piece(head, text) | {
+        "stop": True,
+        "model": head.model,
+        "tokens_evaluated": usage.input_tokens,
+        "tokens_predicted": usage.output_tokens,
+        "tokens_cached": 0,
+        "truncated": False,
+        "stop_type": _STOP_TYPE[reason],
+        "stopping_word": stop or "",
+        "timings": {"prompt_n": usage.input_tokens, "predicted_n": usage.output_tokens},
+    }
+
+
+def _error(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
+    """Return llama.cpp's error object; a message about our own side ends with the request id."""
+    message = fault.message
+    if request_id is not None and fault.status >= 500:
+        message = f"{message} (request id {request_id})"
+    return {"error": {"code": fault.status, "message": message, "type": fault.code, "param": fault.param}}
+
+
+class InfillWriter:
+    """Writes pieces of text; the last event says that it is the last, and why.
+
+    Law: one event for each text, then ``close`` once, after Ended, or ``fault`` once, and nothing after either.
+    """
+
+    __slots__ = ("_ended", "_head")
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self._ended: Ended | None = None
+
+    def feed(self, events: Sequence[Event], /) -> bytes:
+        """Return the bytes of these events; none for what is no text."""
+        out: list[bytes] = []
+        for event in events:
+            if isinstance(event, TextDelta):
+                out.append(sse.data(to_json(_piece(self._head, event.text))))
+            elif isinstance(event, Ended):
+                self._ended = event
+        return b"".join(out)
+
+    def close(self) -> bytes:
+        """Return the last event. Raises ValueError unless Ended was fed: a broken reply has no clean ending."""
+        ended, self._ended = self._ended, None
+        if ended is None:
+            raise ValueError("the reply has not ended: it cannot be closed")
+        return sse.data(to_json(_last(self._head, "", ended.reason, ended.usage, ended.stop_sequence)))
+
+    def fault(self, fault: Fault) -> bytes:
+        """Return the error event; after it there is no last one, for the reply is not whole."""
+        self._ended = None
+        return sse.data(to_json(_error(fault)))
