@@ -124,7 +124,7 @@ def _tools_of(data: bytes) -> tuple[tuple[ToolSpec, ...], tuple[str, ...]]:
 
 
 # An agent sends the same tools in every turn, and reading 60 of them costs more than all the rest of a request.
-_known_tools = Memo(_tools_of, entries=16, most=256 * 1024)
+_known_tools = Memo(_tools_of, entries=16, most=128 * 1024)
 
 
 def _functions(value: Any) -> tuple[ToolSpec, ...]:

@@ -35,6 +35,9 @@ _encode = msgspec.json.Encoder().encode
 _WORTH_SETTING_APART = 4096
 """Bytes of a body below which it is read as a whole."""
 
+_TOO_LONG_TO_SET_APART = 262_144
+"""Bytes of a body above which what is saved is small beside the rest, and looking for a name costs more."""
+
 
 class UnreadableError(ValueError):
     """A body that is no JSON object of whole characters. The message is a sentence that quotes nothing of the body."""
@@ -72,10 +75,10 @@ def read_object(body: bytes) -> dict[str, Any]:
 def read_object_apart(body: bytes, name: str) -> tuple[dict[str, Any], bytes | None]:
     """Return the JSON object in ``body`` without the value of ``name``, and that value as it was written.
 
-    None where the body is short, or holds no such name: then the object is whole. The value is JSON, but its texts were
+    None where the body is short or very long, or holds no such name: then the object is whole. The value is JSON, but its texts were
     not looked at: whoever reads it does that. Raises UnreadableError as :func:`read_object`, for the rest.
     """
-    if len(body) < _WORTH_SETTING_APART or b'"%b"' % name.encode() not in body:
+    if not _WORTH_SETTING_APART <= len(body) <= _TOO_LONG_TO_SET_APART or b'"%b"' % name.encode() not in body:
         return read_object(body), None
     try:
         parts = _decode_apart(body)
