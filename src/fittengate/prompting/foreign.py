@@ -11,6 +11,7 @@ Each is read whole, when it is complete, and only as a call of declared tools; e
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from fittengate.prompting.call import Call
@@ -43,7 +44,7 @@ _ATTRIBUTE = re.compile(
 class Foreign:
     """Reads foreign calls of the declared tools."""
 
-    def __init__(self, names: Names, schema: Callable[[str], Schema], troubles: list[Trouble]) -> None:
+    def __init__(self, names: Names, schema: Callable[[str], Schema], troubles: Counter[Trouble]) -> None:
         self._names = names
         self._schema = schema
         self._troubles = troubles
@@ -134,7 +135,7 @@ class Foreign:
         if not isinstance(value, dict) or (repaired and not self._schema(tool).fits(value)):
             return None
         if repaired:
-            self._troubles.append(Trouble.REPAIRED_JSON)
+            self._troubles[Trouble.REPAIRED_JSON] += 1
         return [Call(tool, value)]
 
     def _children(self, tool: str, inside: str) -> dict[str, object] | None:
@@ -174,7 +175,7 @@ class Foreign:
             if checked:
                 if not self._schema(tool).fits(arguments):
                     return None
-                self._troubles.append(Trouble.REPAIRED_JSON)
+                self._troubles[Trouble.REPAIRED_JSON] += 1
             calls.append(Call(tool, arguments))
         return calls or None
 

@@ -33,9 +33,13 @@ class Gathers(Protocol):
 class Reads(Protocol):
     """A reader, as far as one block of calls needs it."""
 
-    ended: bool
-    full: bool
-    calls: int
+    @property
+    def ended(self) -> bool:
+        """The reply is over."""
+
+    @property
+    def full(self) -> bool:
+        """Every call has all that it requires."""
 
     def feed(self, events: list[Event]) -> list[Event]:
         """Return what has become certain."""
