@@ -5,7 +5,7 @@ The way an answer is taken apart, each state a method:
 - start: white space, a fence that may be packaging around calls, or JSON that may be calls as a whole
 - speaking: text, up to what begins a call outside code
 - block: calls, their parameters and their values, in :mod:`fittengate.prompting.block`
-- gathering: a foreign form, a JSON body or a block without the suffix, held until it is whole
+- holding: a foreign form, a JSON body or a block without the suffix, in :mod:`fittengate.prompting.held`
 
 Laws: what comes out, adjacent deltas joined, depends on the text and not on its pieces; every character is text, a
 value, part of a tag, white space beside a call, or behind the end; a call that was cut off is never complete; time is
@@ -20,12 +20,11 @@ from fittengate.core.conversation import ToolSpec
 from fittengate.core.events import Event, TextDelta
 from fittengate.core.reply import StopReason
 from fittengate.prompting.block import Block, Went
-from fittengate.prompting.call import Call
 from fittengate.prompting.calls import Calls
 from fittengate.prompting.cursor import Cursor
 from fittengate.prompting.foreign import Foreign
-from fittengate.prompting.forms import Gathers, Unsuffixed, block_of, body_of, gathering_of, whole_json
-from fittengate.prompting.gathering import Gathered
+from fittengate.prompting.forms import block_of
+from fittengate.prompting.held import Came, Held
 from fittengate.prompting.marks import marks
 from fittengate.prompting.opening import Found, Opening, Openings, Wait
 from fittengate.prompting.speech import Speech
@@ -34,9 +33,7 @@ from fittengate.prompting.syntax import Tags
 from fittengate.prompting.thoughts import Thoughts
 from fittengate.prompting.trouble import Trouble
 
-_START, _SPEAKING, _BLOCK, _GATHERING = range(4)
-_MAX_FOREIGN_FAILURES = 8
-"""A text that begins a foreign form this often, and never ends one, is about something else."""
+_START, _SPEAKING, _BLOCK, _HOLDING = range(4)
 
 
 class Reader:
@@ -61,18 +58,14 @@ class Reader:
         self._speech = Speech()
         self._thoughts = Thoughts()
         self._calls = Calls(tools, tool_use, make_id, self._speech, self._thoughts)
-        self._foreign = Foreign(self._calls.names, self._calls.schema, self._calls.troubles)
+        foreign = Foreign(self._calls.names, self._calls.schema, self._calls.troubles)
+        self._held = Held(foreign, tags, self._inner)
         self._openings = self._openings_of(tags.suffix)
         self._plain = self._openings_of("") if tags.suffix else None
         """Finds calls whose tags lack the suffix; None where it has none, or they came already."""
         self._cursor = Cursor()
         self._block = Block(self._cursor, self._calls, self._openings, marks(tags.suffix), bodies=not tags.suffix)
         self._state = _START
-        self._gathering: Gathers | None = None
-        self._form = ""
-        self._before = ""
-        """What came before the text that is gathered, and is text like it if it comes to nothing."""
-        self._failures = 0
 
     @property
     def ended(self) -> bool:
@@ -102,7 +95,7 @@ class Reader:
     @property
     def in_call(self) -> bool:
         """What comes next belongs to a call, whatever it looks like."""
-        return self._calls.writer is not None or self._gathering is not None
+        return self._calls.writer is not None or self._held.holds
 
     def feed(self, events: Sequence[Event]) -> list[Event]:
         """Return what has become certain; the list that was given, where it is plain text."""
@@ -133,8 +126,8 @@ class Reader:
             return out
         self._cursor.last = True
         self._run(out)
-        while self._gathering is not None:
-            self._end_gathering(self._gathering.close(), out)
+        while self._held.holds:
+            self._settle(self._held.close(), out)
             self._run(out)
         if self._calls.writer is not None:
             self._calls.close(out, named=False)
@@ -157,13 +150,10 @@ class Reader:
             out.append(event)
 
     def _take(self, run: str, out: list[Event]) -> None:
-        if self._gathering is None:
-            self._cursor.add(run)
+        if self._held.holds:
+            self._settle(self._held.feed(run), out)
         else:
-            gathered = self._gathering.feed(run)
-            if gathered is None:
-                return
-            self._end_gathering(gathered, out)
+            self._cursor.add(run)
         self._run(out)
 
     def _run(self, out: list[Event]) -> None:
@@ -180,8 +170,8 @@ class Reader:
         if start.begins == "wait" and not cursor.last:
             return False
         if start.begins == "json":
-            self._form = self._before = ""
-            self._gather(whole_json(self._foreign), cursor.at, out)
+            self._state = _HOLDING
+            self._settle(self._held.json(cursor.take(cursor.at)), out)
             return True
         if start.begins == "calls":
             cursor.at += start.at
@@ -224,14 +214,14 @@ class Reader:
     def _stay(self, _: list[Event]) -> bool:
         return False
 
-    # What begins, and what is gathered.
+    # What begins, and what is held.
 
     def _find(self, at: int) -> Found:
         text, last = self._cursor.text, self._cursor.last
         blank = self._speech.begins_line(text, self._cursor.at, at)
         found = self._openings.at(text, at, last=last, begins_line=blank, called=self._calls.called)
         foreign = isinstance(found, Opening) and found.form not in {"invoke", "results"}
-        if foreign and self._failures >= _MAX_FOREIGN_FAILURES:
+        if foreign and not self._held.hopeful:
             return None
         if self._plain is not None and blank and not isinstance(found, Opening):
             plain = self._plain.at(text, at, last=last, begins_line=True, called=False)
@@ -244,52 +234,38 @@ class Reader:
     def _open(self, opening: Opening, out: list[Event]) -> None:
         cursor = self._cursor
         start, cursor.at = cursor.at, opening.end
-        self._form, self._before = opening.form, ""
         if opening.form == "results":
             self._calls.troubles[Trouble.INVENTED_RESULT] += 1
             self._calls.ended = True
             return
-        if opening.form == "body":
-            self._gather(body_of(opening.tool, self._foreign, self._tags.suffix), opening.end, out)
-            return
-        self._block.wrapped = opening.wrapped
+        if opening.form != "body":
+            self._block.wrapped = opening.wrapped
         if opening.form == "invoke":
             self._state = _BLOCK
             self._block.open(opening, out)
             return
-        self._before = cursor.text[start : opening.end]
         if opening.form == "plain":
             self._plain = None
-            self._gather(Unsuffixed(self._inner(Tags()), self._before, self._tags), opening.end, out)
-        else:
-            self._gather(gathering_of(opening, self._foreign), opening.end, out)
+        before = cursor.text[start : opening.end]
+        self._state = _HOLDING
+        self._settle(self._held.form(opening, before, cursor.take(opening.end)), out)
 
-    def _gather(self, gathering: Gathers, at: int, out: list[Event]) -> None:
-        """Hold what comes from a place on until it is whole."""
-        self._gathering, self._state = gathering, _GATHERING
-        gathered = gathering.feed(self._cursor.take(at))
-        if gathered is not None:
-            self._end_gathering(gathered, out)
-
-    def _end_gathering(self, gathered: Gathered[list[Call]], out: list[Event]) -> None:
-        cursor, calls = self._cursor, gathered.value
-        self._gathering = None
+    def _settle(self, came: Came | None, out: list[Event]) -> None:
+        """Go on behind what was held, as soon as it is clear what it is."""
+        if came is None:
+            return
+        cursor = self._cursor
+        cursor.text, cursor.at = came.text, came.at
         self._state = _BLOCK
-        cursor.text, cursor.at = gathered.text, gathered.end
         if self._calls.writer is not None:
-            self._calls.close_with(calls[0] if calls else None, out)
-        elif calls is None:
-            # It is text, and what is in it may still be something else.
-            cursor.text, cursor.at = self._before + gathered.text, 0
-            self._state = _SPEAKING
-            if self._form:
-                self._failures += self._form != "plain"
-                self._speech.say("<", out)
-                cursor.at = 1
-            self._thoughts.settle(out)
+            self._calls.close_with(came.calls[0] if came.calls else None, out)
+        elif came.calls is not None:
+            self._calls.troubles[came.trouble] += 1
+            self._calls.write(came.calls, out)
         else:
-            self._calls.troubles[Trouble.PLAIN_TAGS if self._form == "plain" else Trouble.FOREIGN_FORM] += 1
-            self._calls.write(calls, out)
+            self._state = _SPEAKING
+            self._speech.say(came.text[: came.at], out)
+            self._thoughts.settle(out)
 
     def _inner(self, tags: Tags) -> "Reader":
         """Return a reader for a text that may be one block of calls and nothing else."""
