@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from fittengate.core.events import Event, ToolAborted, ToolClosed, ToolDelta, ToolOpened
 from fittengate.prompting.repair import read_json
-from fittengate.prompting.syntax import compact, whole
+from fittengate.prompting.syntax import compact, quoted, whole
 from fittengate.prompting.trouble import Trouble
 from fittengate.prompting.values import Schema
 
@@ -85,7 +85,7 @@ class CallWriter:
         if self._parts is not None:
             self._parts.append(text)
         elif not self._dropped:
-            out.append(ToolDelta(compact(whole(text))[1:-1]))
+            out.append(ToolDelta(quoted(text)[1:-1]))
 
     def end(self, out: list[Event]) -> None:
         """End the value."""
@@ -149,7 +149,7 @@ class CallWriter:
 
     def _write(self, name: str, text: str, out: list[Event]) -> None:
         if self._json or name not in self._schema.types:
-            value = _json_or_string(text) if self._json else compact(whole(text))
+            value = _json_or_string(text) if self._json else quoted(text)
         else:
             value, fits = self._schema.value(name, text)
             if not fits:
@@ -158,7 +158,7 @@ class CallWriter:
 
     def _key(self, name: str) -> str:
         start, self._empty = ("{" if self._empty else ", "), False
-        return f"{start}{compact(whole(name))}: "
+        return f"{start}{quoted(name)}: "
 
     def _unwrapped(self) -> dict[str, object] | None:
         if self._wrapper is None:
@@ -174,5 +174,5 @@ def _json_or_string(text: str) -> str:
     try:
         read_json(text)
     except ValueError:
-        return compact(whole(text))
+        return quoted(text)
     return whole(text.strip())

@@ -99,16 +99,21 @@ class Reader:
 
     def feed(self, events: Sequence[Event]) -> list[Event]:
         """Return what has become certain; the list that was given, where it is plain text."""
-        cursor = self._cursor
-        if self._state == _SPEAKING and cursor.at == len(cursor.text):
-            if len(events) == 1 and type(events[0]) is TextDelta:
-                run, plain = events[0].text, True
-            else:
-                texts = [event.text for event in events if type(event) is TextDelta]
-                run, plain = "".join(texts), len(texts) == len(events)
-            if plain and "<" not in run and self._speech.passes(run):
-                return events if type(events) is list else list(events)
         out: list[Event] = []
+        cursor = self._cursor
+        speaking = self._state == _SPEAKING and cursor.at == len(cursor.text)
+        if len(events) == 1 and type(events[0]) is TextDelta:
+            run = events[0].text
+            if speaking and "<" not in run and self._speech.passes(run):
+                return events if type(events) is list else list(events)
+            if not self._calls.ended:
+                self._take(run, out)
+            return out
+        if speaking:
+            texts = [event.text for event in events if type(event) is TextDelta]
+            run = "".join(texts)
+            if len(texts) == len(events) and "<" not in run and self._speech.passes(run):
+                return events if type(events) is list else list(events)
         for kind, group in groupby(events, type):
             if self._calls.ended:
                 break
@@ -158,9 +163,15 @@ class Reader:
 
     def _run(self, out: list[Event]) -> None:
         """Go on through the text until there is nothing to be done before more of it comes."""
-        steps = (self._start, self._speak, self._go_on, self._stay)
-        while not self._calls.ended and steps[self._state](out):
-            pass
+        moved = True
+        while moved and not self._calls.ended:
+            state = self._state
+            if state == _BLOCK:
+                moved = self._go_on(out)
+            elif state == _SPEAKING:
+                moved = self._speak(out)
+            else:
+                moved = state == _START and self._start(out)
 
     # The states. Each returns whether it got anywhere.
 
@@ -210,9 +221,6 @@ class Reader:
         elif step is Went.OUT:
             self._state = _SPEAKING
         return step is not Went.WAITS
-
-    def _stay(self, _: list[Event]) -> bool:
-        return False
 
     # What begins, and what is held.
 

@@ -24,6 +24,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
+_encode = msgspec.json.Encoder().encode
+
 CDATA, CDATA_END = "<![CDATA[", "]]>"
 
 _ESCAPES = {"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;", "\n": "&#10;", "\r": "&#13;"}
@@ -169,6 +171,14 @@ def _string(text: str) -> str:
 def compact(value: object) -> str:
     """Return a value as JSON without white space between its parts."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def quoted(text: str) -> str:
+    """Return ``text`` as a JSON string: ``compact(whole(text))``, a good deal faster."""
+    try:
+        return _encode(text).decode()
+    except UnicodeEncodeError:
+        return compact(whole(text))
 
 
 def whole(text: str) -> str:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from fittengate.core.conversation import ToolSpec
 from fittengate.prompting.repair import read_json
-from fittengate.prompting.syntax import compact, whole
+from fittengate.prompting.syntax import compact, quoted, whole
 
 _ANY = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
 _STRING = frozenset({"string"})
@@ -59,7 +59,7 @@ def to_json(text: str, types: frozenset[str]) -> tuple[str, bool]:
     of Python, and as a JSON string that holds the value.
     """
     if types == _STRING:
-        return compact(whole(text)), True
+        return quoted(text), True
     text = whole(text)
     bare = text.strip()
     try:
