@@ -12,6 +12,7 @@ from fittengate.core.conversation import ToolSpec
 from fittengate.core.events import TextDelta, ThoughtDelta, ToolAborted, ToolClosed, ToolDelta, ToolOpened
 from fittengate.prompting.reader import Reader
 from fittengate.prompting.syntax import Tags, collides, render_calls
+from fittengate.prompting.values import Schemas
 
 
 def tool(name, required=(), **types):
@@ -168,26 +169,29 @@ KEYS = st.text(min_size=1, max_size=20) | st.sampled_from(["-i", 'a"b', "<x>", "
 KINDS = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 
 
-@given(st.lists(st.dictionaries(KEYS.filter(str.strip), JSON, max_size=4), min_size=1, max_size=3), st.booleans())
-def test_calls_that_were_written_are_read_as_they_were(calls, by_character):
-    """For arbitrary arguments of declared types; the suffix is on where a text has parts of our tags."""
-    tools = [
-        tool(
-            f"t{number}",
-            **{"self" if key == "name" else key: KINDS.get(type(value), "null") for key, value in call.items()},
-        )
-        if "name" not in call and "required" not in call
-        else tool(f"t{number}")
-        for number, call in enumerate(calls)
-    ]
-    calls = [
-        {key: value for key, value in call.items() if "name" not in call and "required" not in call} for call in calls
-    ]
+def declared(number, call, more):
+    """Return a tool that allows what a call has, and ``more`` types for each parameter."""
+    kinds = {key: sorted({KINDS.get(type(value), "null"), *more}) for key, value in call.items()}
+    properties = {key: {"type": kind[0] if len(kind) == 1 else kind} for key, kind in kinds.items()}
+    return ToolSpec(f"t{number}", "", json.dumps({"type": "object", "properties": properties}).encode())
+
+
+@given(
+    st.lists(st.dictionaries(KEYS.filter(str.strip), JSON, max_size=4), min_size=1, max_size=3),
+    st.just(()) | st.lists(st.sampled_from(["string", "null", *KINDS.values()]), max_size=3),
+    st.booleans(),
+)
+def test_calls_that_were_written_are_read_as_they_were(calls, more, by_character):
+    """For arbitrary arguments of declared types, unions of them too; the suffix is on where texts have parts of our tags."""
+    tools = [declared(number, call, more) for number, call in enumerate(calls)]
     written = json.dumps(calls, ensure_ascii=False)
     tags = Tags("zq9x") if collides(written) or any(collides(text) for text in strings(calls)) else Tags()
-    block = render_calls([(f"t{number}", json.dumps(call)) for number, call in enumerate(calls)], tags)
+    block = render_calls(
+        [(f"t{number}", json.dumps(call)) for number, call in enumerate(calls)], tags, Schemas(tools).of
+    )
     out, ended, troubles = fed(block if by_character else [block], tools, tags)
     assert out == [(ToolClosed, f"t{number}", call) for number, call in enumerate(calls)]
+    assert repr(out) == repr([(ToolClosed, f"t{number}", call) for number, call in enumerate(calls)]), "12 is not 12.0"
     assert not ended
     assert not troubles
 
@@ -240,5 +244,6 @@ def test_time_is_linear_in_the_text(before, unit):
     """Eight times the text takes not much more than eight times as long, in small pieces and in one."""
     for size in (7, 1 << 30):
         short, long = (before + unit * (chars // len(unit)) for chars in (12_000, 96_000))
+        # The lowest of a few counts: other programs can only add to it.
         once = min(seconds(short, size) for _ in range(3))
-        assert seconds(long, size) < 24 * once + 0.05
+        assert min(seconds(long, size) for _ in range(2)) < 24 * once + 0.05

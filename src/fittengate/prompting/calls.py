@@ -16,7 +16,7 @@ from fittengate.prompting.speech import Speech
 from fittengate.prompting.syntax import whole
 from fittengate.prompting.thoughts import Thoughts
 from fittengate.prompting.trouble import Trouble
-from fittengate.prompting.values import Schema, schema_of
+from fittengate.prompting.values import Schemas
 
 
 class Calls:
@@ -46,21 +46,13 @@ class Calls:
         """Writes the open call; None where none is open."""
         self.tools = {tool.name: tool for tool in tools}
         self.names = Names(self.tools)
+        self.schema = Schemas(tools).of
         self._tool_use = tool_use
         self._make_id = make_id
         self._speech = speech
         self._thoughts = thoughts
-        self._schemas: dict[str, Schema] = {}
         self._muted = False
         """The open call is dropped."""
-
-    def schema(self, name: str) -> Schema:
-        """Return what a tool's schema says; nothing where the tool is not declared."""
-        found = self._schemas.get(name)
-        if found is None:
-            tool = self.tools.get(name)
-            found = self._schemas[name] = Schema({}, frozenset()) if tool is None else schema_of(tool)
-        return found
 
     def open(self, name: str, out: list[Event]) -> None:
         """Begin a call of the tool that is meant by a name; or end the reply, where no call was wanted."""
