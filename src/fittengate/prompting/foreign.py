@@ -24,6 +24,7 @@ from fittengate.prompting.values import Schema
 
 _ARGUMENTS = ("arguments", "parameters", "input")
 _MAX_CALLS = 64
+_MAX_HALF_TAG = 64
 _JOIN = "[\u2581_ ]"
 _SEP = rf"<{BAR}tool{_JOIN}sep{BAR}>"
 _MARKED = re.compile(
@@ -49,9 +50,12 @@ class Foreign:
         self._schema = schema
         self._troubles = troubles
 
-    def tool_call(self, body: str) -> list[Call] | None:
-        """Return the calls between ``<tool_call>`` and its end; None where it holds none."""
-        body = body.strip()
+    def tool_call(self, body: str, *, closed: bool) -> list[Call] | None:
+        """Return the calls between ``<tool_call>`` and its end; None where it holds none.
+
+        Where it was not ``closed``, a name without arguments is half a call.
+        """
+        body = _without_half_tag(body.strip())
         if body[:10].lower() == "<function=":
             return self.function(body)
         name = re.match(_CHILD.format("name"), body, re.DOTALL | re.IGNORECASE)
@@ -59,7 +63,7 @@ class Foreign:
             return self.json(body)
         rest = body[name.end() :].strip()
         arguments = re.fullmatch(_CHILD.format("arguments"), rest, re.DOTALL | re.IGNORECASE)
-        if rest and arguments is None:
+        if arguments is None and (rest or not closed):
             return None
         inside = arguments[1] if arguments else "{}"
         if inside.startswith("{") or not inside:
@@ -90,7 +94,7 @@ class Foreign:
     def marked(self, body: str) -> list[Call] | None:
         """Return the calls between DeepSeek's markers; None where there are none, or one is none."""
         calls: list[Call] = []
-        for found in _MARKED.finditer(body):
+        for found in _MARKED.finditer(_without_half_tag(body, "<")):
             parts = _MARKED_FENCED.fullmatch(found[1]) or _MARKED_BARE.fullmatch(found[1])
             one = None if parts is None else self._json_calls({"name": parts[1], "arguments": self._read(parts[2])})
             if one is None:
@@ -124,7 +128,7 @@ class Foreign:
 
     def arguments(self, tool: str, body: str) -> list[Call] | None:
         """Return the call of a tool, declared or not, whose arguments a body holds as JSON or as elements."""
-        body = body.strip()
+        body = _without_half_tag(body.strip())
         if body.startswith("<"):
             children = self._children(tool, body)
             return None if children is None else [Call(tool, children, texts=True)]
@@ -178,6 +182,13 @@ class Foreign:
                 self._troubles[Trouble.REPAIRED_JSON] += 1
             calls.append(Call(tool, arguments))
         return calls or None
+
+
+def _without_half_tag(body: str, begins: str = "</") -> str:
+    """Return a body without the closing tag that it was cut off in: the tag may be missing, so half of it may, too."""
+    at = body.rfind(begins)
+    cut = at > 0 and len(body) - at <= _MAX_HALF_TAG and ">" not in body[at:] and '"' not in body[at:]
+    return body[:at].rstrip() if cut else body
 
 
 class _Repaired:

@@ -53,7 +53,9 @@ def gathering_of(opening: Opening, foreign: Foreign) -> Gathers:
     tool = opening.tool
     match opening.form:
         case "tool_call":
-            return Gathering(_TOOL_CALL_END, lambda body, _: foreign.tool_call(body), _is_over)
+            return Gathering(
+                _TOOL_CALL_END, lambda body, whole: foreign.tool_call(body, closed=body != whole), _is_over
+            )
         case "function":
             return Gathering(_FUNCTION_END, lambda _, body: foreign.function(body), _goes_on)
         case "marked":

@@ -166,12 +166,13 @@ class Voice:
             self._held = ""
         run = "".join(texts)
         if "|>" in run:
+            size = len(run)
             settled, run = self._resolve(run, out)
             if self.ended:
                 if kept := settled[: _without_space(settled)]:
                     out.append(TextDelta(kept))
                 return
-            if settled:
+            if settled or len(run) < size:
                 texts = [settled + run]
         certain = _certain(run, _ROLE_BEGINNINGS)
         self._code.later(run[:certain])
