@@ -1,4 +1,7 @@
-"""Laws of the reader: what it makes of an answer depends on the text alone, and calls survive being written."""
+"""Laws of the reader: what it makes of an answer depends on the text alone, and calls survive being written.
+
+Those on the order of events, and on arguments that parse or never do, are held by ``fed``, and so by every test here.
+"""
 
 import json
 import time
@@ -12,6 +15,7 @@ from fittengate.core.conversation import ToolSpec
 from fittengate.core.events import TextDelta, ThoughtDelta, ToolAborted, ToolClosed, ToolDelta, ToolOpened
 from fittengate.prompting.reader import Reader
 from fittengate.prompting.syntax import Tags, collides, render_calls
+from fittengate.prompting.trouble import Trouble
 from fittengate.prompting.values import Schemas
 
 
@@ -28,7 +32,11 @@ TOOLS = (tool("write", ["path"], path="string", content="string", n="integer"), 
 
 
 def fed(pieces, tools=TOOLS, tags=Tags(), use=ToolUse()):
-    """Return what the pieces come to, the end included: texts, reasoning and calls in order, and whether it ended."""
+    """Return what the pieces come to, the end included: texts, reasoning and calls in order, and whether it ended.
+
+    Holds two laws. A call begins before its arguments, indexes rise by one, and at most one call is open. The pieces of a
+    call that was ended join to the JSON of its arguments; those of one that was cut off never do.
+    """
     reader, events = Reader(tools, use, lambda: "id", tags), []
     for piece in pieces:
         events += reader.feed([piece if not isinstance(piece, str) else TextDelta(piece)])
@@ -208,6 +216,60 @@ def strings(value):
             yield from strings(inner)
 
 
+MARKERS = [chr(0xE000 + number) for number in range(60)]
+LOST = {Trouble.REPEATED_PARAMETER, Trouble.ABORTED, Trouble.UNWANTED}
+
+
+@given(st.lists(SOUP, max_size=24), st.integers(0, 1), TAGS)
+def test_every_character_lands_in_one_place(parts, skip, tags):
+    """Text, a value, or behind the end: what is no part of a tag comes out once, and in order.
+
+    Dropped is only what is counted as such: a parameter that came again, a value that could not be ended.
+    """
+    answer = "".join(
+        part + mark * (number % 2 == skip) for number, (part, mark) in enumerate(zip(parts, MARKERS, strict=False))
+    )
+    out, ended, troubles = fed([answer] if answer else [], tags=tags)
+    said = "".join(one[1] if len(one) == 2 else json.dumps(one[2], ensure_ascii=False) for one in out)
+    found = [char for char in said if char in MARKERS]
+    sent = [char for char in answer if char in MARKERS]
+    assert len(set(found)) == len(found), "nothing comes out twice"
+    if not ended and not LOST & troubles.keys():
+        assert sorted(found) == sent
+    if not any(one[0] in {ToolClosed, ToolAborted} for one in out):
+        assert "".join(one[1] for one in out) == answer or ended
+
+
+WORDS = st.lists(
+    st.sampled_from(["a", " ", "\n", "<", "</", "<t", "<tool_calls", "<inv", "<invoke", "<|", ">", "é", "(", "<b>"])
+).map(lambda parts: "x" + "".join(parts) + "x\n")
+
+
+@given(WORDS, st.integers(0, 40))
+def test_text_never_ends_in_the_beginning_of_what_became_a_call(words, space):
+    """When a call begins, what was let out is the text before it, and no character of its tags."""
+    block = '<tool_calls>\n<invoke name="ls">\n</invoke>\n</tool_calls>'
+    reader, said = Reader(TOOLS, ToolUse(), lambda: "id", Tags()), ""
+    for char in words + " " * space + block:
+        events = reader.feed([TextDelta(char)])
+        said += "".join(event.text for event in events if type(event) is TextDelta)
+        if any(type(event) is ToolOpened for event in events):
+            break
+    assert said == words.rstrip()
+    assert type(events[0]) is ToolOpened
+
+
+@given(st.text() | ANSWERS, TAGS, USES)
+def test_any_text_is_read_to_its_end(text, tags, use):
+    """Nothing raises, and the reader is done when it is closed."""
+    reader = Reader(TOOLS, use, lambda: "id", tags)
+    events = reader.feed([TextDelta(text)] if text else []) + reader.close()
+    assert not reader.in_call
+    assert sum(type(event) is ToolOpened for event in events) == sum(
+        type(event) in {ToolClosed, ToolAborted} for event in events
+    )
+
+
 def seconds(text, size):
     reader = Reader(TOOLS, ToolUse(), lambda: "id", Tags())
     pieces = [[TextDelta(text[at : at + size])] for at in range(0, len(text), size)]
@@ -247,3 +309,12 @@ def test_time_is_linear_in_the_text(before, unit):
         # The lowest of a few counts: other programs can only add to it.
         once = min(seconds(short, size) for _ in range(3))
         assert min(seconds(long, size) for _ in range(2)) < 24 * once + 0.05
+
+
+def test_a_long_argument_costs_no_more_a_byte_than_a_short_one():
+    """400 KB against 4 KB, in deltas of one size; three times as much is allowed, for other programs run, too."""
+    unit = "    if value < limit and name != 'x':  # a comment\n"
+    short, long = (VALUE + unit * (chars // len(unit)) for chars in (4_000, 400_000))
+    few = min(sum(seconds(short, 200) for _ in range(20)) / 20 for _ in range(3))
+    many = min(seconds(long, 200) for _ in range(2))
+    assert many / len(long) < 3 * few / len(short)
