@@ -248,6 +248,8 @@ NO_CALLS = [
             ('<tool_call>{"name":"run"', ()),
             ('<tool_call>{"name":"run","arguments":{"n":1,}}</tool_call>', ()),
             ("text <function=run> x", ()),
+            ("```xml\n<function=run> x\n```\n", ()),
+            (f"<｜tool▁calls▁begin｜>so<｜tool▁call▁begin｜>run{SEP}{LS_JSON}<｜tool▁call▁end｜>{MARKED_END}", ()),
             ('{"name":"nobody","arguments":{}}', ()),
             ('{"answer": 42}', ()),
             ('so: {"name":"run","arguments":{}}', ()),
@@ -300,6 +302,7 @@ FOREIGN_FORMS = [
     Case("JSON that needs a repair and fits the schema", '<tool_call>{"name":"run","arguments":{"cmd":"a\nb",}}</tool_call>', (ran("a\nb"),), (T.REPAIRED_JSON, T.FOREIGN_FORM)),
     Case("quotes and entities in attributes", '<run cmd="say "hi" &amp; &lt;b>" n="3" />', (("run", {"cmd": 'say "hi" & <b>', "n": 3}),), (T.FOREIGN_FORM,)),
     Case("a fence around the whole answer is packaging", f"```xml\n{run('ls')}\n```", (ran("ls"),), (T.PACKAGED,)),
+    Case("a fence was packaging though what follows is no call", f"```\n{LS}\n```\n<function=run> x", (LISTED, "<function=run> x"), (T.PACKAGED,)),
     Case("JSON is the answer where JSON was asked for", '{"name":"run","arguments":{"cmd":"ls"}}', ('{"name":"run","arguments":{"cmd":"ls"}}',), json_reply=True),
 ]  # fmt: skip
 

@@ -28,7 +28,7 @@ _MAX_HALF_TAG = 64
 _JOIN = "[\u2581_ ]"
 _SEP = rf"<{BAR}tool{_JOIN}sep{BAR}>"
 _MARKED = re.compile(
-    rf"<{BAR}tool{_JOIN}call{_JOIN}begin{BAR}>(.*?)(?:<{BAR}tool{_JOIN}call{_JOIN}end{BAR}>|\Z)", re.DOTALL
+    rf"\s*<{BAR}tool{_JOIN}call{_JOIN}begin{BAR}>(.*?)(?:<{BAR}tool{_JOIN}call{_JOIN}end{BAR}>|\Z)", re.DOTALL
 )
 _MARKED_FENCED = re.compile(rf"\s*\w*\s*{_SEP}\s*([\w.:-]+)\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 _MARKED_BARE = re.compile(rf"\s*([\w.:-]+)\s*{_SEP}(.*)", re.DOTALL)
@@ -94,7 +94,12 @@ class Foreign:
     def marked(self, body: str) -> list[Call] | None:
         """Return the calls between DeepSeek's markers; None where there are none, or one is none."""
         calls: list[Call] = []
-        for found in _MARKED.finditer(_without_half_tag(body, "<")):
+        body, at = _without_half_tag(body, "<").rstrip(), 0
+        while at < len(body):
+            found = _MARKED.match(body, at)
+            if found is None:
+                return None
+            at = found.end()
             parts = _MARKED_FENCED.fullmatch(found[1]) or _MARKED_BARE.fullmatch(found[1])
             one = None if parts is None else self._json_calls({"name": parts[1], "arguments": self._read(parts[2])})
             if one is None:

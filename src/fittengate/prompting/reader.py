@@ -66,6 +66,8 @@ class Reader:
         self._cursor = Cursor()
         self._block = Block(self._cursor, self._calls, self._openings, marks(tags.suffix), bodies=not tags.suffix)
         self._state = _START
+        self._package = ""
+        """The line of a code fence around what is held, which is text like it if that comes to nothing."""
 
     @property
     def ended(self) -> bool:
@@ -185,9 +187,10 @@ class Reader:
             self._settle(self._held.json(cursor.take(cursor.at)), out)
             return True
         if start.begins == "calls":
-            cursor.at += start.at
+            self._package = cursor.text[cursor.at : cursor.at + start.at]
             self._block.fence = start.fence
             self._calls.troubles[Trouble.PACKAGED] += 1
+            cursor.at += start.at
         self._state = _SPEAKING
         return True
 
@@ -249,6 +252,7 @@ class Reader:
         if opening.form != "body":
             self._block.wrapped = opening.wrapped
         if opening.form == "invoke":
+            self._package = ""
             self._state = _BLOCK
             self._block.open(opening, out)
             return
@@ -264,6 +268,7 @@ class Reader:
             return
         cursor = self._cursor
         cursor.text, cursor.at = came.text, came.at
+        package, self._package = self._package, ""
         self._state = _BLOCK
         if self._calls.writer is not None:
             self._calls.close_with(came.calls[0] if came.calls else None, out)
@@ -272,7 +277,11 @@ class Reader:
             self._calls.write(came.calls, out)
         else:
             self._state = _SPEAKING
-            self._speech.say(came.text[: came.at], out)
+            if package:
+                # Then it was no packaging, either.
+                self._block.fence = ""
+                del self._calls.troubles[Trouble.PACKAGED]
+            self._speech.say(package + came.text[: came.at], out)
             self._thoughts.settle(out)
 
     def _inner(self, tags: Tags) -> "Reader":

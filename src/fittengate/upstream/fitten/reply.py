@@ -90,16 +90,15 @@ class ReplyStream:
         self._count(events)
         fault = self.decoder.fault
         events = self._through(events, fault, last=last)
-        if not self._began and events:
+        cut = self._cut()
+        if not self._began and (events or cut or (last and fault is None)):
             self._began = True
-            events.insert(0, Began())
-        if self._cut():
+            events = [Began(), *events]
+        if cut:
             self._end(events, cut=True)
         elif fault is not None:
             self.fault = fault
         elif last:
-            if not self._began:
-                events = [Began()]
             self._end(events, cut=False)
         return events
 
