@@ -13,6 +13,7 @@ linear in the text. Where text follows text with calls between, a line break joi
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 
 from fittengate.core.ask import ToolUse
@@ -26,7 +27,8 @@ from fittengate.prompting.foreign import Foreign
 from fittengate.prompting.forms import block_of
 from fittengate.prompting.held import Came, Held
 from fittengate.prompting.marks import marks
-from fittengate.prompting.opening import Found, Opening, Openings, Wait
+from fittengate.prompting.opening import Opening, Wait
+from fittengate.prompting.search import Search
 from fittengate.prompting.speech import Speech
 from fittengate.prompting.start import look
 from fittengate.prompting.syntax import Tags
@@ -59,12 +61,11 @@ class Reader:
         self._thoughts = Thoughts()
         self._calls = Calls(tools, tool_use, make_id, self._speech, self._thoughts)
         foreign = Foreign(self._calls.names, self._calls.schema, self._calls.troubles)
-        self._held = Held(foreign, tags, self._inner)
-        self._openings = self._openings_of(tags.suffix)
-        self._plain = self._openings_of("") if tags.suffix else None
-        """Finds calls whose tags lack the suffix; None where it has none, or they came already."""
+        self._held = Held(foreign, tags, partial(_inner, tools))
+        self._search = Search(tags, self._calls, self._speech, self._held)
+        openings = self._search.openings
         self._cursor = Cursor()
-        self._block = Block(self._cursor, self._calls, self._openings, marks(tags.suffix), bodies=not tags.suffix)
+        self._block = Block(self._cursor, self._calls, openings, marks(tags.suffix), bodies=not tags.suffix)
         self._state = _START
         self._package = ""
         """The line of a code fence around what is held, which is text like it if that comes to nothing."""
@@ -144,10 +145,6 @@ class Reader:
             self._rescue(out)
         return out
 
-    def _openings_of(self, suffix: str) -> Openings:
-        calls = self._calls
-        return Openings(marks(suffix), calls.names, calls.schema, calls.tools, suffix)
-
     def _think(self, event: Event, out: list[Event]) -> None:
         if not self._speech.said and not self._calls.opened:
             self._thoughts.keep(event)
@@ -179,7 +176,8 @@ class Reader:
 
     def _start(self, out: list[Event]) -> bool:
         cursor = self._cursor
-        start = look(cursor.text[cursor.at :], self._openings, json=self._json, last=cursor.last)
+        openings = self._search.openings
+        start = look(cursor.text[cursor.at :], openings, json=self._json, last=cursor.last)
         if start.begins == "wait" and not cursor.last:
             return False
         if start.begins == "json":
@@ -198,7 +196,7 @@ class Reader:
         cursor = self._cursor
         text, at = cursor.text, cursor.at
         while (at := text.find("<", at)) >= 0:
-            found = self._find(at)
+            found = self._search.at(cursor, at)
             if found is None:
                 at += 1
                 continue
@@ -227,21 +225,6 @@ class Reader:
 
     # What begins, and what is held.
 
-    def _find(self, at: int) -> Found:
-        text, last = self._cursor.text, self._cursor.last
-        blank = self._speech.begins_line(text, self._cursor.at, at)
-        found = self._openings.at(text, at, last=last, begins_line=blank, called=self._calls.called)
-        foreign = isinstance(found, Opening) and found.form not in {"invoke", "results"}
-        if foreign and not self._held.hopeful:
-            return None
-        if self._plain is not None and blank and not isinstance(found, Opening):
-            plain = self._plain.at(text, at, last=last, begins_line=True, called=False)
-            if isinstance(plain, Wait):
-                return plain
-            if plain is not None and plain.form == "invoke" and self._calls.names.find(plain.tool) is not None:
-                return plain._replace(form="plain", end=at)
-        return found
-
     def _open(self, opening: Opening, out: list[Event]) -> None:
         cursor = self._cursor
         start, cursor.at = cursor.at, opening.end
@@ -257,7 +240,7 @@ class Reader:
             self._block.open(opening, out)
             return
         if opening.form == "plain":
-            self._plain = None
+            self._search.plain_came()
         before = cursor.text[start : opening.end]
         self._state = _HOLDING
         self._settle(self._held.form(opening, before, cursor.take(opening.end)), out)
@@ -284,17 +267,18 @@ class Reader:
             self._speech.say(package + came.text[: came.at], out)
             self._thoughts.settle(out)
 
-    def _inner(self, tags: Tags) -> "Reader":
-        """Return a reader for a text that may be one block of calls and nothing else."""
-        return Reader(self._tools, ToolUse(), lambda: "", tags)
-
     def _rescue(self, out: list[Event]) -> None:
         """Take the calls at the end of the reasoning, where there is nothing else."""
         thought = self._thoughts.text.rstrip()
         start = thought.rfind(self._tags.calls)
         if start < 0 or not thought.endswith(self._tags.calls_end):
             return
-        calls = block_of(self._inner(self._tags), thought[start:])
+        calls = block_of(_inner(self._tools, self._tags), thought[start:])
         if calls is not None:
             self._calls.troubles[Trouble.RESCUED] += 1
             self._calls.write(calls, out)
+
+
+def _inner(tools: Sequence[ToolSpec], tags: Tags) -> Reader:
+    """Return a reader for a text that may be one block of calls and nothing else."""
+    return Reader(tools, ToolUse(), lambda: "", tags)
