@@ -138,36 +138,55 @@ def test_plain_text_comes_out_unchanged_and_but_for_white_space_at_once(text):
     assert said + "".join(event.text for event in reader.close()) == text
 
 
-STRINGS = st.text(max_size=30) | st.lists(
-    st.sampled_from(
-        [
-            "\n",
-            "\r",
-            " ",
-            "<",
-            ">",
-            '"',
-            "\\",
-            "&amp;",
-            "</b>",
-            "```",
-            "<![CDATA[",
-            "]]>",
-            "<|end|>",
-            "\u2028",
-            "</parameter>",
-            "</invoke>",
-            "</tool_calls>",
-            "<tool_calls>",
-            '<invoke name="ls">',
-            '<parameter name="x">',
-            "null",
-            "12",
-            "x",
-        ]
-    ),
-    max_size=10,
-).map("".join)
+LIKE_OTHER_TYPES = [
+    "12",
+    "-1.5e3",
+    " 7 ",
+    "null",
+    "true",
+    "True",
+    "None",
+    "[1]",
+    '{"a":1}',
+    '"x"',
+    '"12"',
+    '"\\u00e9"',
+    "NaN",
+]
+STRINGS = (
+    st.text(max_size=30)
+    | st.sampled_from(LIKE_OTHER_TYPES)
+    | st.lists(
+        st.sampled_from(
+            [
+                "\n",
+                "\r",
+                " ",
+                "<",
+                ">",
+                '"',
+                "\\",
+                "&amp;",
+                "</b>",
+                "```",
+                "<![CDATA[",
+                "]]>",
+                "<|end|>",
+                "\u2028",
+                "</parameter>",
+                "</invoke>",
+                "</tool_calls>",
+                "<tool_calls>",
+                '<invoke name="ls">',
+                '<parameter name="x">',
+                "null",
+                "12",
+                "x",
+            ]
+        ),
+        max_size=10,
+    ).map("".join)
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | STRINGS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(STRINGS, inner, max_size=3),
