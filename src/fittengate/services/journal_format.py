@@ -1,7 +1,7 @@
 """How receipts lie in a segment of the journal. Pure: bytes in, records out.
 
 A segment begins with a head: what it is, the number that its records are not below, a checksum. Records follow without
-gaps: length, checksum, number, payload, all little-endian. Law: numbers only grow. A segment is used again without being
+gaps: checksum of the rest, length, number, payload, all little-endian. Law: numbers only grow. A segment is used again without being
 wiped, and a process may die in the middle of writing; so reading ends at the first record that is not whole, whose
 checksum does not fit, or whose number is not above the one before: what stands there is torn, or from an earlier use.
 """
@@ -13,12 +13,13 @@ from collections.abc import Iterator
 MAGIC = b"fgjourn1"
 
 _HEAD = struct.Struct("<8sQI")
-_FRAME = struct.Struct("<IIQ")
+_CHECKSUM = struct.Struct("<I")
+_CHECKED = struct.Struct("<IQ")
 
 HEAD_BYTES = 24
 """A little more than the head needs, so that records begin at an even place."""
 
-FRAME_BYTES = _FRAME.size
+FRAME_BYTES = _CHECKSUM.size + _CHECKED.size
 """What a record takes beside its payload."""
 
 MAX_PAYLOAD_BYTES = 4096
@@ -32,7 +33,8 @@ def head(first: int) -> bytes:
 
 def framed(number: int, payload: bytes) -> bytes:
     """Return a record as it lies in a segment."""
-    return _FRAME.pack(len(payload), zlib.crc32(payload, number & 0xFFFFFFFF), number) + payload
+    checked = _CHECKED.pack(len(payload), number) + payload
+    return _CHECKSUM.pack(zlib.crc32(checked)) + checked
 
 
 def first_number(segment: bytes) -> int | None:
@@ -50,14 +52,14 @@ def records(data: bytes, above: int, start: int = 0) -> Iterator[tuple[int, byte
     """
     at = start
     while at + FRAME_BYTES <= len(data):
-        length, checksum, number = _FRAME.unpack_from(data, at)
+        (checksum,) = _CHECKSUM.unpack_from(data, at)
+        length, number = _CHECKED.unpack_from(data, at + _CHECKSUM.size)
         end = at + FRAME_BYTES + length
         if length > MAX_PAYLOAD_BYTES or end > len(data) or number <= above:
             return
-        payload = data[at + FRAME_BYTES : end]
-        if zlib.crc32(payload, number & 0xFFFFFFFF) != checksum:
+        if zlib.crc32(data[at + _CHECKSUM.size : end]) != checksum:
             return
-        yield number, payload, end
+        yield number, data[at + FRAME_BYTES : end], end
         at, above = end, number
 
 

@@ -17,8 +17,8 @@ from fittengate.services.journal import Journal, left_behind
 from fittengate.services.receipt_rows import BATCH_ROWS, packed, store, sweep
 from fittengate.services.store import Database, RowRefusedError, StoreDownError
 
-GATHER_SECONDS = 0.2
-"""How long receipts gather before they are moved: a fifth of the time in which they are to be seen."""
+GATHER_SECONDS = 0.4
+"""How long receipts gather before they are moved: less than half of the time in which they are to be seen."""
 
 RETRY_SECONDS = 0.25
 MAX_RETRY_SECONDS = 1.0

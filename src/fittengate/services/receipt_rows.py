@@ -135,7 +135,7 @@ class UsageRow(Struct, frozen=True):
     """What one key, model or day came to."""
 
     name: str
-    """The key's name, the model's id, or the day in UTC: ``2026-01-31``."""
+    """The key's name, the model's id (empty where it did not come to one), or the day in UTC: ``2026-01-31``."""
     requests: int
     unfinished: int
     """Requests that had another end than a whole reply: failed, cut off, cancelled."""
