@@ -103,7 +103,7 @@ class Ledger:
         waiting = self._journal.waiting
         if not waiting:
             return None
-        return f"{waiting} receipts wait in memory: {self._no_room or 'the journal is full'}"
+        return f"receipts in memory alone: {waiting} ({self._no_room or 'the journal is full'})"
 
     def add(self, receipt: Receipt) -> None:
         """Put a receipt into the journal."""
@@ -164,7 +164,7 @@ class Ledger:
             self._journal.provide()
             self._no_room = None
         except OSError as error:
-            self._no_room = f"the disk gives the journal no room ({error.strerror or type(error).__name__})"
+            self._no_room = f"the disk gives the journal no room: {error.strerror or type(error).__name__}"
             self._tell("journal", self._no_room)
 
     def _move(self) -> None:

@@ -182,7 +182,7 @@ ledger = Ledger(root / "journal", "one", Database(root / "store.db"), SystemCloc
 (root / "store.db").mkdir()
 for number in range(50):
     ledger.add(receipt(f"r{{number}}"))
-assert "50 receipts wait in memory: the disk gives the journal no room" in ledger.problem, ledger.problem
+assert "receipts in memory alone: 50 (the disk gives the journal no room" in ledger.problem, ledger.problem
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 end = time.monotonic() + 2
 while ledger.problem is not None:
@@ -218,7 +218,7 @@ def test_too_many_in_memory_are_counted_and_told(world, monkeypatch):
     for number in range(15):
         ledger.add(receipt(f"r{number}"))
     assert ledger.lost == 5
-    assert ledger.problem == "10 receipts wait in memory: the journal is full"
+    assert ledger.problem == "receipts in memory alone: 10 (the journal is full)"
     world.until(lambda: any("5 receipts were lost" in line for line in world.said))
     world.file.rmdir()
     world.until(lambda: len(world.names()) == 10)
