@@ -39,7 +39,7 @@ MAX_SEGMENTS = 64
 MAX_WAITING = 20_000
 """Receipts in memory at most, some 4 MB."""
 
-READ_BYTES = 64 * 1024
+READ_BYTES = 256 * 1024
 
 _LOCK = "lock"
 _SUFFIX = ".journal"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 5_000_000
 """All receipts together, some 700 MB; the oldest go first."""
 
-BATCH_ROWS = 512
+BATCH_ROWS = 2048
 """So many are written in one transaction, and deleted in one."""
 
 DAY_MS = 86_400_000
@@ -113,7 +113,7 @@ def store(connection: "Connection", journal: str, batch: Sequence[tuple[int, byt
 def _statements(rows: list[tuple[object, ...]], mark: str) -> Iterator[tuple[str, tuple[object, ...]]]:
     # A row at a time would hand the interpreter's lock to and fro for each of them. The powers of two keep the number of
     # different statements, which the driver caches, small.
-    at, size = 0, BATCH_ROWS
+    at, size = 0, 256
     while at < len(rows):
         if size > len(rows) - at:
             size //= 2
