@@ -34,7 +34,7 @@ def added(database, first, batches, chance):
     began = time.process_time()
     for one in ready:
         with database.begin() as connection:
-            assert store(connection, "journal", one, START) == 0
+            assert store(connection, "journal", one, START) == (BATCH, 0)
     return first + batches * BATCH, (time.process_time() - began) * 1e6 / (batches * BATCH)
 
 

@@ -183,11 +183,11 @@ class Journal:
         return self._reading.read(self._start, READ_BYTES)
 
 
-def left_behind(root: Path, move: Callable[[str, list[tuple[int, bytes]]], None], most: int) -> int:
+def left_behind(root: Path, move: Callable[[str, list[tuple[int, bytes]]], int], most: int) -> int:
     """Pass on what processes that ended have left, by the name of their journal and ``most`` records at a time.
 
-    What was passed on is deleted, journal by journal; whatever ``move`` raises comes out, and that journal stays. Returns
-    how many records there were. Raises OSError.
+    Records that were passed on before may be among them. What was passed on is deleted, journal by journal; whatever
+    ``move`` raises comes out, and that journal stays. Returns the sum of what ``move`` returned. Raises OSError.
     """
     count = 0
     for directory in sorted(root.iterdir()) if root.is_dir() else ():
@@ -197,17 +197,21 @@ def left_behind(root: Path, move: Callable[[str, list[tuple[int, bytes]]], None]
             # Its process lives, or somebody else is at it.
             continue
         try:
-            segments = [path.read_bytes() for path in directory.glob(f"*{_SUFFIX}")]
-            segments.sort(key=lambda data: first_number(data) or 0)
-            for data in segments:
-                whole = list(whole_segment(data))
-                count += len(whole)
+            # In the order in which they were written, which is not that of their names: they are used again.
+            segments = [(_first_number(path), path) for path in directory.glob(f"*{_SUFFIX}")]
+            for _first, path in sorted(segments):
+                whole = list(whole_segment(path.read_bytes()))
                 for at in range(0, len(whole), most):
-                    move(directory.name, whole[at : at + most])
+                    count += move(directory.name, whole[at : at + most])
             shutil.rmtree(directory, ignore_errors=True)
         finally:
             lock.release()
     return count
+
+
+def _first_number(path: Path) -> int:
+    with path.open("rb") as file:
+        return first_number(file.read(HEAD_BYTES)) or 0
 
 
 def _locked(directory: Path, *, make: bool = True) -> "BaseFileLock":

@@ -173,17 +173,18 @@ class Ledger:
             self._journal.done(batch)
             self._provide()
 
-    def _store(self, journal: str, batch: list[tuple[int, bytes]]) -> None:
+    def _store(self, journal: str, batch: list[tuple[int, bytes]]) -> int:
+        """Write a batch; return how many of it are new in the store."""
         now = int(self._clock.now())
         try:
             with self._database.begin() as connection:
-                self._unread += store(connection, journal, batch, now)
+                written, unread = store(connection, journal, batch, now)
         except RowRefusedError:
-            if len(batch) == 1:
-                self._unread += 1
-                return
-            for one in batch:
-                self._store(journal, [one])
+            if len(batch) > 1:
+                return sum(self._store(journal, [one]) for one in batch)
+            written, unread = 0, 1
+        self._unread += unread
+        return written
 
     def _take_over(self) -> None:
         """Move what killed processes have left; migrate the database if it is an old one and nobody has used it yet."""

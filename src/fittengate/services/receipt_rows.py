@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -76,8 +76,16 @@ def packed(receipt: Receipt) -> bytes:
     )
 
 
-def store(connection: "Connection", journal: str, batch: Sequence[tuple[int, bytes]], now: int) -> int:
-    """Write records of a journal, those that are not there yet; return how many could not be read and were left out.
+class Stored(NamedTuple):
+    """What became of a batch; what was there before is in neither count."""
+
+    written: int
+    unread: int
+    """Records that are no receipts, and were left out."""
+
+
+def store(connection: "Connection", journal: str, batch: Sequence[tuple[int, bytes]], now: int) -> Stored:
+    """Write records of a journal, those that are not there yet.
 
     ``now`` is in seconds since the epoch. Which of them are there follows from the journal's position, which is written
     in the same transaction.
@@ -95,7 +103,7 @@ def store(connection: "Connection", journal: str, batch: Sequence[tuple[int, byt
     else:
         number, position = found
         if last <= position:
-            return 0
+            return Stored(0, 0)
         connection.execute(JOURNALS.update().where(c.id == number).values(position=last, used=now))
     rows: list[tuple[object, ...]] = []
     unread = 0
@@ -107,7 +115,7 @@ def store(connection: "Connection", journal: str, batch: Sequence[tuple[int, byt
                 unread += 1
     for statement, values in _statements(rows, "?" if connection.dialect.paramstyle == "qmark" else "%s"):
         connection.exec_driver_sql(statement, values)
-    return unread
+    return Stored(len(rows), unread)
 
 
 def _statements(rows: list[tuple[object, ...]], mark: str) -> Iterator[tuple[str, tuple[object, ...]]]:

@@ -12,7 +12,12 @@ from fittengate.services.journal import Journal, left_behind
 
 def collected(root):
     found = []
-    left_behind(root, lambda name, batch: found.extend((name, payload) for _, payload in batch), 100)
+
+    def move(name, batch):
+        found.extend((name, payload) for _, payload in batch)
+        return len(batch)
+
+    assert left_behind(root, move, 100) == len(found)
     return found
 
 

@@ -119,10 +119,10 @@ def test_a_journal_read_twice_is_stored_once(tmp_path):
     batch = [(1, packed(receipt("a"))), (2, packed(receipt("b"))), (3, packed(receipt("c"))), (4, b"rubbish")]
     for _ in range(2):
         with database.begin() as connection:
-            unread = store(connection, "j", batch, 0)
-    assert unread == 0
+            again = store(connection, "j", batch, 0)
+    assert again == (0, 0)
     with database.begin() as connection:
-        assert store(connection, "j", [(5, b"rubbish")], 0) == 1
+        assert store(connection, "j", [(5, b"rubbish")], 0) == (0, 1)
         store(connection, "other", [(1, packed(receipt("other")))], 0)
     assert sorted(row[0] for row in rows(tmp_path / "a.db")) == ["a", "b", "c", "other"]
 
