@@ -73,7 +73,7 @@ class Database:
     def _opened(self) -> "Engine":
         from sqlalchemy import URL, create_engine, event
 
-        from fittengate.services.migrations import NewerDatabaseError, bring_up
+        from fittengate.services.migrations import MigrationError, bring_up
 
         # SQLite gives the files that it puts beside this one the same mode.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), MODE))
@@ -82,9 +82,9 @@ class Database:
         event.listen(engine, "connect", _prepare)
         try:
             bring_up(engine)
-        except NewerDatabaseError as error:
+        except MigrationError as error:
             engine.dispose()
-            raise StoreDownError(f"{error}; use that version, or set store.url to another file") from error
+            raise StoreDownError(str(error)) from error
         except BaseException:
             engine.dispose()
             raise

@@ -22,8 +22,8 @@ LOCK = 0x66697474
 """PostgreSQL: the advisory lock of whoever migrates."""
 
 
-class NewerDatabaseError(Exception):
-    """The database was made by a later version of this program, which is not to be guessed at."""
+class MigrationError(Exception):
+    """The database cannot be brought up: a later version made it, or it is not what its revision says. Says which."""
 
 
 def revision(connection: "Connection") -> str | None:
@@ -41,7 +41,7 @@ def revision(connection: "Connection") -> str | None:
 def bring_up(engine: "Engine") -> str | None:
     """Migrate a database if it needs it; return the revision that it had if so, else None.
 
-    Everything is done in one transaction, or nothing. Raises NewerDatabaseError, SQLAlchemyError.
+    Everything is done in one transaction, or nothing. Raises MigrationError, SQLAlchemyError.
     """
     with engine.connect() as connection:
         if revision(connection) == REVISION:
@@ -55,7 +55,9 @@ def bring_up(engine: "Engine") -> str | None:
         if found is None:
             _make(connection)
         elif found not in KNOWN:
-            raise NewerDatabaseError(f"the database is of a newer fittengate (revision {found})")
+            raise MigrationError(
+                f"the database is of a newer fittengate (revision {found}); use that version, or another store.url"
+            )
         elif found != REVISION:
             _upgrade(connection, found, REVISION)
             return found
@@ -74,13 +76,17 @@ def _make(connection: "Connection") -> None:
 def _upgrade(connection: "Connection", found: str, wanted: str) -> None:
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     # A percent sign would be taken for the beginning of a variable.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    if found == FIRST:
-        # It may have been made without a revision.
-        command.stamp(config, FIRST)
-    command.upgrade(config, wanted)
+    try:
+        if found == FIRST:
+            # It may have been made without a revision.
+            command.stamp(config, FIRST)
+        command.upgrade(config, wanted)
+    except CommandError as error:
+        raise MigrationError(f"the database cannot be migrated: {error}") from error
