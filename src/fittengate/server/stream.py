@@ -93,15 +93,14 @@ class ClientStream:
         if self._timer is not None:
             self._timer.when = self._loop.time() + self._beat_seconds
 
-    async def finish(self, data: bytes, before: Callable[[], object] | None = None) -> None:
+    async def finish(self, data: bytes, before: Callable[[], object]) -> None:
         """Send the last piece and end the response; ``before`` is called at the last moment before they go out."""
         if self._beating is not None:
             await self._beating
         self._busy = self.finished = True
         outlet = self._outlet
         if outlet is None:
-            if before is not None:
-                before()
+            before()
             await self._send(data, more=False)
             return
         if outlet.paused:
