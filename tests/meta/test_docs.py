@@ -169,7 +169,7 @@ def test_every_fault_kind_is_on_the_errors_page():
 
 def test_every_path_is_on_the_page_of_paths():
     """The page lists exactly the paths that the application answers, aliases included."""
-    app = App(None, Probes(None, None, None, None, 0), Pages(), None)
+    app = App(None, Probes(None, None, None, None, 0, None), Pages(), None)
     answered = set(app._gets) | {path for dialect in DIALECTS for path in dialect.paths}
     answered |= {path for dialect in COUNTING for path in dialect.count_paths}
     answered |= {f"{prefix}{{id}}" for prefix in MODEL_PREFIXES}
