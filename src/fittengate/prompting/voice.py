@@ -168,7 +168,7 @@ class Voice:
             texts[0] = self._held + texts[0]
             self._held = ""
         run = "".join(texts)
-        if "|>" in run:
+        if "|" in run and "|>" in run:
             size = len(run)
             settled, run = self._resolve(run, out)
             if self.ended:
