@@ -15,6 +15,7 @@ from fittengate.lib.timers import Timers
 from fittengate.server.app import App, with_cors
 from fittengate.server.configure import SQLITE
 from fittengate.server.exchange import Exchanges, Limits, Services
+from fittengate.server.ollama import OllamaModels
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
 from fittengate.server.request import Receive, Scope, Send
@@ -128,8 +129,10 @@ async def assembled(
                 limits=Limits(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
             )
         )
-        probes = Probes(exchanges, service.models, names, service.problem, settings.models.context_window)
-        app = App(exchanges, probes, Pages(), ids.request_id)
+        window = settings.models.context_window
+        probes = Probes(exchanges, service.models, names, service.problem, window)
+        ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
+        app = App(exchanges, probes, Pages(), ids.request_id, ollama)
         upkeep = asyncio.create_task(service.upkeep())
         try:
             yield Gateway(with_cors(app, server.cors_origins), exchanges, service, log)

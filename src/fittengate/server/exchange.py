@@ -96,6 +96,10 @@ class _Course:
                 events = event.events if isinstance(event, OfChoice) else (event,)
                 self.words += [one.text for one in events if isinstance(one, TextDelta | RefusalDelta)]
 
+    def times(self, now: float) -> tuple[float, float]:
+        """Return the seconds to the first event, and until ``now``; both are the same before there is one."""
+        return (now if self.first is None else self.first) - self.began, now - self.began
+
 
 class Exchanges:
     """Handles requests until it is told to drain."""
@@ -256,7 +260,9 @@ class Exchanges:
         tokens = 0
         if dialect.tells_input and ask.wishes.stream and isinstance(ask, Ask):
             tokens = services.upstream.estimate(ask, card).input_tokens
-        head = Head(services.ids.tail(), int(course.at), ask.model or card_id, tokens)
+        head = Head(
+            services.ids.tail(), int(course.at), ask.model or card_id, tokens, lambda: course.times(self._loop.time())
+        )
         headers: Headers = [(b"x-fittengate-model", card_id.encode())]
         headers += [(name, request.id.encode()) for name in dialect.id_headers]
         ignored = ask.ignored
@@ -312,7 +318,13 @@ class Exchanges:
         head, headers = self._head(dialect, request, ask, course)
         limits = services.limits
         out = ClientStream(
-            request, headers, services.timers, self._loop, hold=limits.hold_seconds, beat=limits.heartbeat_seconds
+            request,
+            headers,
+            services.timers,
+            self._loop,
+            hold=limits.hold_seconds,
+            beat=limits.heartbeat_seconds,
+            form=dialect.form,
         )
         writer: Writer | ChoicesWriter
         sink: Sink | None = None

@@ -15,6 +15,9 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
+Handler: TypeAlias = Callable[["Request"], Awaitable[None]]
+"""Answers a request. Raises Fault for what is to be answered with an error."""
+
 GONE = "fittengate.gone"
 """Key of the scope: the server protocol calls what stands there when the client goes away."""
 
