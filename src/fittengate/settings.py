@@ -57,6 +57,14 @@ class Server(_Section, frozen=True, kw_only=True):
     ] = ()
     tls_cert: Annotated[str, _meta("PEM file with the certificate chain; set it with `tls_key` to serve HTTPS")] = ""
     tls_key: Annotated[str, _meta("PEM file with the private key")] = ""
+    also_ollama: Annotated[
+        bool,
+        _meta(
+            "speak Ollama's API also on 127.0.0.1 at `ollama_port`, where every program of this machine is let in "
+            "without a key"
+        ),
+    ] = False
+    ollama_port: Annotated[int, _meta("that port; 0 takes any free one", ge=0, le=65535)] = 11434
 
 
 class Account(_Section, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from fittengate.server.app import App, with_cors
 from fittengate.server.configure import SQLITE
 from fittengate.server.exchange import Exchanges, Limits, Services
 from fittengate.server.ollama import OllamaModels
+from fittengate.server.ollama_door import OllamaDoor
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
 from fittengate.server.request import Receive, Scope, Send
@@ -46,6 +47,8 @@ class Gateway(Struct, frozen=True):
     """A gateway that runs: what the server and the commands hold on to."""
 
     app: Application
+    ollama: Application
+    """What is behind the port without a key."""
     exchanges: Exchanges
     service: FittenService
     log: Log
@@ -135,7 +138,8 @@ async def assembled(
         app = App(exchanges, probes, Pages(), ids.request_id, ollama)
         upkeep = asyncio.create_task(service.upkeep())
         try:
-            yield Gateway(with_cors(app, server.cors_origins), exchanges, service, log)
+            door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id)
+            yield Gateway(with_cors(app, server.cors_origins), door, exchanges, service, log)
         finally:
             upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -315,6 +315,9 @@ class _Resolution:
                 "server.host", f"{open_to}; expected server.api_key (FITTENGATE_SERVER_API_KEY) or a loopback address"
             )
         self._values["server.host"] = host
+        if self._get("server.also_ollama") and self._gathered.sources["server.also_ollama"].found:
+            what = "expected from a source that you chose, not from a file in the working directory"
+            wrong("server.also_ollama", f"{what}: it lets every program in without a key")
         origins = [origin.rstrip("/") for origin in self._get("server.cors_origins")]
         if not all(_ORIGIN.fullmatch(origin) for origin in origins):
             wrong("server.cors_origins", "expected web origins such as https://example.org, or *")

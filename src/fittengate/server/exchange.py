@@ -25,7 +25,7 @@ from fittengate.server.asking import Asking, AskingCounts, again_for
 from fittengate.server.choices import Choices, calls_of, card_for, with_pictures
 from fittengate.server.content import prompt_text
 from fittengate.server.faults import as_fault, headers_of
-from fittengate.server.request import Headers, Request
+from fittengate.server.request import CALLER, Headers, Request
 from fittengate.server.stream import ClientStream, Relay
 from fittengate.services.ids import Ids
 from fittengate.services.keys import Keys
@@ -122,6 +122,9 @@ class Exchanges:
 
     def caller(self, request: Request) -> Caller:
         """Return who asks. Raises Fault (caller_no_key)."""
+        known: Caller | None = request.scope.get(CALLER)
+        if known is not None:
+            return known
         keys = self._services.keys
         shown = request.credentials
         if len(shown) < 2:

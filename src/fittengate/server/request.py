@@ -24,6 +24,9 @@ GONE = "fittengate.gone"
 OUTLET = "fittengate.outlet"
 """Key of the scope: the short way to answer, where there is one. Whoever wraps ``send`` takes it out."""
 
+CALLER = "fittengate.caller"
+"""Key of the scope: whose request it is, where no key is asked for."""
+
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}\Z")
 
 
