@@ -20,6 +20,7 @@ from fittengate.server.ollama_door import OllamaDoor
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
 from fittengate.server.request import Receive, Scope, Send
+from fittengate.server.tabby import Tabby
 from fittengate.services.clock import SystemClock
 from fittengate.services.ids import Ids
 from fittengate.services.keys import Keys, StoredKey
@@ -135,7 +136,8 @@ async def assembled(
         window = settings.models.context_window
         probes = Probes(exchanges, service.models, names, service.problem, window)
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
-        app = App(exchanges, probes, Pages(), ids.request_id, ollama)
+        tabby = Tabby(exchanges, names, server.max_body_bytes)
+        app = App(exchanges, probes, Pages(), ids.request_id, ollama, tabby)
         upkeep = asyncio.create_task(service.upkeep())
         try:
             door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id)

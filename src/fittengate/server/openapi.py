@@ -37,6 +37,9 @@ def document(version: str) -> dict[str, Any]:
             "/api/tags": {"get": _get("The models, as Ollama lists them.", _KEY)},
             "/api/show": {"post": _ollama_show()},
             "/api/version": {"get": _get("The version of Ollama's API that is spoken.", _KEY)},
+            "/v1/health": {"get": _get("The models, for Tabby's clients.", _KEY)},
+            "/v1/events": {"post": _events()},
+            "/v1beta/server_setting": {"get": _get("What Tabby's clients are to do.", _KEY)},
             "/v1/messages": {"post": _messages()},
             "/v1/messages/count_tokens": {"post": _count()},
             "/v1/models": {"get": _get("The models that can be asked for.", _KEY)},
@@ -126,14 +129,28 @@ def _responses() -> dict[str, Any]:
 def _completions() -> dict[str, Any]:
     about = (
         "OpenAI's text completions. With a suffix, a prompt that marks the cursor as a code model does, or the model "
-        "fitten-completion, code is filled in at the cursor; any other prompt is answered as a question."
+        "fitten-completion, code is filled in at the cursor; any other prompt is answered as a question. Clients of "
+        "Tabby's send segments instead of a prompt."
     )
     fields = _fill_fields() | {
+        "segments": _field(["object", "null"], "what stands around the cursor: prefix, suffix, filepath"),
         "prompt": _field(["string", "array"], "a text or up to four: what stands before the cursor, or a question"),
         "n": _field(["integer", "null"], "so many answers to each prompt", minimum=1, maximum=4),
     }
     example = {"model": "fitten-completion", "prompt": "def add(a, b):\n    ", "suffix": "\n"}
-    return _post("Go on with a text, or fill in code.", about, ["prompt"], fields, example, streams=_EVENTS)
+    return _post("Go on with a text, or fill in code.", about, [], fields, example, streams=_EVENTS)
+
+
+def _events() -> dict[str, Any]:
+    example = {"type": "view", "completion_id": "cmpl-1", "choice_index": 0}
+    return _post(
+        "Tell of a completion that was shown, for Tabby's clients.",
+        "It is kept nowhere.",
+        [],
+        {},
+        example,
+        streams=None,
+    )
 
 
 def _fim() -> dict[str, Any]:
