@@ -144,6 +144,16 @@ DEFAULT_ALIASES: tuple[str, ...] = (
 """Names that agents and editors send by themselves; without ``models.aliases`` they all mean ``fitten-code``."""
 
 
+class Lsp(_Section, frozen=True, kw_only=True):
+    """The language server (`fittengate lsp`)."""
+
+    url: Annotated[str, _meta("a running gateway to ask; without it the account itself is asked")] = ""
+    key: Annotated[str, _meta("the key for that gateway", secret=True)] = ""
+    pause: Annotated[
+        float, _meta("how long a request waits for a newer one before it is asked", "seconds", ge=0, le=10)
+    ] = 0.075
+
+
 class Log(_Section, frozen=True, kw_only=True):
     """What is written down about requests."""
 
@@ -166,6 +176,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     upstream: Upstream = Upstream()
     store: Store = Store()
     models: Models = Models()
+    lsp: Lsp = Lsp()
     log: Log = Log()
 
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "models": "List the models.",
     "chat": "Talk from the terminal.",
     "doctor": "Check settings, disk, account and service, and say what to do.",
+    "lsp": "Complete code in an editor: a language server.",
     "simulate": "Run the simulated service alone.",
 }
 """Every command and its line of help; ``fittengate.cli.NAME`` holds its ``command``."""

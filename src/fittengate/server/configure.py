@@ -244,6 +244,10 @@ class _Resolution:
         url = "an http:// or https:// URL without user name, query or fragment"
         self._rewrite("upstream.base_url", _service_url, url)
         self._rewrite("upstream.models_url", _service_url, url)
+        self._rewrite("lsp.url", _service_url, url)
+        if self._get("lsp.url") and self._gathered.sources["lsp.url"].found:
+            what = "expected from a source that you chose, not from a file in the working directory"
+            self._gathered.wrong("lsp.url", f"{what}: the files that you edit are sent there")
         self._rewrite("upstream.proxy", _proxy_url, "the URL of an HTTP proxy: http://host:port")
         base = self._get("upstream.base_url")
         if not base:

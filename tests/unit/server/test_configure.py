@@ -698,3 +698,11 @@ def test_no_file_that_lies_about_opens_the_port_without_a_key(place):
     assert "server.also_ollama" in str(problem)
     assert place.settings(FITTENGATE_SERVER_ALSO_OLLAMA="true").server.also_ollama is True
     assert place.settings({"config": str(place.cwd / "fittengate.toml")}).server.also_ollama is True
+
+
+def test_no_file_that_lies_about_says_where_the_edited_files_go(place):
+    """An editor starts the language server in somebody's repository."""
+    place.write("work/fittengate.toml", f'[lsp]\nurl = "{EVIL}"\n')
+    (problem,) = place.problems()
+    assert "lsp.url" in str(problem)
+    assert place.settings(FITTENGATE_LSP_URL=f"{EVIL}/").lsp.url == EVIL
