@@ -57,6 +57,14 @@ class Server(_Section, frozen=True, kw_only=True):
     ] = ()
     tls_cert: Annotated[str, _meta("PEM file with the certificate chain; set it with `tls_key` to serve HTTPS")] = ""
     tls_key: Annotated[str, _meta("PEM file with the private key")] = ""
+    also_ollama: Annotated[
+        bool,
+        _meta(
+            "speak Ollama's API also on 127.0.0.1 at `ollama_port`, where every program of this machine is let in "
+            "without a key"
+        ),
+    ] = False
+    ollama_port: Annotated[int, _meta("that port; 0 takes any free one", ge=0, le=65535)] = 11434
 
 
 class Account(_Section, frozen=True, kw_only=True):
@@ -136,6 +144,16 @@ DEFAULT_ALIASES: tuple[str, ...] = (
 """Names that agents and editors send by themselves; without ``models.aliases`` they all mean ``fitten-code``."""
 
 
+class Lsp(_Section, frozen=True, kw_only=True):
+    """The language server (`fittengate lsp`)."""
+
+    url: Annotated[str, _meta("a running gateway to ask; without it the account itself is asked")] = ""
+    key: Annotated[str, _meta("the key for that gateway", secret=True)] = ""
+    pause: Annotated[
+        float, _meta("how long a request waits for a newer one before it is asked", "seconds", ge=0, le=10)
+    ] = 0.075
+
+
 class Log(_Section, frozen=True, kw_only=True):
     """What is written down about requests."""
 
@@ -158,6 +176,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     upstream: Upstream = Upstream()
     store: Store = Store()
     models: Models = Models()
+    lsp: Lsp = Lsp()
     log: Log = Log()
 
 

@@ -4,9 +4,12 @@ import json
 from typing import NamedTuple, Protocol
 
 import anthropic
+import httpx
 import httpx2
+import ollama
 import openai
 import pydantic
+import pytest
 from mistralai.client import Mistral
 from openai.types.responses import Response, ResponseStreamEvent
 
@@ -508,6 +511,107 @@ def _response(value):
     )
 
 
+class _OllamaReader:
+    """Reads lines by hand, and holds the official client to the same result. Neither has ids for a reply."""
+
+    terminator = b'"done":true'
+    ids = False
+
+    def whole(self, body):
+        """Read one answer."""
+        value = json.loads(body)
+        assert value["done"] is True
+        answer = self._answer([value])
+        assert self._text_of(self._ask(_ollama(body, "application/json"), stream=False)) == answer.text
+        return answer
+
+    def stream(self, body):
+        """Read the lines of an answer; a careless client sees as many."""
+        assert body.endswith(b"\n")
+        lines = body.decode().removesuffix("\n").split("\n")
+        assert len(lines) == len(body.decode().splitlines())
+        values = [json.loads(line) for line in lines]
+        if "error" in values[-1]:
+            assert list(values[-1]) == ["error"]
+            with pytest.raises(ollama.ResponseError):
+                list(self._ask(_ollama(body, "application/x-ndjson"), stream=True))
+            raise ConnectionError(values[-1]["error"])
+        assert [value["done"] for value in values] == [False] * (len(values) - 1) + [True]
+        told = list(self._ask(_ollama(body, "application/x-ndjson"), stream=True))
+        assert len(told) == len(values)
+        answer = self._answer(values)
+        assert "".join(self._text_of(piece) for piece in told) == answer.text
+        return answer
+
+    def error(self, status, body):
+        """Read an error object."""
+        value = json.loads(body)
+        assert list(value) == ["error"]
+        with pytest.raises(ollama.ResponseError) as caught:
+            self._ask(_ollama(body, "application/json", status), stream=False)
+        assert (caught.value.error, caught.value.status_code) == (value["error"], status)
+        return value["error"]
+
+    def _answer(self, values):
+        said = [self._said(value) for value in values]
+        last = values[-1]
+        assert {value["model"] for value in values} == {last["model"]}
+        assert "context" not in last
+        for name in ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration"):
+            assert isinstance(last[name], int)
+        assert last["done_reason"] in {"stop", "length", "load", "unload"}
+        calls = [call for one in said for call in one.get("tool_calls", [])]
+        assert [call["function"]["index"] for call in calls] == list(range(len(calls)))
+        spent = (last["prompt_eval_count"], last["eval_count"])
+        return Answer(
+            frozenset(),
+            "".join(one[self.field] for one in said),
+            "".join(one.get("thinking", "") for one in said),
+            tuple(
+                (
+                    _own_part(call["id"]),
+                    call["function"]["name"],
+                    json.dumps(call["function"]["arguments"], ensure_ascii=False),
+                )
+                for call in calls
+            ),
+            last["done_reason"],
+            (*spent, sum(spent)),
+        )
+
+
+class OllamaChatReader(_OllamaReader):
+    """Reads messages."""
+
+    field = "content"
+
+    def _said(self, value):
+        assert value["message"]["role"] == "assistant"
+        return value["message"]
+
+    def _ask(self, client, *, stream):
+        return client.chat(model="m", messages=[], stream=stream)
+
+    def _text_of(self, answer):
+        return answer.message.content
+
+
+class OllamaGenerateReader(_OllamaReader):
+    """Reads responses."""
+
+    tools = False
+    field = "response"
+
+    def _said(self, value):
+        return value
+
+    def _ask(self, client, *, stream):
+        return client.generate(model="m", stream=stream)
+
+    def _text_of(self, answer):
+        return answer.response
+
+
 READERS: dict[str, Reader] = {
     "openai_chat": OpenAIChatReader(),
     "anthropic_messages": AnthropicMessagesReader(),
@@ -515,6 +619,8 @@ READERS: dict[str, Reader] = {
     "mistral_fim": MistralFimReader(),
     "llama_infill": LlamaInfillReader(),
     "openai_responses": OpenAIResponsesReader(),
+    "ollama_chat": OllamaChatReader(),
+    "ollama_generate": OllamaGenerateReader(),
 }
 
 
@@ -535,6 +641,11 @@ def _anthropic(body, content_type, status=200):
 
 def _mistral(body, content_type):
     return Mistral(api_key="key", server_url="http://gateway.invalid", client=_http(body, content_type))
+
+
+def _ollama(body, content_type, status=200):
+    answer = httpx.Response(status, headers={"content-type": content_type}, content=body)
+    return ollama.Client("http://gateway.invalid", transport=httpx.MockTransport(lambda request: answer))
 
 
 def _http(body, content_type, status=200):

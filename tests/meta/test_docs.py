@@ -18,8 +18,10 @@ from fittengate.core.faults import KINDS
 from fittengate.dialects import COUNTING, DIALECTS, RESPONSES
 from fittengate.server.app import MODEL_PREFIXES, App
 from fittengate.server.kept import KEPT_METHODS
+from fittengate.server.ollama import OllamaModels
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
+from fittengate.server.tabby import Tabby
 from fittengate.settings import TABLE
 
 ROOT = Path(__file__).parents[2]
@@ -169,8 +171,15 @@ def test_every_fault_kind_is_on_the_errors_page():
 
 def test_every_path_is_on_the_page_of_paths():
     """The page lists exactly the paths that the application answers, aliases included."""
-    app = App(None, Probes(None, None, None, None, 0, None), Pages(), None)
-    answered = set(app._gets) | {path for dialect in DIALECTS for path in dialect.paths}
+    app = App(
+        None,
+        Probes(None, None, None, None, 0, None),
+        Pages(),
+        None,
+        OllamaModels(None, None, None, 0, 0),
+        Tabby(None, None, 0),
+    )
+    answered = {*app._gets, *app._tells} | {path for dialect in DIALECTS for path in dialect.paths}
     answered |= {path for dialect in COUNTING for path in dialect.count_paths}
     answered |= {f"{prefix}{{id}}" for prefix in MODEL_PREFIXES}
     answered |= {f"{path}/{{id}}/{what}".rstrip("/") for path in RESPONSES.paths for what in KEPT_METHODS}

@@ -20,6 +20,7 @@ COMMANDS = {
     "usage": "Show who used how much.",
     "store": "Check, back up or migrate what is kept.",
     "doctor": "Check settings, disk, account and service, and say what to do.",
+    "lsp": "Complete code in an editor: a language server.",
     "simulate": "Run the simulated service alone.",
 }
 """Every command and its line of help; ``fittengate.cli.NAME`` holds its ``command``."""

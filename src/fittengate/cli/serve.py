@@ -16,6 +16,7 @@ import click
 from fittengate.cli.failures import CommandError
 from fittengate.cli.options import read_settings, settings_options
 from fittengate.server.configure import Configured, prepare_state_dir
+from fittengate.settings import Server
 
 if TYPE_CHECKING:
     from fittengate.services.vault import FileVault
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     "server.host",
     "server.port",
     "server.state_dir",
+    "server.also_ollama",
     "upstream.base_url",
     "upstream.models_url",
     "upstream.max_concurrency",
@@ -46,12 +48,13 @@ def command(*, new_key: bool, **options: Any) -> None:
     prepare_state_dir(configured.state_dir)
     # The port comes first: a start that fails makes no key.
     sock = open_socket(configured.settings.server.host, configured.settings.server.port)
+    door = open_door(configured.settings.server)
     show_key(configured, new_key=new_key)
     with asyncio.Runner(loop_factory=fastest_loop()) as runner:
-        runner.run(_serve(configured, sock))
+        runner.run(_serve(configured, sock, door))
 
 
-async def _serve(configured: Configured, sock: socket.socket) -> None:
+async def _serve(configured: Configured, sock: socket.socket, door: socket.socket | None) -> None:
     from fittengate.server.assemble import assembled, open_log
     from fittengate.server.run import serve
     from fittengate.services.keys import stored_keys
@@ -67,7 +70,15 @@ async def _serve(configured: Configured, sock: socket.socket) -> None:
         async with assembled(settings, vault, keys, log, notes, journals) as gateway:
             url = f"{'https' if settings.server.tls_cert else 'http'}://{shown_address(sock)}"
             missing = await account_missing(configured, vault)
-            await serve(gateway, settings.server, sock, say, lambda: greet(url, missing))
+
+            def ready() -> None:
+                greet(url, missing)
+                if door is not None:
+                    say(
+                        f"Ollama's clients without a key: http://{shown_address(door)}, for every program on this machine"
+                    )
+
+            await serve(gateway, settings.server, sock, say, ready, door)
     finally:
         log.close()
 
@@ -145,6 +156,24 @@ def open_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise CommandError(f"cannot listen on {host}:{port} ({reason}). Check --host and --port.") from None
+
+
+def open_door(server: Server) -> socket.socket | None:
+    """Return the listening socket of Ollama's clients, None if it is not wanted. Raises CommandError with what to do."""
+    from fittengate.server.ollama_door import HOST
+    from fittengate.server.run import PortInUseError, listen
+
+    if not server.also_ollama:
+        return None
+    try:
+        return listen(HOST, server.ollama_port)
+    except PortInUseError:
+        other = "Stop the Ollama that runs here, or leave --also-ollama out, or set server.ollama_port."
+        raise CommandError(f"port {server.ollama_port} is in use. {other}") from None
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        text = f"cannot listen on {HOST}:{server.ollama_port} ({reason}). Check server.ollama_port."
+        raise CommandError(text) from None
 
 
 def shown_address(sock: socket.socket) -> str:

@@ -6,6 +6,8 @@ from fittengate.dialects.anthropic_messages import AnthropicMessages
 from fittengate.dialects.base import CountingDialect, Dialect, KeepingDialect
 from fittengate.dialects.llama_infill import LlamaInfill
 from fittengate.dialects.mistral_fim import MistralFim
+from fittengate.dialects.ollama_chat import OllamaChat
+from fittengate.dialects.ollama_generate import OllamaGenerate
 from fittengate.dialects.openai_chat import OpenAIChat
 from fittengate.dialects.openai_completions import OpenAICompletions
 from fittengate.dialects.openai_responses import OpenAIResponses
@@ -14,6 +16,9 @@ _MESSAGES = AnthropicMessages()
 
 RESPONSES = OpenAIResponses()
 
+OLLAMA: tuple[Dialect, ...] = (OllamaChat(), OllamaGenerate())
+"""Those that a program speaks which believes to talk to Ollama."""
+
 DIALECTS: tuple[Dialect, ...] = (
     OpenAIChat(),
     RESPONSES,
@@ -21,6 +26,7 @@ DIALECTS: tuple[Dialect, ...] = (
     OpenAICompletions(),
     MistralFim(),
     LlamaInfill(),
+    *OLLAMA,
 )
 """Every dialect that is served. The first one speaks where a path belongs to none."""
 

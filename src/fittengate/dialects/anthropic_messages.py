@@ -31,7 +31,7 @@ from fittengate.dialects._fields import (
     unsupported,
     whole_number,
 )
-from fittengate.dialects.base import Head
+from fittengate.dialects.base import EVENTS, Head, StreamForm
 from fittengate.lib.jsonio import shown, to_json
 
 MAX_STOPS = 64
@@ -48,6 +48,7 @@ class AnthropicMessages:
 
     id_headers: tuple[bytes, ...] = (b"request-id",)
     tells_input: bool = True
+    form: StreamForm = EVENTS
 
     def read(self, body: bytes) -> Ask:
         """Return what the client wants. Raises Fault: caller_bad_request, caller_unsupported."""

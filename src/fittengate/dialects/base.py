@@ -4,7 +4,7 @@ A dialect turns a client's bytes into an Ask, and Events into bytes. It is pure:
 I/O. It never knows which upstream answers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -14,6 +14,26 @@ from fittengate.core.events import Ended, Event, OfChoice
 from fittengate.core.faults import Fault
 from fittengate.core.record import Recalled, Record
 from fittengate.core.reply import Reply
+from fittengate.lib import ndjson, sse
+
+
+class StreamForm(Struct, frozen=True, gc=False):
+    """How a streamed reply travels."""
+
+    content_type: bytes
+    heartbeat: bytes
+    """What may stand between two pieces of the reply, and says nothing."""
+
+
+EVENTS = StreamForm(sse.CONTENT_TYPE, sse.HEARTBEAT)
+"""Server-sent events: what nearly all dialects have."""
+
+LINES = StreamForm(ndjson.CONTENT_TYPE, ndjson.HEARTBEAT)
+"""One JSON value a line."""
+
+
+def _untimed() -> tuple[float, float]:
+    return 0.0, 0.0
 
 
 class Head(Struct, frozen=True, gc=False):
@@ -27,6 +47,8 @@ class Head(Struct, frozen=True, gc=False):
     """The name as the client asked for it, or the id of the default model."""
     input_tokens: int = 0
     """Estimate of the prompt's tokens, for dialects that tell them at the start; 0 where there is none."""
+    times: Callable[[], tuple[float, float]] = _untimed
+    """Returns the seconds from the request to its first event and until now, for dialects that tell them."""
 
 
 class Writer(Protocol):
@@ -72,6 +94,8 @@ class Dialect(Protocol):
     """Further names, beside ``x-request-id``, under which the vendor's SDKs look for the request's id."""
     tells_input: bool
     """A streamed reply begins with the number of input tokens (:attr:`Head.input_tokens`)."""
+    form: StreamForm
+    """How streamed replies travel: :data:`EVENTS`, or another form."""
 
     def read(self, body: bytes) -> Ask | FillAsk | Several:
         """Return what the client wants; Several only from a :class:`ChoicesDialect`.

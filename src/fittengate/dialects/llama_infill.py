@@ -14,7 +14,7 @@ from fittengate.core.reply import Reply, StopReason, Usage
 from fittengate.dialects._fields import Check, bad, flag, known, look_over, model_name, read_object, whole_number
 from fittengate.dialects._fim_markers import MAX_FILL_STOPS
 from fittengate.dialects._openai import stops
-from fittengate.dialects.base import Head
+from fittengate.dialects.base import EVENTS, Head, StreamForm
 from fittengate.lib import sse
 from fittengate.lib.jsonio import to_json
 
@@ -26,6 +26,7 @@ class LlamaInfill:
     paths: tuple[str, ...] = ("/infill", "/v1/infill")
     id_headers: tuple[bytes, ...] = ()
     tells_input: bool = False
+    form: StreamForm = EVENTS
 
     def read(self, body: bytes) -> FillAsk:
         """Return what the client wants. Raises Fault: caller_bad_request.

@@ -28,7 +28,7 @@ from fittengate.dialects._fields import (
 from fittengate.dialects._fim_markers import MAX_FILL_STOPS, read_marked
 from fittengate.dialects._openai import stops
 from fittengate.dialects._openai_fields import seed, stream_options
-from fittengate.dialects.base import Head
+from fittengate.dialects.base import EVENTS, Head, StreamForm
 from fittengate.lib import sse
 from fittengate.lib.jsonio import to_json
 
@@ -40,6 +40,7 @@ class MistralFim:
     paths: tuple[str, ...] = ("/v1/fim/completions", "/fim/completions", "/v1/v1/fim/completions")
     id_headers: tuple[bytes, ...] = ()
     tells_input: bool = False
+    form: StreamForm = EVENTS
 
     def read(self, body: bytes) -> FillAsk:
         """Return what the client wants. Raises Fault: caller_bad_request, caller_unsupported.

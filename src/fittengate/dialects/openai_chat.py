@@ -25,7 +25,7 @@ from fittengate.core.reply import Reply, StopReason, Usage, usage_of_all
 from fittengate.dialects._openai import error_body, usage_object
 from fittengate.dialects._openai_choices import ChoicesChunkWriter
 from fittengate.dialects._openai_reading import read
-from fittengate.dialects.base import Head
+from fittengate.dialects.base import EVENTS, Head, StreamForm
 from fittengate.lib import sse
 from fittengate.lib.jsonio import delicate, to_json
 
@@ -40,6 +40,7 @@ class OpenAIChat:
 
     id_headers: tuple[bytes, ...] = ()
     tells_input: bool = False
+    form: StreamForm = EVENTS
 
     def read(self, body: bytes) -> Ask | Several:
         """Return what the client wants. Raises Fault: caller_bad_request, caller_unsupported."""

@@ -29,7 +29,8 @@ from fittengate.dialects._fim_markers import MAX_FILL_STOPS, read_marked
 from fittengate.dialects._openai import MAX_CHOICES, MAX_STOPS, choices, error_body, stops, usage_object
 from fittengate.dialects._openai_choices import ChoicesChunkWriter
 from fittengate.dialects._openai_fields import logit_bias, seed, stream_options
-from fittengate.dialects.base import Head
+from fittengate.dialects._tabby_segments import read_segments
+from fittengate.dialects.base import EVENTS, Head, StreamForm
 from fittengate.lib import sse
 from fittengate.lib.jsonio import to_json
 
@@ -47,6 +48,7 @@ class OpenAICompletions:
     )
     id_headers: tuple[bytes, ...] = ()
     tells_input: bool = False
+    form: StreamForm = EVENTS
 
     def read(self, body: bytes) -> Ask | FillAsk | Several:
         """Return what the client wants; Several for more prompts than one, or more answers than one to each.
@@ -54,6 +56,8 @@ class OpenAICompletions:
         Raises Fault: caller_bad_request, caller_unsupported.
         """
         fields = read_object(body)
+        if fields.get("segments") is not None:
+            return read_segments(fields)
         ignored = look_over(fields, FIELDS)
         get = fields.get
         count = choices(get("n")) if get("n") is not None else 1

@@ -15,7 +15,7 @@ from fittengate.dialects._openai import error_body
 from fittengate.dialects._responses_ask import ResponsesAsk
 from fittengate.dialects._responses_reading import read
 from fittengate.dialects._responses_stream import ResponseWriter, whole
-from fittengate.dialects.base import Head, Writer
+from fittengate.dialects.base import EVENTS, Head, StreamForm, Writer
 from fittengate.lib.jsonio import to_json
 
 _GOES_ON = (b"previous_response_id", b"item_reference")
@@ -29,6 +29,7 @@ class OpenAIResponses:
     paths: tuple[str, ...] = ("/v1/responses", "/responses", "/v1/v1/responses")
     id_headers: tuple[bytes, ...] = ()
     tells_input: bool = False
+    form: StreamForm = EVENTS
 
     def read(self, body: bytes) -> ResponsesAsk:
         """Return what the client wants, nothing recalled. Raises Fault: caller_bad_request, caller_unsupported."""

@@ -122,6 +122,18 @@ def to_json(value: Any) -> bytes:
         encoded = _encode(value)
     except UnicodeEncodeError:
         encoded = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _uncut(encoded)
+
+
+def one_line(text: str) -> bytes:
+    """Return JSON text as one line, otherwise as it was: no number is read and written again. Raises ValueError for no JSON.
+
+    Half a character becomes ``?``, and line ends of Unicode are escaped as in :func:`to_json`.
+    """
+    return _uncut(msgspec.json.format(text.encode("utf-8", "replace"), indent=-1))
+
+
+def _uncut(encoded: bytes) -> bytes:
     if encoded.isascii():
         return encoded
     encoded = encoded.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")

@@ -1,29 +1,39 @@
 """The route table. Paths only: what happens behind a path is elsewhere."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
+from typing import Protocol
 
 from starlette.middleware.cors import CORSMiddleware
 
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.dialects import COUNTING, DIALECTS
+from fittengate.dialects import COUNTING, DIALECTS, OLLAMA
 from fittengate.dialects.base import CountingDialect, Dialect
 from fittengate.server.exchange import Exchanges
 from fittengate.server.http import HEAD_TOO_LARGE
 from fittengate.server.kept import KEPT_METHODS, answer_kept, kept_path
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
-from fittengate.server.request import OUTLET, Receive, Request, Scope, Send
-
-Handler: TypeAlias = Callable[[Request], Awaitable[None]]
+from fittengate.server.request import OUTLET, Handler, Receive, Request, Scope, Send
 
 MODEL_PREFIXES = ("/v1/models/", "/models/", "/v1/v1/models/")
+
+OLLAMA_PREFIX = "/api/"
+"""Below it errors are in Ollama's form, also where there is nothing."""
+
+
+class Routes(Protocol):
+    """What brings further paths, each with what answers it."""
+
+    gets: Mapping[str, Handler]
+    posts: Mapping[str, Handler]
 
 
 class App:
     """The ASGI application: one table of exact paths, and one prefix for single models."""
 
-    def __init__(self, exchanges: Exchanges, probes: Probes, pages: Pages, make_id: Callable[[], str]) -> None:
+    def __init__(
+        self, exchanges: Exchanges, probes: Probes, pages: Pages, make_id: Callable[[], str], *others: Routes
+    ) -> None:
         self._exchanges = exchanges
         self._make_id = make_id
         self._probes = probes
@@ -45,6 +55,10 @@ class App:
             "/v1/models": probes.models,
             "/models": probes.models,
             "/v1/v1/models": probes.models,
+            **{path: handler for routes in others for path, handler in routes.gets.items()},
+        }
+        self._tells: Mapping[str, Handler] = {
+            path: handler for routes in others for path, handler in routes.posts.items()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,24 +96,32 @@ class App:
                     raise _wrong_method(request, ", ".join(KEPT_METHODS[kept[1]]))
                 await answer_kept(self._exchanges, request, kept)
                 return
-            get = self._gets.get(path)
-            if get is None and path.startswith(MODEL_PREFIXES):
-                get = self._probes.model
-            if get is None:
-                raise _no_route(path)
-            if request.method not in {"GET", "HEAD"}:
-                raise _wrong_method(request, "GET, HEAD")
-            await get(request)
+            await self._plain(request, path)
         except Fault as fault:
             await self._exchanges.answer_fault(dialect, request, fault)
             self._exchanges.note(dialect, request, fault)
+
+    async def _plain(self, request: Request, path: str) -> None:
+        """Answer what is no question to the service. Raises Fault."""
+        get, post = self._gets.get(path), self._tells.get(path)
+        if get is None and path.startswith(MODEL_PREFIXES):
+            get = self._probes.model
+        if get is None and post is None:
+            raise _no_route(path)
+        if request.method == "POST" and post is not None:
+            await post(request)
+        elif request.method in {"GET", "HEAD"} and get is not None:
+            await get(request)
+        else:
+            allowed = [*(("GET", "HEAD") if get is not None else ()), *(("POST",) if post is not None else ())]
+            raise _wrong_method(request, ", ".join(allowed))
 
     def _speaking(self, path: str) -> Dialect:
         """Return the dialect whose path this is or begins with; the default one for all others."""
         for known, dialect in self._posts.items():
             if path.startswith(known):
                 return dialect
-        return self._default
+        return OLLAMA[0] if path.startswith(OLLAMA_PREFIX) else self._default
 
 
 def _wrong_method(request: Request, allowed: str) -> Fault:

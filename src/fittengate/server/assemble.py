@@ -15,9 +15,12 @@ from fittengate.lib.timers import Timers
 from fittengate.server.app import App, with_cors
 from fittengate.server.configure import SQLITE
 from fittengate.server.exchange import Exchanges, Limits, Services
+from fittengate.server.ollama import OllamaModels
+from fittengate.server.ollama_door import OllamaDoor
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
 from fittengate.server.request import Receive, Scope, Send
+from fittengate.server.tabby import Tabby
 from fittengate.services.clock import SystemClock
 from fittengate.services.ids import Ids
 from fittengate.services.keys import Keys, StoredKey
@@ -46,6 +49,8 @@ class Gateway(Struct, frozen=True):
     """A gateway that runs: what the server and the commands hold on to."""
 
     app: Application
+    ollama: Application
+    """What is behind the port without a key."""
     exchanges: Exchanges
     service: FittenService
     log: Log
@@ -146,10 +151,13 @@ async def assembled(
         )
         window = settings.models.context_window
         probes = Probes(exchanges, service.models, names, service.problem, window, lambda: ledger.problem)
-        app = App(exchanges, probes, Pages(), ids.request_id)
+        ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
+        tabby = Tabby(exchanges, names, server.max_body_bytes)
+        app = App(exchanges, probes, Pages(), ids.request_id, ollama, tabby)
         upkeep = asyncio.create_task(service.upkeep())
         try:
-            yield Gateway(with_cors(app, server.cors_origins), exchanges, service, log)
+            door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id)
+            yield Gateway(with_cors(app, server.cors_origins), door, exchanges, service, log)
         finally:
             upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -244,6 +244,10 @@ class _Resolution:
         url = "an http:// or https:// URL without user name, query or fragment"
         self._rewrite("upstream.base_url", _service_url, url)
         self._rewrite("upstream.models_url", _service_url, url)
+        self._rewrite("lsp.url", _service_url, url)
+        if self._get("lsp.url") and self._gathered.sources["lsp.url"].found:
+            what = "expected from a source that you chose, not from a file in the working directory"
+            self._gathered.wrong("lsp.url", f"{what}: the files that you edit are sent there")
         self._rewrite("upstream.proxy", _proxy_url, "the URL of an HTTP proxy: http://host:port")
         base = self._get("upstream.base_url")
         if not base:
@@ -315,6 +319,9 @@ class _Resolution:
                 "server.host", f"{open_to}; expected server.api_key (FITTENGATE_SERVER_API_KEY) or a loopback address"
             )
         self._values["server.host"] = host
+        if self._get("server.also_ollama") and self._gathered.sources["server.also_ollama"].found:
+            what = "expected from a source that you chose, not from a file in the working directory"
+            wrong("server.also_ollama", f"{what}: it lets every program in without a key")
         origins = [origin.rstrip("/") for origin in self._get("server.cors_origins")]
         if not all(_ORIGIN.fullmatch(origin) for origin in origins):
             wrong("server.cors_origins", "expected web origins such as https://example.org, or *")

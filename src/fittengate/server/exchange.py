@@ -27,7 +27,7 @@ from fittengate.server.asking import Asking, AskingCounts, again_for
 from fittengate.server.choices import Choices, calls_of, card_for, with_pictures
 from fittengate.server.content import prompt_text
 from fittengate.server.faults import as_fault, headers_of
-from fittengate.server.request import Headers, Request
+from fittengate.server.request import CALLER, Headers, Request
 from fittengate.server.stream import ClientStream, Relay
 from fittengate.services.ids import Ids
 from fittengate.services.keys import Keys
@@ -115,6 +115,10 @@ class _Course:
                 events = event.events if isinstance(event, OfChoice) else (event,)
                 self.words += [one.text for one in events if isinstance(one, TextDelta | RefusalDelta)]
 
+    def times(self, now: float) -> tuple[float, float]:
+        """Return the seconds to the first event, and until ``now``; both are the same before there is one."""
+        return (now if self.first is None else self.first) - self.began, now - self.began
+
 
 class Exchanges:
     """Handles requests until it is told to drain."""
@@ -137,6 +141,9 @@ class Exchanges:
 
     def caller(self, request: Request) -> Caller:
         """Return who asks. Raises Fault (caller_no_key)."""
+        known: Caller | None = request.scope.get(CALLER)
+        if known is not None:
+            return known
         keys = self._services.keys
         shown = request.credentials
         if len(shown) < 2:
@@ -282,7 +289,9 @@ class Exchanges:
         tokens = 0
         if dialect.tells_input and ask.wishes.stream and isinstance(ask, Ask):
             tokens = services.upstream.estimate(ask, card).input_tokens
-        head = Head(services.ids.tail(), int(course.at), ask.model or card_id, tokens)
+        head = Head(
+            services.ids.tail(), int(course.at), ask.model or card_id, tokens, lambda: course.times(self._loop.time())
+        )
         headers: Headers = [(b"x-fittengate-model", card_id.encode())]
         headers += [(name, request.id.encode()) for name in dialect.id_headers]
         ignored = ask.ignored
@@ -340,7 +349,13 @@ class Exchanges:
         limits = services.limits
         settle = partial(self._settle, dialect, request, course, 200)
         out = ClientStream(
-            request, headers, services.timers, self._loop, hold=limits.hold_seconds, beat=limits.heartbeat_seconds
+            request,
+            headers,
+            services.timers,
+            self._loop,
+            hold=limits.hold_seconds,
+            beat=limits.heartbeat_seconds,
+            form=dialect.form,
         )
         writer: Writer | ChoicesWriter
         sink: Sink | None = None

@@ -6,6 +6,8 @@ _ERROR = {"description": "an error in the shape of the API that was called"}
 _KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}]
 _OPEN: list[dict[str, list[str]]] = []
 
+_EVENTS = "text/event-stream"
+
 _MESSAGE = {"role": "user", "content": "Say hello."}
 
 
@@ -30,6 +32,14 @@ def document(version: str) -> dict[str, Any]:
             "/v1/completions": {"post": _completions()},
             "/v1/fim/completions": {"post": _fim()},
             "/infill": {"post": _infill()},
+            "/api/chat": {"post": _ollama_chat()},
+            "/api/generate": {"post": _ollama_generate()},
+            "/api/tags": {"get": _get("The models, as Ollama lists them.", _KEY)},
+            "/api/show": {"post": _ollama_show()},
+            "/api/version": {"get": _get("The version of Ollama's API that is spoken.", _KEY)},
+            "/v1/health": {"get": _get("The models, for Tabby's clients.", _KEY)},
+            "/v1/events": {"post": _events()},
+            "/v1beta/server_setting": {"get": _get("What Tabby's clients are to do.", _KEY)},
             "/v1/messages": {"post": _messages()},
             "/v1/messages/count_tokens": {"post": _count()},
             "/v1/models": {"get": _get("The models that can be asked for.", _KEY)},
@@ -93,7 +103,7 @@ def _chat() -> dict[str, Any]:
         "a whole answer whose usage is not all the service's own count."
     )
     example = {"model": "fitten-code", "messages": [_MESSAGE], "stream": True}
-    return _post("Go on with a conversation.", about, ["messages"], fields, example, streams=True)
+    return _post("Go on with a conversation.", about, ["messages"], fields, example, streams=_EVENTS)
 
 
 def _responses() -> dict[str, Any]:
@@ -113,26 +123,40 @@ def _responses() -> dict[str, Any]:
     }
     about = "OpenAI's Responses. Tools that OpenAI itself would run are listed in the header x-fittengate-ignored."
     example = {"model": "fitten-code", "input": "Say hello.", "stream": True}
-    return _post("Go on with a conversation.", about, ["input"], fields, example, streams=True)
+    return _post("Go on with a conversation.", about, ["input"], fields, example, streams=_EVENTS)
 
 
 def _completions() -> dict[str, Any]:
     about = (
         "OpenAI's text completions. With a suffix, a prompt that marks the cursor as a code model does, or the model "
-        "fitten-completion, code is filled in at the cursor; any other prompt is answered as a question."
+        "fitten-completion, code is filled in at the cursor; any other prompt is answered as a question. Clients of "
+        "Tabby's send segments instead of a prompt."
     )
     fields = _fill_fields() | {
+        "segments": _field(["object", "null"], "what stands around the cursor: prefix, suffix, filepath"),
         "prompt": _field(["string", "array"], "a text or up to four: what stands before the cursor, or a question"),
         "n": _field(["integer", "null"], "so many answers to each prompt", minimum=1, maximum=4),
     }
     example = {"model": "fitten-completion", "prompt": "def add(a, b):\n    ", "suffix": "\n"}
-    return _post("Go on with a text, or fill in code.", about, ["prompt"], fields, example, streams=True)
+    return _post("Go on with a text, or fill in code.", about, [], fields, example, streams=_EVENTS)
+
+
+def _events() -> dict[str, Any]:
+    example = {"type": "view", "completion_id": "cmpl-1", "choice_index": 0}
+    return _post(
+        "Tell of a completion that was shown, for Tabby's clients.",
+        "It is kept nowhere.",
+        [],
+        {},
+        example,
+        streams=None,
+    )
 
 
 def _fim() -> dict[str, Any]:
     about = "Mistral's code completion. The text is what to insert at the cursor; it may be empty."
     example = {"model": "fitten-completion", "prompt": "def add(a, b):\n    ", "suffix": "\n"}
-    return _post("Fill in code.", about, ["prompt"], _fill_fields(), example, streams=True)
+    return _post("Fill in code.", about, ["prompt"], _fill_fields(), example, streams=_EVENTS)
 
 
 def _infill() -> dict[str, Any]:
@@ -146,7 +170,50 @@ def _infill() -> dict[str, Any]:
         "stream": _field(["boolean", "null"], "answer as server-sent events"),
     }
     example = {"input_prefix": "# adds\n", "prompt": "def add(a, b):", "input_suffix": "\n"}
-    return _post("Fill in code.", about, ["input_prefix"], fields, example, streams=True)
+    return _post("Fill in code.", about, ["input_prefix"], fields, example, streams=_EVENTS)
+
+
+_LINES = "application/x-ndjson"
+
+
+def _ollama_chat() -> dict[str, Any]:
+    about = "Ollama's chat. Answers come as lines of JSON unless stream is false."
+    fields = _ollama_fields() | {
+        "messages": _field("array", "the conversation: role system, user, assistant or tool; content a text"),
+        "tools": _field(["array", "null"], "functions that the model may call", items={"type": "object"}),
+    }
+    example = {"model": "fitten-code", "messages": [_MESSAGE]}
+    return _post("Go on with a conversation.", about, ["model", "messages"], fields, example, streams=_LINES)
+
+
+def _ollama_generate() -> dict[str, Any]:
+    about = (
+        "Ollama's answer to a prompt. With a suffix, a prompt that marks the cursor as a code model does, or the model "
+        "fitten-completion, code is filled in at the cursor. Answers come as lines of JSON unless stream is false."
+    )
+    fields = _ollama_fields() | {
+        "prompt": _field("string", "a question, or what stands before the cursor"),
+        "suffix": _field(["string", "null"], "what stands after it"),
+        "system": _field(["string", "null"], "instructions"),
+    }
+    example = {"model": "fitten-code", "prompt": "Say hello."}
+    return _post("Answer a prompt, or fill in code.", about, ["model"], fields, example, streams=_LINES)
+
+
+def _ollama_show() -> dict[str, Any]:
+    fields = {"model": _field("string", "a name from /api/tags, or one that means one of them")}
+    about = "What only a model's file could tell is empty."
+    return _post("Show a model.", about, ["model"], fields, {"model": "fitten-code"}, streams=None)
+
+
+def _ollama_fields() -> dict[str, Any]:
+    return {
+        "model": _field("string", "a name from /api/tags, or one that means one of them"),
+        "stream": _field(["boolean", "null"], "answer as lines, as the words come; default: true"),
+        "format": _field(["string", "object", "null"], "json, or a JSON schema that the answer must fit"),
+        "think": _field(["boolean", "string", "null"], "false: leave reasoning out"),
+        "options": _field(["object", "null"], "num_predict: most tokens; stop: texts before which the answer ends"),
+    }
 
 
 def _fill_fields() -> dict[str, Any]:
@@ -168,13 +235,13 @@ def _messages() -> dict[str, Any]:
         "stream": _field(["boolean", "null"], "answer as server-sent events, as the words come"),
         "stop_sequences": _field(["array", "null"], "texts before which the answer ends"),
     }
-    return _post("Go on with a conversation.", about, ["messages", "max_tokens"], fields, example, streams=True)
+    return _post("Go on with a conversation.", about, ["messages", "max_tokens"], fields, example, streams=_EVENTS)
 
 
 def _count() -> dict[str, Any]:
     about = "An estimate that errs high, made without asking the service."
     example = {"model": "fitten-code", "messages": [_MESSAGE]}
-    return _post("Count the tokens of a request.", about, ["messages"], _message_fields(), example, streams=False)
+    return _post("Count the tokens of a request.", about, ["messages"], _message_fields(), example, streams=None)
 
 
 def _message_fields() -> dict[str, Any]:
@@ -190,11 +257,17 @@ def _message_fields() -> dict[str, Any]:
 
 
 def _post(
-    summary: str, about: str, required: list[str], fields: dict[str, Any], example: dict[str, Any], *, streams: bool
+    summary: str,
+    about: str,
+    required: list[str],
+    fields: dict[str, Any],
+    example: dict[str, Any],
+    *,
+    streams: str | None,
 ) -> dict[str, Any]:
     answer: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
-    if streams:
-        answer["text/event-stream"] = {"schema": {"type": "string"}}
+    if streams is not None:
+        answer[streams] = {"schema": {"type": "string"}}
     schema = {"type": "object", "required": required, "properties": fields}
     return {
         "summary": summary,

@@ -15,11 +15,17 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
+Handler: TypeAlias = Callable[["Request"], Awaitable[None]]
+"""Answers a request. Raises Fault for what is to be answered with an error."""
+
 GONE = "fittengate.gone"
 """Key of the scope: the server protocol calls what stands there when the client goes away."""
 
 OUTLET = "fittengate.outlet"
 """Key of the scope: the short way to answer, where there is one. Whoever wraps ``send`` takes it out."""
+
+CALLER = "fittengate.caller"
+"""Key of the scope: whose request it is, where no key is asked for."""
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}\Z")
 

@@ -7,6 +7,7 @@ signal ends at once.
 
 import asyncio
 import contextlib
+import functools
 import gc
 import signal
 import socket
@@ -64,8 +65,10 @@ class _Server(uvicorn.Server):
         drain_seconds: float,
         say: Callable[[str], None],
         ready: Callable[[], None],
+        door: "tuple[uvicorn.Config, socket.socket] | None",
     ) -> None:
         super().__init__(config)
+        self._door = door
         self._ready = ready
         self._gateway = gateway
         self._drain_seconds = drain_seconds
@@ -100,6 +103,12 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, and say so only now: whoever sends a signal upon that is understood."""
         await super().startup(sockets)
+        if self._door is not None:
+            config, sock = self._door
+            config.load()
+            protocol: Any = config.http_protocol_class
+            make = functools.partial(protocol, config, self.server_state, {})
+            self.servers.append(await asyncio.get_running_loop().create_server(make, sock=sock))
         self._ready()
 
     def _begin_drain(self) -> None:
@@ -128,16 +137,17 @@ async def serve(
     sock: socket.socket,
     say: Callable[[str], None],
     ready: Callable[[], None] = lambda: None,
+    door: socket.socket | None = None,
 ) -> None:
-    """Serve ``gateway`` on ``sock`` until a signal.
+    """Serve ``gateway`` on ``sock`` until a signal, and on ``door`` Ollama's paths without a key.
 
     ``say`` tells the person at the terminal what happens; ``ready`` is called once requests and signals are taken.
     """
     options: dict[str, Any] = {}
     if settings.tls_cert:
         options = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
-    config = uvicorn.Config(
-        gateway.app,
+    make = functools.partial(
+        uvicorn.Config,
         http=protocol_class(settings.max_head_bytes, settings.max_connections),
         ws="none",
         lifespan="off",
@@ -147,11 +157,17 @@ async def serve(
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=2,
-        **options,
     )
+    config = make(gateway.app, **options)
+    # Its clients know no HTTPS.
+    beside = None if door is None else (make(gateway.ollama), door)
     # What was made at start lives as long as the process: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
     # A request makes some hundred objects and no cycles: looking for them after every 700 costs 2 % for nothing.
     gc.set_threshold(20_000, 20, 20)
-    await _Server(config, gateway, settings.drain_seconds, say, ready).serve([sock])
+    try:
+        await _Server(config, gateway, settings.drain_seconds, say, ready, beside).serve([sock])
+    finally:
+        if door is not None:
+            door.close()

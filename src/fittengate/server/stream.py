@@ -9,19 +9,19 @@ import asyncio
 from collections.abc import Callable
 
 from fittengate.core.events import Event
-from fittengate.dialects.base import Writer
-from fittengate.lib.sse import CONTENT_TYPE, HEARTBEAT
+from fittengate.dialects.base import EVENTS, StreamForm, Writer
 from fittengate.lib.timers import Timer, Timers
 from fittengate.server.request import Headers, Request
 
 
 class ClientStream:
-    """Writes one event stream. ``write`` any number of times, then ``finish``; ``stop`` in any case."""
+    """Writes one streamed reply. ``write`` any number of times, then ``finish``; ``stop`` in any case."""
 
     __slots__ = (
         "_beat_seconds",
         "_beating",
         "_busy",
+        "_form",
         "_headers",
         "_loop",
         "_outlet",
@@ -41,6 +41,7 @@ class ClientStream:
         *,
         hold: float,
         beat: float,
+        form: StreamForm = EVENTS,
     ) -> None:
         """``hold`` and ``beat`` are seconds; a ``beat`` of 0 means no heartbeats, and then no early headers."""
         self.started = False
@@ -49,6 +50,7 @@ class ClientStream:
         self._request = request
         self._outlet = request.outlet
         self._headers = headers
+        self._form = form
         self._loop = loop
         self._timers = timers
         self._beat_seconds = beat
@@ -126,7 +128,7 @@ class ClientStream:
         self.started = True
         self._request.status = 200
         return [
-            (b"content-type", CONTENT_TYPE),
+            (b"content-type", self._form.content_type),
             (b"cache-control", b"no-cache"),
             # nginx holds streams back unless it is told not to.
             (b"x-accel-buffering", b"no"),
@@ -145,13 +147,13 @@ class ClientStream:
         try:
             outlet = self._outlet
             if outlet is None:
-                await self._send(HEARTBEAT)
+                await self._send(self._form.heartbeat)
                 return
             if outlet.paused:
                 await outlet.writable()
             if not self.started:
                 outlet.begin(200, self._begin())
-            outlet.piece(HEARTBEAT)
+            outlet.piece(self._form.heartbeat)
         finally:
             self._beating = None
 

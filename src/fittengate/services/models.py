@@ -9,6 +9,9 @@ from fittengate.core.faults import Fault, FaultKind
 MAX_REMEMBERED = 512
 """So many resolved names are kept; clients use a handful, and a hostile one must not fill the memory."""
 
+LATEST = ":latest"
+"""What some clients put after every name that says no version: it means the name without it."""
+
 
 def must_talk(card: ModelCard) -> ModelCard:
     """Return a model that takes conversations. Raises Fault (caller_unsupported) for the one that completes code."""
@@ -55,7 +58,7 @@ class ModelNames:
         self._known, self._names, self._remembered = cards, names, {}
 
     def _search(self, name: str) -> ModelCard:
-        low = name.lower()
+        low = name.lower().removesuffix(LATEST)
         card = self._names.get(low)
         if card is not None:
             return card

@@ -689,3 +689,20 @@ def test_importing_it_is_quick_and_brings_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     loaded = set(done.stdout.decode().split())
     assert not loaded & {"asyncio", "aiohttp", "uvicorn", "starlette", "logging", "tomllib", "configparser", "difflib"}
+
+
+def test_no_file_that_lies_about_opens_the_port_without_a_key(place):
+    """Somebody's repository must not let every program in; a file that was named may."""
+    place.write("work/fittengate.toml", "[server]\nalso_ollama = true\n")
+    (problem,) = place.problems()
+    assert "server.also_ollama" in str(problem)
+    assert place.settings(FITTENGATE_SERVER_ALSO_OLLAMA="true").server.also_ollama is True
+    assert place.settings({"config": str(place.cwd / "fittengate.toml")}).server.also_ollama is True
+
+
+def test_no_file_that_lies_about_says_where_the_edited_files_go(place):
+    """An editor starts the language server in somebody's repository."""
+    place.write("work/fittengate.toml", f'[lsp]\nurl = "{EVIL}"\n')
+    (problem,) = place.problems()
+    assert "lsp.url" in str(problem)
+    assert place.settings(FITTENGATE_LSP_URL=f"{EVIL}/").lsp.url == EVIL

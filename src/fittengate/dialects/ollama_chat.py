@@ -1,0 +1,137 @@
+"""Ollama's ``POST /api/chat``: a conversation, with tools, whole and as lines.
+
+Shapes from Ollama's API reference ("Generate a chat completion"). Tools are declared as OpenAI's. Calls have had ids only
+of late: where a result names no call, it belongs to the first one that waits, of that tool if it names one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fittengate.core.ask import Ask, FillAsk
+from fittengate.core.conversation import Conversation, Message, Part, Role, Text, Thought, ToolCall, ToolResult
+from fittengate.core.faults import Fault
+from fittengate.core.reply import Reply
+from fittengate.dialects import _ollama_lines
+from fittengate.dialects._fields import MAX_IGNORED, Check, bad, known, look_over, read_object
+from fittengate.dialects._ollama import (
+    FIELDS,
+    error_body,
+    format_of,
+    images_of,
+    load,
+    needed_model,
+    sampling_of,
+    text_of,
+    wishes_of,
+)
+from fittengate.dialects._ollama_lines import LineWriter
+from fittengate.dialects._openai_tools import declared_tools, read_calls, read_tools
+from fittengate.dialects.base import LINES, Head, StreamForm
+
+
+class OllamaChat:
+    """The dialect. Holds nothing, so one serves every request."""
+
+    name: str = "ollama_chat"
+    paths: tuple[str, ...] = ("/api/chat",)
+    id_headers: tuple[bytes, ...] = ()
+    tells_input: bool = False
+    form: StreamForm = LINES
+
+    def read(self, body: bytes) -> Ask | FillAsk:
+        """Return what the client wants. Raises Fault: caller_bad_request, caller_unsupported.
+
+        A request without messages loads a model, of which there is nothing to do.
+        """
+        fields = read_object(body)
+        ignored = list(look_over(fields, _FIELDS))
+        get = fields.get
+        model = needed_model(get("model"))
+        wishes = wishes_of(fields)
+        messages = _messages(get("messages"))
+        given = {"tools": get("tools")}
+        tools, tool_use = read_tools(given, ignored, declared_tools(given))
+        sampling, reply_format = sampling_of(get("options")), format_of(get("format"))
+        left_out = tuple(ignored[:MAX_IGNORED])
+        if not messages:
+            return load(model, wishes, left_out, get("keep_alive"))
+        return Ask(Conversation(messages, tools), model, sampling, wishes, tool_use, left_out, reply_format)
+
+    def writer(self, ask: Ask | FillAsk, head: Head) -> LineWriter:
+        """Return the writer of a streamed reply."""
+        return LineWriter(ask, head, _said)
+
+    def whole(self, reply: Reply, ask: Ask | FillAsk, head: Head) -> bytes:
+        """Return the body of an unstreamed reply."""
+        return _ollama_lines.whole(reply, ask, head, _said)
+
+    def error(self, fault: Fault, request_id: str) -> bytes:
+        """Return the JSON body of a fault that came before the headers."""
+        return error_body(fault, request_id)
+
+    def status(self, fault: Fault) -> int:
+        """Return the fault's own status."""
+        return fault.status
+
+
+def _said(text: str, thought: str, calls: bool) -> dict[str, Any]:  # noqa: FBT001 - the signature of shapes
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if thought:
+        message["thinking"] = thought
+    if calls:
+        message["tool_calls"] = []
+    return {"message": message}
+
+
+_ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
+
+
+def _messages(value: Any) -> tuple[Message, ...]:
+    if value is None:
+        return ()
+    if type(value) is not list:
+        raise bad("messages must be a list.", "messages")
+    waiting: list[ToolCall] = []
+    return tuple([_message(item, f"messages[{index}]", waiting) for index, item in enumerate(value)])
+
+
+def _message(item: Any, place: str, waiting: list[ToolCall]) -> Message:
+    """Return a turn; ``waiting`` are the calls that have no result so far, and is kept up to date."""
+    if type(item) is not dict:
+        raise bad("A message must be an object.", place)
+    role = item.get("role")
+    content = text_of(item, "content", f"{place}.content")
+    parts: list[Part] = [Text(content)] if content else []
+    parts += images_of(item.get("images"), f"{place}.images")
+    if role == "tool":
+        call_id = _answered(item, place, waiting)
+        return Message("user", (ToolResult(call_id, tuple(parts)),))  # type: ignore[arg-type]
+    ours = _ROLES.get(role) if type(role) is str else None
+    if ours is None:
+        raise bad("role must be system, user, assistant or tool.", f"{place}.role")
+    if ours == "assistant":
+        thought = text_of(item, "thinking", f"{place}.thinking")
+        calls = [_named(part, number) for number, part in enumerate(read_calls(item, place))]
+        waiting[:] = calls
+        parts = [*((Thought(thought),) if thought else ()), *parts, *calls]
+    return Message(ours, tuple(parts))
+
+
+def _named(call: Part, number: int) -> ToolCall:
+    """Return a call with an id: its own, or one that is made from its place in the turn."""
+    assert isinstance(call, ToolCall)  # noqa: S101
+    return call if call.id else ToolCall(f"call:{number}", call.name, call.arguments)
+
+
+def _answered(item: dict[str, Any], place: str, waiting: list[ToolCall]) -> str:
+    """Return the id of the call that a result belongs to; empty where there is none."""
+    call_id = text_of(item, "tool_call_id", f"{place}.tool_call_id")
+    tool = text_of(item, "tool_name", f"{place}.tool_name") or text_of(item, "name", f"{place}.name")
+    for call in waiting:
+        if call.id == call_id if call_id else tool in ("", call.name):
+            waiting.remove(call)
+            return call.id
+    return call_id
+
+
+_FIELDS: Mapping[str, Check] = {**FIELDS, "messages": known, "tools": known}
