@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 CODE := src tests bench scripts
 BIN := $(VENV)/bin
+ROUNDS ?= 50
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo serve test clients check bench format clean
+.PHONY: demo serve test chaos clients check bench format clean
 
 demo: $(VENV)/.runtime  ## try it without an account
 	@$(BIN)/fittengate demo $(ARGS)
@@ -15,6 +16,9 @@ serve: $(VENV)/.runtime  ## run the gateway
 
 test: $(VENV)/.dev  ## all tests but the long ones
 	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+chaos: $(VENV)/.dev  ## the long ones: a gateway killed ROUNDS times under load, a million receipts
+	@CHAOS_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -n 2 --timeout 1800 tests/chaos tests/long $(ARGS)
 
 clients: $(VENV)/.runtime  ## SDKs of Node against the gateway; needs Node 20 or later with npm
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null \

@@ -102,12 +102,12 @@ class Upstream(_Section, frozen=True, kw_only=True):
 
 
 class Store(_Section, frozen=True, kw_only=True):
-    """What is kept of replies, for those who ask for it later."""
+    """What is kept: replies that clients ask for later, and a receipt of each request."""
 
     url: Annotated[
         str,
         _meta(
-            "database for responses that clients have kept, `sqlite:///PATH`; `none` keeps some in memory alone",
+            "database for responses and receipts, `sqlite:///PATH`; `none` keeps some responses in memory, and no receipts",
             default_text="SQLite file `fittengate.db` in `state_dir`",
         ),
     ] = ""

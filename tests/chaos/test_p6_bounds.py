@@ -2,6 +2,7 @@
 
 import asyncio
 
+from fakes.ledger import until_rows
 from fakes.line import CHAT, events, until, written
 from fittengate.simulator import Plan
 
@@ -43,6 +44,8 @@ async def test_p6_a_slow_reader_costs_no_memory(serve, simulator):
     """Four clients that do not read: the process stays as small as it was."""
     process = await serve(upstream_max_concurrency=0)
     assert (await process.chat("warm", stream=True)).status == 200
+    # The database's library comes in with the first receipt.
+    await until_rows(process.state_dir / "fittengate.db", len)
     before = process.memory()
     simulator.reset()
     simulator.plan("chat", Plan(deltas=("x" * 8000,) * 4000), times=4)

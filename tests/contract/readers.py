@@ -204,7 +204,10 @@ class AnthropicMessagesReader:
 
     def whole(self, body):
         """Read one ``message``."""
-        answer = _message(json.loads(body))
+        value = json.loads(body)
+        kinds = [block["type"] for block in value["content"]]
+        assert kinds == sorted(kinds, key=["thinking", "text", "tool_use"].index), "words come before calls"
+        answer = _message(value)
         told = _anthropic(body, "application/json").messages.create(model="m", max_tokens=1, messages=[])
         assert _message(told.to_dict()) == answer
         return answer
@@ -661,7 +664,6 @@ def _message(value):
             given = json.dumps(block["input"], ensure_ascii=False)
             calls.append((block["id"].removeprefix("toolu_"), block["name"], given))
         else:
-            assert not calls, "words come before calls"
             said[block["type"]].append(block[block["type"]])
             assert block["type"] == "text" or block["signature"]
     assert (value["stop_reason"] == "stop_sequence") == (value["stop_sequence"] is not None)

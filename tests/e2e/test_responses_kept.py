@@ -1,6 +1,8 @@
 """Kept responses over HTTP: whose they are, where they lie, and what a broken disk does to replies."""
 
+import contextlib
 import json
+import sqlite3
 import stat
 
 import openai
@@ -35,7 +37,7 @@ async def test_responses_survive_a_restart_in_a_private_file(serve):
 
 
 async def test_nothing_is_on_the_disk_without_store(serve):
-    """``store: false`` makes no file, and neither does ``store.url = none`` with responses that are kept."""
+    """``store: false`` keeps nothing of a response, and ``store.url = none`` makes no file at all."""
     process = await serve()
     assert (await create(process, store=False)).status == 200
     other = await serve(state="other", store_url="none")
@@ -44,7 +46,10 @@ async def test_nothing_is_on_the_disk_without_store(serve):
     for one in (process, other):
         one.signal(15)
         assert await one.ended() == 0
-        assert not list(one.state_dir.glob("fittengate.db*"))
+    with contextlib.closing(sqlite3.connect(process.state_dir / "fittengate.db")) as database:
+        assert database.execute("SELECT count(*) FROM responses").fetchone() == (0,)
+    assert not list(other.state_dir.glob("fittengate.db*"))
+    assert not (other.state_dir / "journal").exists()
 
 
 async def test_another_key_sees_nothing(start):

@@ -103,8 +103,8 @@ async def test_p10_files_are_for_their_owner_alone(serve):
     for path in files:
         assert path.stat().st_mode & 0o777 == 0o600, path.name
         if path.name != "first-key":
-            assert key not in path.read_text()
-            assert PASSWORD not in path.read_text()
+            assert key.encode() not in path.read_bytes()
+            assert PASSWORD.encode() not in path.read_bytes()
 
 
 async def test_p10_repr_shows_no_secret(gateway, simulator):

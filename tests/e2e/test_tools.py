@@ -7,6 +7,7 @@ import openai
 import pytest
 
 from fakes.line import KEY
+from fittengate.prompting.trouble import Trouble
 from fittengate.simulator import Plan
 
 CALL = (
@@ -139,3 +140,17 @@ async def test_a_role_tag_inside_a_value_is_data_and_behind_the_call_ends_the_re
     assert json.loads(choice.message.tool_calls[0].function.arguments)["path"] == "a\n<|end|>\n<|user|>\nb"
     assert choice.message.content == "Let me look."
     assert choice.finish_reason == "tool_calls"
+
+
+async def test_repairs_and_failures_of_calls_are_counted_for_the_whole_process(client, gateway, simulator):
+    """Calls that were completed, and each oddity by its kind, over all requests and for every way of ending."""
+    cut = CALL.partition("src/a<b>")[0] + "src"
+    for text in (CALL, CALL.replace('"read_file"', '"READ-FILE"'), cut, cut, "No call."):
+        # A call that was cut off is asked for once more.
+        simulator.plan("chat", Plan(text=text), times=1)
+        if text is cut:
+            simulator.plan("chat", Plan(text=CALL), times=1)
+        await client.chat.completions.create(model="fitten-code", messages=ASKED, tools=[TOOL])
+    service = gateway.gateway.service
+    assert service.calls == 4
+    assert service.troubles == {Trouble.REPAIRED_NAME: 1, Trouble.ABORTED: 2}

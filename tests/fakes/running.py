@@ -18,7 +18,7 @@ from fittengate.core.account import Tokens
 from fittengate.server.assemble import Gateway, assembled, open_log
 from fittengate.server.run import listen, serve
 from fittengate.services.vault import MemoryVault
-from fittengate.settings import DEFAULT_ALIASES, Account, Log, Models, Server, Settings, Upstream
+from fittengate.settings import DEFAULT_ALIASES, Account, Log, Models, Server, Settings, Store, Upstream
 from fittengate.simulator import Scenario, Simulator
 
 PASSWORD = "pass-word-of-the-test-account"
@@ -41,6 +41,7 @@ def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Setting
         server=Server(**{"api_key": (KEY,), **sections.get("server", {})}),
         account=Account(**{"username": USERNAME, "password": PASSWORD, **sections.get("account", {})}),
         upstream=Upstream(**{**upstream, **sections.get("upstream", {})}),
+        store=Store(**sections.get("store", {})),
         models=Models(**{"aliases": dict.fromkeys(DEFAULT_ALIASES, "fitten-code"), **sections.get("models", {})}),
         log=Log(**{"file": "none", **sections.get("log", {})}),
     )
@@ -81,16 +82,16 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    simulator: Simulator, tokens: Tokens | None = None, **sections: Mapping[str, Any]
+    simulator: Simulator, tokens: Tokens | None = None, journals: Path | None = None, **sections: Mapping[str, Any]
 ) -> AsyncIterator[Running]:
-    """Run a gateway in this event loop, by the very code that ``serve`` runs."""
+    """Run a gateway in this event loop, by the very code that ``serve`` runs; it has a ledger if it is given ``journals``."""
     settings = settings_for(simulator, **sections)
     terminal = io.StringIO()
     log = open_log(settings, terminal)
     vault = MemoryVault(tokens)
     sock = listen("127.0.0.1", 0)
     try:
-        async with assembled(settings, vault, (), log) as gateway:
+        async with assembled(settings, vault, (), log, None, journals) as gateway:
             served = asyncio.create_task(serve(gateway, settings.server, sock, lambda _line: None))
             try:
                 yield Running(sock.getsockname()[1], gateway, vault, terminal)

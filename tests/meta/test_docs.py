@@ -173,7 +173,7 @@ def test_every_path_is_on_the_page_of_paths():
     """The page lists exactly the paths that the application answers, aliases included."""
     app = App(
         None,
-        Probes(None, None, None, None, 0),
+        Probes(None, None, None, None, 0, None),
         Pages(),
         None,
         OllamaModels(None, None, None, 0, 0),

@@ -1,4 +1,7 @@
-"""Laws of the reader: what it makes of an answer depends on the text alone, and calls survive being written."""
+"""Laws of the reader: what it makes of an answer depends on the text alone, and calls survive being written.
+
+Those on the order of events, and on arguments that parse or never do, are held by ``fed``, and so by every test here.
+"""
 
 import json
 import time
@@ -12,6 +15,8 @@ from fittengate.core.conversation import ToolSpec
 from fittengate.core.events import TextDelta, ThoughtDelta, ToolAborted, ToolClosed, ToolDelta, ToolOpened
 from fittengate.prompting.reader import Reader
 from fittengate.prompting.syntax import Tags, collides, render_calls
+from fittengate.prompting.trouble import Trouble
+from fittengate.prompting.values import Schemas
 
 
 def tool(name, required=(), **types):
@@ -27,7 +32,11 @@ TOOLS = (tool("write", ["path"], path="string", content="string", n="integer"), 
 
 
 def fed(pieces, tools=TOOLS, tags=Tags(), use=ToolUse()):
-    """Return what the pieces come to, the end included: texts, reasoning and calls in order, and whether it ended."""
+    """Return what the pieces come to, the end included: texts, reasoning and calls in order, and whether it ended.
+
+    Holds two laws. A call begins before its arguments, indexes rise by one, and at most one call is open. The pieces of a
+    call that was ended join to the JSON of its arguments; those of one that was cut off never do.
+    """
     reader, events = Reader(tools, use, lambda: "id", tags), []
     for piece in pieces:
         events += reader.feed([piece if not isinstance(piece, str) else TextDelta(piece)])
@@ -129,36 +138,55 @@ def test_plain_text_comes_out_unchanged_and_but_for_white_space_at_once(text):
     assert said + "".join(event.text for event in reader.close()) == text
 
 
-STRINGS = st.text(max_size=30) | st.lists(
-    st.sampled_from(
-        [
-            "\n",
-            "\r",
-            " ",
-            "<",
-            ">",
-            '"',
-            "\\",
-            "&amp;",
-            "</b>",
-            "```",
-            "<![CDATA[",
-            "]]>",
-            "<|end|>",
-            "\u2028",
-            "</parameter>",
-            "</invoke>",
-            "</tool_calls>",
-            "<tool_calls>",
-            '<invoke name="ls">',
-            '<parameter name="x">',
-            "null",
-            "12",
-            "x",
-        ]
-    ),
-    max_size=10,
-).map("".join)
+LIKE_OTHER_TYPES = [
+    "12",
+    "-1.5e3",
+    " 7 ",
+    "null",
+    "true",
+    "True",
+    "None",
+    "[1]",
+    '{"a":1}',
+    '"x"',
+    '"12"',
+    '"\\u00e9"',
+    "NaN",
+]
+STRINGS = (
+    st.text(max_size=30)
+    | st.sampled_from(LIKE_OTHER_TYPES)
+    | st.lists(
+        st.sampled_from(
+            [
+                "\n",
+                "\r",
+                " ",
+                "<",
+                ">",
+                '"',
+                "\\",
+                "&amp;",
+                "</b>",
+                "```",
+                "<![CDATA[",
+                "]]>",
+                "<|end|>",
+                "\u2028",
+                "</parameter>",
+                "</invoke>",
+                "</tool_calls>",
+                "<tool_calls>",
+                '<invoke name="ls">',
+                '<parameter name="x">',
+                "null",
+                "12",
+                "x",
+            ]
+        ),
+        max_size=10,
+    ).map("".join)
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | STRINGS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(STRINGS, inner, max_size=3),
@@ -168,26 +196,29 @@ KEYS = st.text(min_size=1, max_size=20) | st.sampled_from(["-i", 'a"b', "<x>", "
 KINDS = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 
 
-@given(st.lists(st.dictionaries(KEYS.filter(str.strip), JSON, max_size=4), min_size=1, max_size=3), st.booleans())
-def test_calls_that_were_written_are_read_as_they_were(calls, by_character):
-    """For arbitrary arguments of declared types; the suffix is on where a text has parts of our tags."""
-    tools = [
-        tool(
-            f"t{number}",
-            **{"self" if key == "name" else key: KINDS.get(type(value), "null") for key, value in call.items()},
-        )
-        if "name" not in call and "required" not in call
-        else tool(f"t{number}")
-        for number, call in enumerate(calls)
-    ]
-    calls = [
-        {key: value for key, value in call.items() if "name" not in call and "required" not in call} for call in calls
-    ]
+def declared(number, call, more):
+    """Return a tool that allows what a call has, and ``more`` types for each parameter."""
+    kinds = {key: sorted({KINDS.get(type(value), "null"), *more}) for key, value in call.items()}
+    properties = {key: {"type": kind[0] if len(kind) == 1 else kind} for key, kind in kinds.items()}
+    return ToolSpec(f"t{number}", "", json.dumps({"type": "object", "properties": properties}).encode())
+
+
+@given(
+    st.lists(st.dictionaries(KEYS.filter(str.strip), JSON, max_size=4), min_size=1, max_size=3),
+    st.just(()) | st.lists(st.sampled_from(["string", "null", *KINDS.values()]), max_size=3),
+    st.booleans(),
+)
+def test_calls_that_were_written_are_read_as_they_were(calls, more, by_character):
+    """For arbitrary arguments of declared types, unions of them too; the suffix is on where texts have parts of our tags."""
+    tools = [declared(number, call, more) for number, call in enumerate(calls)]
     written = json.dumps(calls, ensure_ascii=False)
     tags = Tags("zq9x") if collides(written) or any(collides(text) for text in strings(calls)) else Tags()
-    block = render_calls([(f"t{number}", json.dumps(call)) for number, call in enumerate(calls)], tags)
+    block = render_calls(
+        [(f"t{number}", json.dumps(call)) for number, call in enumerate(calls)], tags, Schemas(tools).of
+    )
     out, ended, troubles = fed(block if by_character else [block], tools, tags)
     assert out == [(ToolClosed, f"t{number}", call) for number, call in enumerate(calls)]
+    assert repr(out) == repr([(ToolClosed, f"t{number}", call) for number, call in enumerate(calls)]), "12 is not 12.0"
     assert not ended
     assert not troubles
 
@@ -202,6 +233,60 @@ def strings(value):
     elif isinstance(value, list):
         for inner in value:
             yield from strings(inner)
+
+
+MARKERS = [chr(0xE000 + number) for number in range(60)]
+LOST = {Trouble.REPEATED_PARAMETER, Trouble.ABORTED, Trouble.UNWANTED}
+
+
+@given(st.lists(SOUP, max_size=24), st.integers(0, 1), TAGS)
+def test_every_character_lands_in_one_place(parts, skip, tags):
+    """Text, a value, or behind the end: what is no part of a tag comes out once, and in order.
+
+    Dropped is only what is counted as such: a parameter that came again, a value that could not be ended.
+    """
+    answer = "".join(
+        part + mark * (number % 2 == skip) for number, (part, mark) in enumerate(zip(parts, MARKERS, strict=False))
+    )
+    out, ended, troubles = fed([answer] if answer else [], tags=tags)
+    said = "".join(one[1] if len(one) == 2 else json.dumps(one[2], ensure_ascii=False) for one in out)
+    found = [char for char in said if char in MARKERS]
+    sent = [char for char in answer if char in MARKERS]
+    assert len(set(found)) == len(found), "nothing comes out twice"
+    if not ended and not LOST & troubles.keys():
+        assert sorted(found) == sent
+    if not any(one[0] in {ToolClosed, ToolAborted} for one in out):
+        assert "".join(one[1] for one in out) == answer or ended
+
+
+WORDS = st.lists(
+    st.sampled_from(["a", " ", "\n", "<", "</", "<t", "<tool_calls", "<inv", "<invoke", "<|", ">", "é", "(", "<b>"])
+).map(lambda parts: "x" + "".join(parts) + "x\n")
+
+
+@given(WORDS, st.integers(0, 40))
+def test_text_never_ends_in_the_beginning_of_what_became_a_call(words, space):
+    """When a call begins, what was let out is the text before it, and no character of its tags."""
+    block = '<tool_calls>\n<invoke name="ls">\n</invoke>\n</tool_calls>'
+    reader, said = Reader(TOOLS, ToolUse(), lambda: "id", Tags()), ""
+    for char in words + " " * space + block:
+        events = reader.feed([TextDelta(char)])
+        said += "".join(event.text for event in events if type(event) is TextDelta)
+        if any(type(event) is ToolOpened for event in events):
+            break
+    assert said == words.rstrip()
+    assert type(events[0]) is ToolOpened
+
+
+@given(st.text() | ANSWERS, TAGS, USES)
+def test_any_text_is_read_to_its_end(text, tags, use):
+    """Nothing raises, and the reader is done when it is closed."""
+    reader = Reader(TOOLS, use, lambda: "id", tags)
+    events = reader.feed([TextDelta(text)] if text else []) + reader.close()
+    assert not reader.in_call
+    assert sum(type(event) is ToolOpened for event in events) == sum(
+        type(event) in {ToolClosed, ToolAborted} for event in events
+    )
 
 
 def seconds(text, size):
@@ -240,5 +325,15 @@ def test_time_is_linear_in_the_text(before, unit):
     """Eight times the text takes not much more than eight times as long, in small pieces and in one."""
     for size in (7, 1 << 30):
         short, long = (before + unit * (chars // len(unit)) for chars in (12_000, 96_000))
+        # The lowest of a few counts: other programs can only add to it.
         once = min(seconds(short, size) for _ in range(3))
-        assert seconds(long, size) < 24 * once + 0.05
+        assert min(seconds(long, size) for _ in range(2)) < 24 * once + 0.05
+
+
+def test_a_long_argument_costs_no_more_a_byte_than_a_short_one():
+    """400 KB against 4 KB, in deltas of one size; three times as much is allowed, for other programs run, too."""
+    unit = "    if value < limit and name != 'x':  # a comment\n"
+    short, long = (VALUE + unit * (chars // len(unit)) for chars in (4_000, 400_000))
+    few = min(sum(seconds(short, 200) for _ in range(20)) / 20 for _ in range(3))
+    many = min(seconds(long, 200) for _ in range(2))
+    assert many / len(long) < 3 * few / len(short)

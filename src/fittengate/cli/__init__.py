@@ -17,6 +17,8 @@ COMMANDS = {
     "whoami": "Show which account is signed in.",
     "models": "List the models.",
     "chat": "Talk from the terminal.",
+    "usage": "Show who used how much.",
+    "store": "Check, back up or migrate what is kept.",
     "doctor": "Check settings, disk, account and service, and say what to do.",
     "lsp": "Complete code in an editor: a language server.",
     "simulate": "Run the simulated service alone.",

@@ -66,7 +66,8 @@ async def _serve(configured: Configured, sock: socket.socket, door: socket.socke
         route_logging(log)
         vault = FileVault(configured.state_dir / "account.json")
         notes = configured.state_dir / "tokens.json"
-        async with assembled(settings, vault, stored_keys(configured.state_dir), log, notes) as gateway:
+        keys, journals = stored_keys(configured.state_dir), configured.state_dir / "journal"
+        async with assembled(settings, vault, keys, log, notes, journals) as gateway:
             url = f"{'https' if settings.server.tls_cert else 'http'}://{shown_address(sock)}"
             missing = await account_missing(configured, vault)
 

@@ -45,7 +45,8 @@ class Receipt(Struct, frozen=True):
     status: int
     """HTTP status that was sent; 499 where the client left before one was."""
     outcome: str
-    """``complete``, ``cancelled``, ``failed`` or ``truncated`` (failed after the reply had begun)."""
+    """``complete``; ``cancelled`` (the client left), ``stalled`` (the service fell silent), ``truncated`` (it failed after
+    the reply had begun) or ``failed``."""
     model: str
     """Id of the model that answered; empty where it did not come to that."""
     usage: Usage | None

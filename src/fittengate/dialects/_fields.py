@@ -38,14 +38,6 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise bad(error.message, error.place) from error
 
 
-def read_object_apart(body: bytes, name: str) -> tuple[dict[str, Any], bytes | None]:
-    """Return the JSON object in ``body`` and, where it is long, one field apart; see :mod:`fittengate.lib.jsonio`."""
-    try:
-        return jsonio.read_object_apart(body, name)
-    except jsonio.UnreadableError as error:
-        raise bad(error.message, error.place) from error
-
-
 def look_over(fields: Mapping[str, Any], checks: Mapping[str, Check]) -> tuple[str, ...]:
     """Check every field that is there and not null; return the names of those that will be ignored, unknown ones too.
 

@@ -19,8 +19,6 @@ from fittengate.dialects._fields import (
     look_over,
     model_name,
     of_type,
-    read_object,
-    read_object_apart,
     refused,
     unsupported,
     whole_number,
@@ -28,8 +26,7 @@ from fittengate.dialects._fields import (
 from fittengate.dialects._openai import choices, stops
 from fittengate.dialects._openai_fields import logit_bias, seed, stream_options
 from fittengate.dialects._openai_format import reply_format
-from fittengate.dialects._openai_tools import legacy_id, read_calls, read_tools
-from fittengate.lib.jsonio import UnreadableError
+from fittengate.dialects._openai_tools import KNOWN_TOOLS, declared_tools, legacy_id, read_calls, read_tools
 
 
 def read(body: bytes) -> Ask | Several:
@@ -37,18 +34,17 @@ def read(body: bytes) -> Ask | Several:
 
     Where both ``max_tokens`` and ``max_completion_tokens`` are given the smaller one counts, so that both hold.
     """
-    fields, tools_json = read_object_apart(body, "tools")
+    fields, declared = KNOWN_TOOLS.read(body)
     ignored = list(look_over(fields, FIELDS))
     get = fields.get
     limits = [
         whole_number(fields[name], name, 1) for name in ("max_tokens", "max_completion_tokens") if get(name) is not None
     ]
     options = get("stream_options") or {}
-    try:
-        tools, tool_use = read_tools(fields, ignored, tools_json)
-    except UnreadableError:
-        # Read as a whole, the body has no fault after all, or one with its true place.
-        tools, tool_use = read_tools(read_object(body), ignored)
+    if declared is None:
+        declared = declared_tools(fields)
+        KNOWN_TOOLS.keep(body, declared)
+    tools, tool_use = read_tools(fields, ignored, declared)
     ask = Ask(
         Conversation(_messages(get("messages")), tools),
         model_name(get("model")),

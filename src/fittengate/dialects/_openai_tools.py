@@ -7,31 +7,45 @@ Tools that OpenAI itself would run are left out and reported while others remain
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from fittengate.core.ask import ToolUse
 from fittengate.core.conversation import Part, ToolCall, ToolSpec
-from fittengate.dialects._fields import bad, flag, unsupported
-from fittengate.lib.jsonio import read_value, shown, to_json
-from fittengate.lib.memo import Memo
+from fittengate.dialects._fields import bad, flag, read_object, unsupported
+from fittengate.lib.jsonio import shown, to_json
+from fittengate.lib.memo import Recurring
 
 MAX_TOOL_NAME = 256
 """Longest name of a tool, in characters. OpenAI allows 64 of a few kinds, other servers more of any."""
 
 
-def read_tools(
-    fields: Mapping[str, Any], ignored: list[str], tools_json: bytes | None = None
-) -> tuple[tuple[ToolSpec, ...], ToolUse]:
-    """Return a request's tools and how they are to be used; what is left out is added to ``ignored``.
+class DeclaredTools(Struct, frozen=True):
+    """The field ``tools``."""
 
-    ``tools_json`` is the field ``tools`` where it was set apart. Raises Fault; UnreadableError for ``tools_json``.
+    tools: tuple[ToolSpec, ...]
+    left_out: tuple[str, ...]
+    """Tools that cannot be used, for ``x-fittengate-ignored``."""
+
+
+# An agent sends the same tools in every turn, and reading 60 of them costs more than all the rest of a request.
+KNOWN_TOOLS: Recurring[DeclaredTools] = Recurring("tools", entries=16, most=128 * 1024, read_object=read_object)
+
+
+def declared_tools(fields: Mapping[str, Any]) -> DeclaredTools:
+    """Return what ``tools`` declares. Raises Fault."""
+    others: list[str] = []
+    return DeclaredTools(_tools(fields.get("tools"), others), tuple(others))
+
+
+def read_tools(
+    fields: Mapping[str, Any], ignored: list[str], declared: DeclaredTools
+) -> tuple[tuple[ToolSpec, ...], ToolUse]:
+    """Return a request's tools and how they are to be used; what is left out is added to ``ignored``. Raises Fault.
 
     Where ``tools`` and ``functions`` are both given, the older form is left out; it allows one call in a reply.
     """
-    if tools_json is None:
-        tools = _tools(fields.get("tools"), ignored)
-    else:
-        tools, others = _known_tools.of(tools_json)
-        ignored += others
-    legacy = _functions(fields.get("functions"))
+    tools, legacy = declared.tools, _functions(fields.get("functions"))
+    ignored += declared.left_out
     if tools and legacy:
         ignored.append("functions")
         legacy = ()
@@ -116,15 +130,6 @@ def _tools(value: Any, ignored: list[str]) -> tuple[ToolSpec, ...]:
         raise unsupported("Only tools of type function can be used, and there is none.", next(iter(others.values())))
     ignored += others
     return tuple(tools)
-
-
-def _tools_of(data: bytes) -> tuple[tuple[ToolSpec, ...], tuple[str, ...]]:
-    others: list[str] = []
-    return _tools(read_value(data), others), tuple(others)
-
-
-# An agent sends the same tools in every turn, and reading 60 of them costs more than all the rest of a request.
-_known_tools = Memo(_tools_of, entries=16, most=256 * 1024)
 
 
 def _functions(value: Any) -> tuple[ToolSpec, ...]:

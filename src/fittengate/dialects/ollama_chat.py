@@ -25,7 +25,7 @@ from fittengate.dialects._ollama import (
     wishes_of,
 )
 from fittengate.dialects._ollama_lines import LineWriter
-from fittengate.dialects._openai_tools import read_calls, read_tools
+from fittengate.dialects._openai_tools import declared_tools, read_calls, read_tools
 from fittengate.dialects.base import LINES, Head, StreamForm
 
 
@@ -49,7 +49,7 @@ class OllamaChat:
         model = needed_model(get("model"))
         wishes = wishes_of(fields)
         messages = _messages(get("messages"))
-        tools, tool_use = read_tools({"tools": get("tools")}, ignored)
+        tools, tool_use = read_tools({}, ignored, declared_tools(fields))
         sampling, reply_format = sampling_of(get("options")), format_of(get("format"))
         left_out = tuple(ignored[:MAX_IGNORED])
         if not messages:

@@ -105,6 +105,7 @@ _REFUSAL = _DELTA + b'"refusal":'
 _TEXT = _DELTA + b'"content":'
 _THOUGHT = _DELTA + b'"reasoning_content":'
 _CALL = _DELTA + b'"tool_calls":['
+_CALL_END = b"}}]"
 _CLOSE = b'},"logprobs":null,"finish_reason":null}]'
 
 
@@ -147,6 +148,7 @@ class ChunkWriter:
     """
 
     __slots__ = (
+        "_arguments",
         "_ask",
         "_call",
         "_close",
@@ -172,6 +174,8 @@ class ChunkWriter:
         self._started = False
         self._ended: Ended | None = None
         self._call = 0
+        self._arguments = b""
+        """What stands before the text of each piece of the open call's arguments."""
         self._empty_call = False
 
     def feed(self, events: Sequence[Event], /) -> bytes:
@@ -188,6 +192,13 @@ class ChunkWriter:
                 put(text if kind is TextDelta else self._start + _THOUGHT)
                 said: str = event.text  # type: ignore[union-attr]
                 put(_encode(said) if said.isascii() or delicate(said) is None else to_json(said))
+                put(close)
+            elif kind is ToolDelta:
+                self._empty_call = False
+                fragment: str = event.fragment  # type: ignore[union-attr]
+                put(self._arguments)
+                put(_encode(fragment) if fragment.isascii() or delicate(fragment) is None else to_json(fragment))
+                put(_CALL_END)
                 put(close)
             elif kind is Ended:
                 self._ended = event  # type: ignore[assignment]
@@ -235,6 +246,7 @@ class ChunkWriter:
             case ToolOpened(index, call_id, name):
                 self._call = index
                 self._empty_call = True
+                self._arguments = self._start + _CALL + b'{"index":%d,"function":{"arguments":' % index
                 function = {"name": name, "arguments": ""}
                 delta: dict[str, Any] = {
                     "index": index,
@@ -242,9 +254,6 @@ class ChunkWriter:
                     "type": "function",
                     "function": function,
                 }
-            case ToolDelta(fragment):
-                self._empty_call = False
-                delta = {"index": self._call, "function": {"arguments": fragment}}
             case ToolClosed() if self._empty_call:
                 # Clients parse the arguments in any case, and nothing at all is not JSON.
                 delta = {"index": self._call, "function": {"arguments": "{}"}}

@@ -32,9 +32,6 @@ _decode = msgspec.json.Decoder(float_hook=float).decode
 _decode_apart = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
-_WORTH_SETTING_APART = 4096
-"""Bytes of a body below which it is read as a whole."""
-
 
 class UnreadableError(ValueError):
     """A body that is no JSON object of whole characters. The message is a sentence that quotes nothing of the body."""
@@ -69,27 +66,13 @@ def read_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def read_object_apart(body: bytes, name: str) -> tuple[dict[str, Any], bytes | None]:
-    """Return the JSON object in ``body`` without the value of ``name``, and that value as it was written.
+def value_in(body: bytes, name: str) -> bytes:
+    """Return the value of ``name`` in the JSON object in ``body``, as it is written there; empty where there is none.
 
-    None where the body is short, or holds no such name: then the object is whole. The value is JSON, but its texts were
-    not looked at: whoever reads it does that. Raises UnreadableError as :func:`read_object`, for the rest.
+    Of a name that comes twice the last counts. ``body`` is one that :func:`read_object` has read.
     """
-    if len(body) < _WORTH_SETTING_APART or b'"%b"' % name.encode() not in body:
-        return read_object(body), None
-    try:
-        parts = _decode_apart(body)
-        apart = parts.pop(name, None)
-        value = {key: _decode(part) for key, part in parts.items()}
-    except (RecursionError, ValueError):
-        # What is wrong with it is told by reading it as a whole.
-        return read_object(body), None
-    return value, None if apart is None else bytes(apart)
-
-
-def read_value(data: bytes) -> Any:
-    """Return a value that was set apart. Raises UnreadableError; places in it count from the value itself."""
-    return read_object(b'{"":%b}' % data)[""]
+    value = _decode_apart(body).get(name)
+    return b"" if value is None else bytes(value)
 
 
 def _half_character(body: bytes) -> str | None:

@@ -140,6 +140,9 @@ class ToolsAgain:
             self._text += texts
             self._passed = True
             return events
+        if self._showing and {ToolDelta}.issuperset(map(type, events)):
+            # What is showing was passed on.
+            return events
         out: list[Event] = []
         for event in events:
             self._event(event, out)

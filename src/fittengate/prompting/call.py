@@ -6,11 +6,13 @@ parameter that may hold all arguments as one object, which some models write.
 Law: a call that was closed gave valid JSON, and one that was aborted never did.
 """
 
+from collections import Counter
+
 from msgspec import Struct
 
 from fittengate.core.events import Event, ToolAborted, ToolClosed, ToolDelta, ToolOpened
 from fittengate.prompting.repair import read_json
-from fittengate.prompting.syntax import compact, whole
+from fittengate.prompting.syntax import compact, quoted, whole
 from fittengate.prompting.trouble import Trouble
 from fittengate.prompting.values import Schema
 
@@ -29,7 +31,7 @@ class Call(Struct, frozen=True):
 class CallWriter:
     """Writes the call that ``opened`` begins; what is to come out is appended to the list that is given."""
 
-    def __init__(self, opened: ToolOpened, schema: Schema, troubles: list[Trouble]) -> None:
+    def __init__(self, opened: ToolOpened, schema: Schema, troubles: Counter[Trouble]) -> None:
         self._schema = schema
         self._troubles = troubles
         self._opened: ToolOpened | None = opened
@@ -70,7 +72,7 @@ class CallWriter:
         may_wrap = not self._seen and name in _WRAPPERS and name not in self._schema.types
         self._seen.add(name)
         if self._dropped:
-            self._troubles.append(Trouble.REPEATED_PARAMETER)
+            self._troubles[Trouble.REPEATED_PARAMETER] += 1
             self._parts = None
         elif may_wrap or self._json or not self._schema.is_string(name):
             self._parts = []
@@ -83,7 +85,7 @@ class CallWriter:
         if self._parts is not None:
             self._parts.append(text)
         elif not self._dropped:
-            out.append(ToolDelta(compact(whole(text))[1:-1]))
+            out.append(ToolDelta(quoted(text)[1:-1]))
 
     def end(self, out: list[Event]) -> None:
         """End the value."""
@@ -109,9 +111,9 @@ class CallWriter:
             return self.abort(out)
         self.full = self._schema.required <= names
         if not named:
-            self._troubles.append(Trouble.MISSING_CLOSE)
+            self._troubles[Trouble.MISSING_CLOSE] += 1
         if wrapped is not None:
-            self._troubles.append(Trouble.UNWRAPPED)
+            self._troubles[Trouble.UNWRAPPED] += 1
             out.append(ToolDelta(whole(compact(wrapped))))
         else:
             self._settle(out)
@@ -122,7 +124,7 @@ class CallWriter:
     def abort(self, out: list[Event]) -> bool:
         """Give the call up; return False."""
         self.open(out)
-        self._troubles.append(Trouble.ABORTED)
+        self._troubles[Trouble.ABORTED] += 1
         out.append(ToolAborted())
         return False
 
@@ -147,16 +149,16 @@ class CallWriter:
 
     def _write(self, name: str, text: str, out: list[Event]) -> None:
         if self._json or name not in self._schema.types:
-            value = _json_or_string(text) if self._json else compact(whole(text))
+            value = _json_or_string(text) if self._json else quoted(text)
         else:
             value, fits = self._schema.value(name, text)
             if not fits:
-                self._troubles.append(Trouble.UNFIT_VALUE)
+                self._troubles[Trouble.UNFIT_VALUE] += 1
         out.append(ToolDelta(self._key(name) + value))
 
     def _key(self, name: str) -> str:
         start, self._empty = ("{" if self._empty else ", "), False
-        return f"{start}{compact(whole(name))}: "
+        return f"{start}{quoted(name)}: "
 
     def _unwrapped(self) -> dict[str, object] | None:
         if self._wrapper is None:
@@ -172,5 +174,5 @@ def _json_or_string(text: str) -> str:
     try:
         read_json(text)
     except ValueError:
-        return compact(whole(text))
+        return quoted(text)
     return whole(text.strip())

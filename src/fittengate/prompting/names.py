@@ -14,10 +14,8 @@ class Names:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
-        self._loose: dict[str, set[str]] = {}
-        for name in self._names:
-            for key in {name.casefold(), _loose(name)}:
-                self._loose.setdefault(key, set()).add(name)
+        self._loose: dict[str, set[str]] | None = None
+        """Names by their looser forms; made when one is looked for, which few replies need."""
 
     def find(self, name: str) -> str | None:
         """Return the declared name; None where no tool, or more than one, can be meant."""
@@ -27,8 +25,14 @@ class Names:
         for space in _NAMESPACES:
             if name.startswith(space) and (bare := self.find(name[len(space) :])):
                 return bare
+        loose = self._loose
+        if loose is None:
+            loose = self._loose = {}
+            for declared in self._names:
+                for key in {declared.casefold(), _loose(declared)}:
+                    loose.setdefault(key, set()).add(declared)
         for key in (name.casefold(), _loose(name)):
-            found = self._loose.get(key, ())
+            found = loose.get(key, ())
             same = [one for one in found if one.casefold() == key] or found
             if len(same) == 1:
                 return next(iter(same))

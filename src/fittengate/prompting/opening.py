@@ -14,7 +14,7 @@ from fittengate.prompting.marks import BAR, Marks, Tag, skip_space
 from fittengate.prompting.names import Names
 from fittengate.prompting.values import Schema
 
-Form: TypeAlias = Literal["invoke", "plain", "tool_call", "function", "marked", "element", "results"]
+Form: TypeAlias = Literal["invoke", "body", "plain", "tool_call", "function", "marked", "element", "results"]
 
 _JOIN = "[\u2581_ ]"
 _MARKED = re.compile(rf"<{BAR}tool{_JOIN}calls{_JOIN}begin{BAR}>")

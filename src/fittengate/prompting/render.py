@@ -78,7 +78,7 @@ def render(
             pieces.append(_picture(images[-1]))
         words = _words(messages, len(images)) if history is None else None
         if words is None:
-            history = history or CallHistory(tags)
+            history = history or CallHistory(tags, conversation.tools)
             words = history.words(messages, len(images))
         if section:
             words = f"{words}\n\n{section}" if words else section

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from fittengate.core.conversation import ToolSpec
+from fittengate.prompting.references import pointed
 from fittengate.prompting.syntax import compact
 
 Schema: TypeAlias = dict[str, Any]
@@ -157,20 +158,6 @@ def _is_noise(key: str, value: Any) -> bool:
     if key in _NOISE or key in _DEFINITIONS or (key in _DROPPED_IF_EMPTY and not value):
         return True
     return (value is None and key not in _DATA) or (key == "additionalProperties" and value is False)
-
-
-def pointed(root: Any, reference: str) -> Any:
-    """Return what a reference into the same document points to (RFC 6901); None for any other."""
-    if not reference.startswith("#"):
-        return None
-    place = root
-    for step in reference[1:].split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(place, list) and name.isdecimal() and len(name) < 6 and int(name) < len(place):
-            place = place[int(name)]
-        else:
-            place = place.get(name) if isinstance(place, dict) else None
-    return place
 
 
 def _type(schema: Any) -> str:

@@ -9,7 +9,8 @@ A call is a block of plain tags; what a string holds stands between them as it i
     </invoke>
     </tool_calls>
 
-Values that are not strings are compact JSON. A string that starts with a line break gets one more before and one after
+Values that are not strings are compact JSON, and so is a string that would be read as one of the other types that its
+parameter may have. A string that starts with a line break gets one more before and one after
 it, which the reader takes away again; one that starts with ``<![CDATA[`` stands in a CDATA section. Only the names in
 the tags are escaped, as in XML. Where texts of the request hold such tags themselves (:func:`collides`), all tags of
 the conversation get a suffix: ``<tool_calls.k7qf>``.
@@ -19,10 +20,13 @@ Law: what :func:`render_calls` writes, with a suffix that is not in it, the read
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
+
+_encode = msgspec.json.Encoder().encode
 
 CDATA, CDATA_END = "<![CDATA[", "]]>"
 
@@ -114,29 +118,39 @@ def unescape(name: str) -> str:
     return _ENTITY.sub(lambda found: _ENTITIES[found[1]], name)
 
 
-def render_calls(calls: Sequence[tuple[str, str]], tags: Tags) -> str:
+class Writes(Protocol):
+    """What is known of the parameters of a tool."""
+
+    def written(self, name: str, text: str) -> str:
+        """Return how a string is written where it has to be read as this string."""
+        ...
+
+
+def render_calls(calls: Sequence[tuple[str, str]], tags: Tags, schema_of: Callable[[str], Writes] | None = None) -> str:
     """Return the block of one turn's calls, each given as its tool's name and its arguments as JSON text.
 
+    ``schema_of`` gives what is known of a tool; None where its parameters are nothing but strings, or other things.
     Nothing is refused: no arguments are an empty object, and a text that is no JSON object, as a client keeps it of a
     call that was cut off, becomes the value of one parameter ``arguments``.
     """
     lines = [tags.calls]
     for name, arguments in calls:
         lines.append(tags.invoke(name))
-        lines += [f"{tags.parameter(key)}{value}{tags.parameter_end}" for key, value in _values(arguments)]
+        written = None if schema_of is None else schema_of(name).written
+        lines += [f"{tags.parameter(key)}{value}{tags.parameter_end}" for key, value in _values(arguments, written)]
         lines.append(tags.invoke_end)
     lines.append(tags.calls_end)
     return "\n".join(lines)
 
 
-def _values(arguments: str) -> list[tuple[str, str]]:
+def _values(arguments: str, written: Callable[[str, str], str] | None) -> list[tuple[str, str]]:
     """Return the parameters of a call and how their values are written."""
     if not arguments.strip():
         return []
     try:
         # Numbers keep their spelling: not all of them survive being read.
         raw = msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
-        return [(key, _value(bytes(value))) for key, value in raw.items()]
+        return [(key, _value(key, bytes(value), written)) for key, value in raw.items()]
     except (msgspec.DecodeError, UnicodeError):
         pass  # A half of a surrogate pair is too much for that decoder.
     try:
@@ -144,21 +158,21 @@ def _values(arguments: str) -> list[tuple[str, str]]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        return [("arguments", _string(arguments))]
+        return [("arguments", _string("arguments", arguments, written))]
     return [
-        (whole(key), _string(value) if isinstance(value, str) else whole(compact(value)))
+        (whole(key), _string(key, value, written) if isinstance(value, str) else whole(compact(value)))
         for key, value in found.items()
     ]
 
 
-def _value(raw: bytes) -> str:
+def _value(name: str, raw: bytes, written: Callable[[str, str], str] | None) -> str:
     if raw.startswith(b'"'):
-        return _string(msgspec.json.decode(raw, type=str))
+        return _string(name, msgspec.json.decode(raw, type=str), written)
     return msgspec.json.format(raw, indent=-1).decode()
 
 
-def _string(text: str) -> str:
-    text = whole(text)
+def _string(name: str, text: str, written: Callable[[str, str], str] | None) -> str:
+    text = whole(text if written is None else written(name, text))
     if text.startswith("\n"):
         return f"\n{text}\n"
     if text.startswith(CDATA):
@@ -169,6 +183,14 @@ def _string(text: str) -> str:
 def compact(value: object) -> str:
     """Return a value as JSON without white space between its parts."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def quoted(text: str) -> str:
+    """Return ``text`` as a JSON string: ``compact(whole(text))``, a good deal faster."""
+    try:
+        return _encode(text).decode()
+    except UnicodeEncodeError:
+        return compact(whole(text))
 
 
 def whole(text: str) -> str:

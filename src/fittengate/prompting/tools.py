@@ -20,6 +20,7 @@ from fittengate.core.ask import ToolUse
 from fittengate.core.conversation import Conversation, Text, ToolCall, ToolResult, ToolSpec
 from fittengate.prompting.schemas import compact_schema, plain_strings, signature, simplest
 from fittengate.prompting.syntax import Tags, collides, compact, render_calls
+from fittengate.prompting.values import Schemas
 
 SCHEMA_CHARS = 24_000
 """If the schemas of all tools together are longer, each tool is shown as a list of typed parameters: about half."""
@@ -222,7 +223,7 @@ def _examples(tools: Sequence[ToolSpec], looks: Sequence[_Look], tags: Tags) -> 
     title = (
         "An example of the form, not of what to do:" if len(chosen) == 1 else "Examples of the form, not of what to do:"
     )
-    return "\n\n".join([title, *[render_calls([call], tags) for call in chosen]])
+    return "\n\n".join([title, *[render_calls([call], tags, Schemas(tools).of) for call in chosen]])
 
 
 def _texts(conversation: Conversation) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from fittengate.prompting.schemas import pointed
+from fittengate.prompting.references import pointed
 
 MAX_SCHEMA_BYTES = 262_144
 """Longest schema. The longest that programs send have some ten thousand bytes."""

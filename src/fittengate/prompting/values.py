@@ -4,17 +4,24 @@ Only types and required names are looked at: enough to tell a string from a numb
 nothing, and is no fault: it was the client's to get right, and the client will judge the call.
 """
 
+from collections.abc import Iterable
+from functools import lru_cache
+
 from msgspec import Struct
 
 from fittengate.core.conversation import ToolSpec
+from fittengate.prompting.references import pointed, resolved
 from fittengate.prompting.repair import read_json
-from fittengate.prompting.syntax import compact, whole
+from fittengate.prompting.syntax import quoted, whole
 
 _ANY = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
 _STRING = frozenset({"string"})
 _WORDS = {"True": "true", "False": "false", "None": "null"}
 _MAX_DEPTH = 32
 """A schema nested more deeply says nothing."""
+
+_KEPT_BYTES = 16_384
+"""Longer schemas are read anew each time, so that what is kept stays small."""
 
 
 class Schema(Struct, frozen=True):
@@ -32,6 +39,13 @@ class Schema(Struct, frozen=True):
         """Return the JSON of a parameter's text, and whether it fits; what does not fit is passed on as a string."""
         return to_json(text, self.types.get(name, _STRING))
 
+    def written(self, name: str, text: str) -> str:
+        """Return how a string is written where it has to be read as this string: as JSON if it would become a number."""
+        types = self.types.get(name, _STRING)
+        if types == _STRING or "string" not in types or to_json(text, types)[0] == quoted(text):
+            return text
+        return quoted(text)
+
     def fits(self, arguments: dict[str, object]) -> bool:
         """Return whether arguments have all required names, and the right types where they are declared."""
         return self.required <= arguments.keys() and all(
@@ -39,27 +53,55 @@ class Schema(Struct, frozen=True):
         )
 
 
-def schema_of(tool: ToolSpec) -> Schema:
-    """Return what the tool's parameters are."""
+_NOTHING = Schema({}, frozenset())
+
+
+class Schemas:
+    """The schemas of the declared tools, read where they are needed."""
+
+    def __init__(self, tools: Iterable[ToolSpec]) -> None:
+        self._tools = {tool.name: tool for tool in tools}
+        self._read: dict[str, Schema] = {}
+
+    def of(self, name: str) -> Schema:
+        """Return what a tool's schema says; nothing where the tool is not declared."""
+        found = self._read.get(name)
+        if found is None:
+            tool = self._tools.get(name)
+            found = self._read[name] = _NOTHING if tool is None else schema_of(tool.parameters)
+        return found
+
+
+def schema_of(parameters: bytes) -> Schema:
+    """Return what a schema says of a tool's parameters."""
+    return _keep(parameters) if len(parameters) <= _KEPT_BYTES else _read_schema(parameters)
+
+
+def _read_schema(parameters: bytes) -> Schema:
     try:
-        root = read_json(tool.parameters.decode())
+        root = read_json(parameters.decode())
     except ValueError:
         root = None
-    top, read = _resolved(root, root), _Types(root)
+    top, read = resolved(root, root), _Types(root)
     properties, required = top.get("properties"), top.get("required")
     types = {name: read.of(part) for name, part in properties.items()} if isinstance(properties, dict) else {}
     names = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
     return Schema(types, frozenset(names))
 
 
+# Agents send the same tools in every turn.
+_keep = lru_cache(256)(_read_schema)
+
+
 def to_json(text: str, types: frozenset[str]) -> tuple[str, bool]:
     """Return a value's text as JSON of one of the types, and whether it fits one.
 
-    Where a string is allowed too, the other types come first. Text that is no JSON of an allowed type is tried as a word
-    of Python, and as a JSON string that holds the value.
+    Text that is no JSON of an allowed type is tried as a word of Python, and as a JSON string that holds the value. Where
+    a string is allowed too, the other types come first; then a JSON string is the string that it stands for, so that
+    every string can be said, and any other text is the string itself.
     """
     if types == _STRING:
-        return compact(whole(text)), True
+        return quoted(text), True
     text = whole(text)
     bare = text.strip()
     try:
@@ -67,16 +109,18 @@ def to_json(text: str, types: frozenset[str]) -> tuple[str, bool]:
     except ValueError:
         if bare in _WORDS and _fits(read_json(_WORDS[bare]), types):
             return _WORDS[bare], True
-        return compact(text), "string" in types
+        return quoted(text), "string" in types
     if not isinstance(value, str) and _fits(value, types):
         return bare, True
-    if isinstance(value, str) and "string" not in types:
+    if isinstance(value, str):
+        if "string" in types:
+            return quoted(value), True
         try:
             if _fits(read_json(value), types):
                 return whole(value.strip()), True
         except ValueError:
-            return compact(text), False
-    return compact(text), "string" in types
+            return quoted(text), False
+    return quoted(text), "string" in types
 
 
 def _fits(value: object, types: frozenset[str]) -> bool:
@@ -111,7 +155,7 @@ class _Types:
         if isinstance(reference := schema.get("$ref"), str):
             if reference not in self._met:
                 self._met[reference] = _ANY
-                self._met[reference] = self.of(_pointed(self._root, reference), depth + 1)
+                self._met[reference] = self.of(pointed(self._root, reference), depth + 1)
             allowed &= self._met[reference]
         for union in ("anyOf", "oneOf"):
             if isinstance(parts := schema.get(union), list) and parts:
@@ -135,25 +179,3 @@ def _named(schema: dict[str, object]) -> frozenset[str]:
     if "properties" in schema:
         return frozenset({"object"})
     return frozenset({"array"}) if "items" in schema else _ANY
-
-
-def _resolved(schema: object, root: object) -> dict[str, object]:
-    """Return the schema that a reference leads to; an empty one where it leads nowhere."""
-    for _ in range(_MAX_DEPTH):
-        if not isinstance(schema, dict):
-            return {}
-        if not isinstance(reference := schema.get("$ref"), str):
-            return schema
-        schema = _pointed(root, reference)
-    return {}
-
-
-def _pointed(root: object, reference: str) -> object:
-    """Return what a reference into the same document points to (RFC 6901); None for any other."""
-    if not reference.startswith("#"):
-        return None
-    place = root
-    for step in reference[1:].split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        place = place.get(name) if isinstance(place, dict) else None
-    return place

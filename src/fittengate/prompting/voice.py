@@ -67,15 +67,18 @@ class Voice:
         """Return the deltas that have become certain; the list that was given, where nothing is to be done to it."""
         plain = self._plain
         texts = [event.text for event in events if type(event) is plain]  # type: ignore[union-attr]
-        run = "".join(texts)
-        if "<" in run or plain is None or len(texts) != len(events):
+        if plain is None or len(texts) != len(events):
             return self._feed(events)
+        run = "".join(texts)
         if plain is TextDelta:
-            if self._held or run[-1:].isspace():
+            if self._held or "<" in run or run[-1:].isspace():
                 out: list[Event] = []
                 self._speak(texts, out)
+                self._plain = plain if self._is_plain() else None
                 return out
             self._code.later(run)
+        elif "<" in run:
+            return self._feed(events)
         return events
 
     def close(self) -> list[Event]:
@@ -165,13 +168,14 @@ class Voice:
             texts[0] = self._held + texts[0]
             self._held = ""
         run = "".join(texts)
-        if "|>" in run:
+        if "|" in run and "|>" in run:
+            size = len(run)
             settled, run = self._resolve(run, out)
             if self.ended:
                 if kept := settled[: _without_space(settled)]:
                     out.append(TextDelta(kept))
                 return
-            if settled:
+            if settled or len(run) < size:
                 texts = [settled + run]
         certain = _certain(run, _ROLE_BEGINNINGS)
         self._code.later(run[:certain])

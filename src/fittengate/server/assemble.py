@@ -24,6 +24,7 @@ from fittengate.server.tabby import Tabby
 from fittengate.services.clock import SystemClock
 from fittengate.services.ids import Ids
 from fittengate.services.keys import Keys, StoredKey
+from fittengate.services.ledger import Ledger, NoLedger, Receipts
 from fittengate.services.log import Log, LogOptions
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
@@ -63,11 +64,17 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     return Log(LogOptions(log.level, log.format == "json", file, log.content), Redactor(known), terminal)
 
 
-def open_responses(store: Store, log: Log) -> Responses:
-    """Return what keeps responses; ``close`` is owed."""
+def database_of(store: Store) -> Database | None:
+    """Return the database of these settings, which nothing has opened yet; None where there is to be none."""
     path = store.url.removeprefix(SQLITE)
-    database = None if path in {"", "none"} else Database(Path(path))
-    return Responses(database, SystemClock(), log.say, store.retention_days)
+    return None if path in {"", "none"} else Database(Path(path))
+
+
+def open_ledger(store: Store, database: Database | None, journals: Path | None, log: Log) -> Receipts:
+    """Return what keeps receipts; ``close`` is owed. ``journals`` is the directory that they are kept in on their way."""
+    if database is None or journals is None:
+        return NoLedger()
+    return Ledger(journals, secrets.token_hex(8), database, SystemClock(), log.say, store.retention_days)
 
 
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:
@@ -104,11 +111,17 @@ async def connected(
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, vault: TokenVault, stored_keys: tuple[StoredKey, ...], log: Log, notes: Path | None = None
+    settings: Settings,
+    vault: TokenVault,
+    stored_keys: tuple[StoredKey, ...],
+    log: Log,
+    notes: Path | None = None,
+    journals: Path | None = None,
 ) -> AsyncIterator[Gateway]:
     """Make the whole gateway on the running loop; its background work is stopped and all closed at the end.
 
-    ``notes`` is the file for what is learned about token counts; None keeps that in memory.
+    ``notes`` is the file for what is learned about token counts; None keeps that in memory. ``journals`` is the directory
+    where receipts are safe until the store has them; without it, or without a store, nothing is kept of them.
     """
     calibrator = Calibrator(None if notes is None else NoteFile(notes))
     async with connected(settings, vault, calibrator) as service, _learning(calibrator, log):
@@ -116,7 +129,9 @@ async def assembled(
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
         timers = Timers(asyncio.get_running_loop())
-        responses = open_responses(settings.store, log)
+        database = database_of(settings.store)
+        responses = Responses(database, SystemClock(), log.say, settings.store.retention_days)
+        ledger = open_ledger(settings.store, database, journals, log)
         server, upstream = settings.server, settings.upstream
         exchanges = Exchanges(
             Services(
@@ -126,6 +141,7 @@ async def assembled(
                 turns=Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout),
                 pictures=pictures,
                 responses=responses,
+                ledger=ledger,
                 log=log,
                 ids=ids,
                 clock=SystemClock(),
@@ -134,7 +150,7 @@ async def assembled(
             )
         )
         window = settings.models.context_window
-        probes = Probes(exchanges, service.models, names, service.problem, window)
+        probes = Probes(exchanges, service.models, names, service.problem, window, lambda: ledger.problem)
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
         app = App(exchanges, probes, Pages(), ids.request_id, ollama, tabby)
@@ -148,6 +164,7 @@ async def assembled(
                 await upkeep
             timers.close()
             await pictures.close()
+            await asyncio.to_thread(ledger.close)
             await asyncio.to_thread(responses.close)
 
 

@@ -1,11 +1,13 @@
 """The one conductor: takes a request through its whole way, whatever its dialect.
 
 key -> Caller, body -> Ask, turn in the queue, upstream events -> bytes, one line in the log. Every way out passes the
-one ``finally`` below: the upstream is closed, the turn given back, the receipt written.
+one ``finally`` below: the upstream is closed, the turn given back, the receipt written. A client sees the end of an answer
+only when its receipt is in the journal (P8): it goes there right before the last bytes go out.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Any, cast
 
 from msgspec import Struct
@@ -29,6 +31,7 @@ from fittengate.server.request import CALLER, Headers, Request
 from fittengate.server.stream import ClientStream, Relay
 from fittengate.services.ids import Ids
 from fittengate.services.keys import Keys
+from fittengate.services.ledger import Receipts
 from fittengate.services.log import Log
 from fittengate.services.models import ModelNames
 from fittengate.services.queue import Turns
@@ -59,6 +62,7 @@ class Services(Struct, frozen=True):
     turns: Turns
     pictures: Pictures
     responses: Responses
+    ledger: Receipts
     log: Log
     ids: Ids
     clock: Clock
@@ -69,7 +73,20 @@ class Services(Struct, frozen=True):
 class _Course:
     """What is known of one exchange so far; becomes its Receipt."""
 
-    __slots__ = ("asking", "at", "began", "caller", "card", "fault", "first", "prompt", "turns", "usage", "words")
+    __slots__ = (
+        "asking",
+        "at",
+        "began",
+        "caller",
+        "card",
+        "fault",
+        "first",
+        "prompt",
+        "receipt",
+        "turns",
+        "usage",
+        "words",
+    )
 
     def __init__(self, began: float, at: float) -> None:
         self.began = began
@@ -83,6 +100,8 @@ class _Course:
         self.first: float | None = None
         self.usage: Usage | None = None
         self.fault: Fault | None = None
+        self.receipt: Receipt | None = None
+        """What it came to; once this is here, it stands."""
         self.prompt: str | None = None
         self.words: list[str] | None = None
         """The reply's text so far, where the log is to have it; None where it is not."""
@@ -153,7 +172,10 @@ class Exchanges:
             if course.turns:
                 services.turns.leave(course.turns)
             if course.fault is not None and not request.gone and request.status == 0:
-                await self.answer_fault(dialect, request, course.fault)
+                await self.answer_fault(dialect, request, course.fault, course)
+            if course.receipt is None and course.fault is None and request.gone:
+                # It left just before the last bytes.
+                course.fault = self._left(request)
             self._log(dialect, request, course)
             if (fault := course.fault) is not None:
                 # Its traceback holds this frame and, on the way here, the whole body; this frame holds it. Left alone,
@@ -239,10 +261,14 @@ class Exchanges:
         course.fault = fault
         self._log(dialect, request, course)
 
-    async def answer_fault(self, dialect: Dialect, request: Request, fault: Fault) -> None:
-        """Send a fault as a whole answer in the tongue of ``dialect``."""
+    async def answer_fault(
+        self, dialect: Dialect, request: Request, fault: Fault, course: _Course | None = None
+    ) -> None:
+        """Send a fault as a whole answer in the tongue of ``dialect``. Without a ``course`` there is no receipt of it."""
         headers: Headers = [_JSON, *headers_of(fault), *((name, request.id.encode()) for name in dialect.id_headers)]
-        await request.respond(dialect.status(fault), headers, dialect.error(fault, request.id))
+        status = dialect.status(fault)
+        before = None if course is None else partial(self._settle, dialect, request, course, status)
+        await request.respond(status, headers, dialect.error(fault, request.id), before)
 
     def _events(
         self, ask: Ask | FillAsk | Several, course: _Course, sink: Sink | None = None
@@ -295,7 +321,7 @@ class Exchanges:
             headers.append(ESTIMATED)
         body = dialect.whole(reply, ask, head)
         self._keep(dialect, ask, head, body, course)
-        await request.respond(200, headers, body)
+        await request.respond(200, headers, body, partial(self._settle, dialect, request, course, 200))
 
     async def _whole_choices(self, dialect: Dialect, request: Request, asks: Several, course: _Course) -> None:
         head, headers = self._head(dialect, request, asks, course)
@@ -314,12 +340,14 @@ class Exchanges:
             headers.append((b"x-fittengate-warning", course.asking.warning.encode()))
         if course.usage.estimated:
             headers.append(ESTIMATED)
-        await request.respond(200, headers, cast("ChoicesDialect", dialect).whole_choices(replies, asks, head))
+        body = cast("ChoicesDialect", dialect).whole_choices(replies, asks, head)
+        await request.respond(200, headers, body, partial(self._settle, dialect, request, course, 200))
 
     async def _stream(self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: _Course) -> None:
         services = self._services
         head, headers = self._head(dialect, request, ask, course)
         limits = services.limits
+        settle = partial(self._settle, dialect, request, course, 200)
         out = ClientStream(
             request,
             headers,
@@ -347,20 +375,20 @@ class Exchanges:
                     course.usage = last.usage
                     data += writer.close()
                     self._keep(dialect, ask, head, writer, course)
-                    await out.finish(data)
+                    await out.finish(data, settle)
                 elif data or out.started:
                     # Began alone promises nothing: the status line waits for more.
                     await out.write(data)
         except asyncio.CancelledError:
             if request.evicted and not request.gone and out.started and not out.finished:
                 course.fault = self._left(request)
-                await out.finish(writer.fault(course.fault))
+                await out.finish(writer.fault(course.fault), settle)
             raise
         except Exception as error:
             if not out.started or out.finished:
                 raise
             course.fault = self._noted(request, error)
-            await out.finish(writer.fault(course.fault))
+            await out.finish(writer.fault(course.fault), settle)
         finally:
             out.stop()
             await events.aclose()
@@ -372,8 +400,20 @@ class Exchanges:
             self._services.log.defect(request.id, error)
         return fault
 
+    def _settle(self, dialect: Dialect, request: Request, course: _Course, status: int) -> Receipt:
+        """Return the receipt of an exchange. It is made once; where somebody is known to have asked, it is in the ledger.
+
+        What nobody was recognised for is in the log alone: else anybody could fill the disk by knocking.
+        """
+        receipt = course.receipt
+        if receipt is None:
+            receipt = course.receipt = self._receipt(dialect, request, course, status)
+            if course.caller is not None:
+                self._services.ledger.add(receipt)
+        return receipt
+
     def _log(self, dialect: Dialect, request: Request, course: _Course) -> None:
-        receipt = self._receipt(dialect, request, course)
+        receipt = self._settle(dialect, request, course, request.status or 499)
         if course.words is None:
             self._services.log.exchange(receipt)
         else:
@@ -384,14 +424,16 @@ class Exchanges:
             return Fault(FaultKind.CALLER_GONE, "The client went away.")
         return Fault(FaultKind.GATEWAY_DRAINING, "The gateway was shut down before the reply ended. Try again.")
 
-    def _receipt(self, dialect: Dialect, request: Request, course: _Course) -> Receipt:
+    def _receipt(self, dialect: Dialect, request: Request, course: _Course, status: int) -> Receipt:
         fault = course.fault
         if fault is None:
             outcome = "complete"
         elif request.gone:
             outcome = "cancelled"
+        elif fault.kind is FaultKind.UPSTREAM_LATE:
+            outcome = "stalled"
         else:
-            outcome = "truncated" if request.status == 200 else "failed"
+            outcome = "truncated" if status == 200 else "failed"
         # Where it was asked again, the books have all replies, and the client the one it got.
         usage = course.usage if course.asking is None else course.asking.spent
         agent: Any = request.headers.get(b"user-agent", b"-").split(b" ", 1)[0][:40]
@@ -402,7 +444,7 @@ class Exchanges:
             dialect.name,
             request.method,
             request.path,
-            request.status or 499,
+            status,
             outcome,
             "" if course.card is None else course.card.id,
             usage,

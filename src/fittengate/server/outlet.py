@@ -6,6 +6,7 @@ what uvicorn would have sent for the same status, headers and pieces, and afterw
 a test sends everything both ways.
 """
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -45,13 +46,18 @@ class Outlet:
         cycle.body = bytearray()
         return body
 
-    def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a whole answer; its content-length is among ``headers``. Raises ValueError for a torn header."""
+    def whole(self, status: int, headers: Headers, body: bytes, before: Callable[[], object] | None = None) -> None:
+        """Send a whole answer; its content-length is among ``headers``. Raises ValueError for a torn header.
+
+        ``before`` is called at the last moment before it goes out; not when the client has gone.
+        """
         cycle = self._cycle
         if cycle.disconnected:
             return
         head = self._made(status, headers, b"")
         cycle.chunked_encoding = False
+        if before is not None:
+            before()
         cycle.transport.write(head if cycle.scope["method"] == "HEAD" else head + body)
         self._complete()
 
@@ -70,10 +76,12 @@ class Outlet:
         if framed:
             self._cycle.transport.write(framed)
 
-    def last(self, data: bytes) -> None:
-        """Send the last piece of a stream, perhaps an empty one, and its end."""
+    def last(self, data: bytes, before: Callable[[], object] | None = None) -> None:
+        """Send the last piece of a stream, perhaps an empty one, and its end; ``before`` as in :meth:`whole`."""
         if self._cycle.disconnected:
             return
+        if before is not None:
+            before()
         framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         self._cycle.transport.write(b"%b%b0\r\n\r\n" % (self._head, framed))
         self._head = b""

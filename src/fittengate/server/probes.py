@@ -27,13 +27,18 @@ class Probes:
         names: ModelNames,
         account_problem: Callable[[], str | None],
         context_window: int,
+        ledger_problem: Callable[[], str | None],
     ) -> None:
-        """``account_problem`` says why the account cannot be used now, in words for a person; None when it can."""
+        """``account_problem`` says why the account cannot be used now, in words for a person; None when it can.
+
+        ``ledger_problem`` says likewise why receipts might be lost.
+        """
         self._exchanges = exchanges
         self._models = models
         self._names = names
         self._account_problem = account_problem
         self._context_window = context_window
+        self._ledger_problem = ledger_problem
 
     async def live(self, request: Request) -> None:
         """Answer 200 as long as the process can answer at all."""
@@ -43,7 +48,10 @@ class Probes:
         """Answer 200 when a request would be served now, else 503 with the reason."""
         problem = "shutting down" if self._exchanges.draining else self._account_problem()
         if problem is None:
-            await request.respond(200, [_JSON], b'{"status":"ready"}')
+            # Replies go on without a ledger, so this is not a reason to send clients elsewhere.
+            ledger = self._ledger_problem()
+            said = {"status": "ready"} | ({} if ledger is None else {"ledger": ledger})
+            await request.respond(200, [_JSON], _encode(said))
         else:
             headers = [_JSON, (b"retry-after", b"5")]
             await request.respond(503, headers, _encode({"status": "not ready", "reason": problem}))

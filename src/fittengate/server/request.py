@@ -137,16 +137,20 @@ class Request:
             self._task.uncancel()
         self._task = None
 
-    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a whole answer."""
+    async def respond(
+        self, status: int, headers: Headers, body: bytes, before: Callable[[], object] | None = None
+    ) -> None:
+        """Send a whole answer; ``before`` is called at the last moment before it goes out."""
         self.status = status
         headers += ((b"x-request-id", self.id.encode()), (b"content-length", b"%d" % len(body)))
         outlet = self.outlet
         if outlet is not None:
             if outlet.paused:
                 await outlet.writable()
-            outlet.whole(status, headers, body)
+            outlet.whole(status, headers, body, before)
             return
+        if before is not None:
+            before()
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 

@@ -6,6 +6,7 @@ piece of the reply never overtake each other; a client that reads slowly gets no
 """
 
 import asyncio
+from collections.abc import Callable
 
 from fittengate.core.events import Event
 from fittengate.dialects.base import EVENTS, StreamForm, Writer
@@ -94,20 +95,21 @@ class ClientStream:
         if self._timer is not None:
             self._timer.when = self._loop.time() + self._beat_seconds
 
-    async def finish(self, data: bytes) -> None:
-        """Send the last piece and end the response."""
+    async def finish(self, data: bytes, before: Callable[[], object]) -> None:
+        """Send the last piece and end the response; ``before`` is called at the last moment before they go out."""
         if self._beating is not None:
             await self._beating
         self._busy = self.finished = True
         outlet = self._outlet
         if outlet is None:
+            before()
             await self._send(data, more=False)
             return
         if outlet.paused:
             await outlet.writable()
         if not self.started:
             outlet.begin(200, self._begin())
-        outlet.last(data)
+        outlet.last(data, before)
 
     def stop(self) -> None:
         """Send no more beats."""

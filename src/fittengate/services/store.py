@@ -45,13 +45,15 @@ class Database:
         """Give a connection in a transaction, committed at the end. Raises StoreDownError, RowRefusedError."""
         from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
+        engine = None
         try:
-            with self._ready().begin() as connection:
+            engine = self._ready()
+            with engine.begin() as connection:
                 yield connection
         except (IntegrityError, DataError) as error:
             raise RowRefusedError(_reason(error)) from error
         except (SQLAlchemyError, OSError) as error:
-            aside = self._set_aside(error)
+            aside = self._set_aside(error, engine)
             raise StoreDownError(_reason(error) + aside) from error
 
     def close(self) -> None:
@@ -71,7 +73,7 @@ class Database:
     def _opened(self) -> "Engine":
         from sqlalchemy import URL, create_engine, event
 
-        from fittengate.services.tables import METADATA
+        from fittengate.services.migrations import MigrationError, bring_up
 
         # SQLite gives the files that it puts beside this one the same mode.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), MODE))
@@ -79,19 +81,25 @@ class Database:
         engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
         event.listen(engine, "connect", _prepare)
         try:
-            METADATA.create_all(engine)
+            bring_up(engine)
+        except MigrationError as error:
+            engine.dispose()
+            raise StoreDownError(str(error)) from error
         except BaseException:
             engine.dispose()
             raise
         return engine
 
-    def _set_aside(self, error: Exception) -> str:
+    def _set_aside(self, error: Exception, engine: "Engine | None") -> str:
         """Move a damaged file out of the way; return what to say of it, nothing where the file is not damaged."""
         code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
         if code is None or code & 0xFF not in _DAMAGED:
             return ""
         aside = f"{self.path.name}.damaged"
         with self._lock:
+            if self._engine is not engine:
+                # Another thread has met the same damage before: what lies there now is the new file.
+                return f"; the damaged file is now {aside}"
             self._drop()
             for suffix in ("", "-wal", "-shm"):
                 found = self.path.with_name(self.path.name + suffix)

@@ -1,21 +1,21 @@
-"""Long bodies whose tools are read apart give what reading them as a whole gives."""
+"""Long bodies whose tools are known give what reading them as a whole gives."""
 
 import json
 
 import pytest
 
 from fittengate.core.faults import Fault
-from fittengate.dialects import _openai_reading
 from fittengate.dialects._openai_reading import read
-from fittengate.lib import jsonio
+from fittengate.dialects._openai_tools import KNOWN_TOOLS
+from fittengate.lib.memo import WORTH_REMEMBERING
 
-LONG = "x" * jsonio._WORTH_SETTING_APART
+LONG = "x" * WORTH_REMEMBERING
 MESSAGES = [{"role": "user", "content": LONG}]
 TOOL = {"type": "function", "function": {"name": "f", "description": "d\u00e9", "parameters": {"a": [1.5, None, {}]}}}
 
 
 def both_ways(body, monkeypatch):
-    """Return what reading gives with tools apart, twice, and as a whole: an Ask, or the fault's words and place."""
+    """Return what reading gives the first time and the second, and with nothing known: an Ask, or the fault's words and place."""
 
     def once():
         try:
@@ -23,11 +23,9 @@ def both_ways(body, monkeypatch):
         except Fault as fault:
             return fault.message, fault.param
 
-    apart = [once(), once()]
-    monkeypatch.setattr(
-        _openai_reading, "read_object_apart", lambda body, name: (_openai_reading.read_object(body), None)
-    )
-    return [*apart, once()]
+    known = [once(), once()]
+    monkeypatch.setattr(KNOWN_TOOLS, "_known", [])
+    return [*known, once()]
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,14 @@ def test_a_good_reply_begins_and_ends_once():
     assert fold(events).text == "ab"
 
 
+@pytest.mark.parametrize("tools", [(), (TOOL,)])
+def test_a_reply_that_is_nothing_but_a_role_tag_begins_and_ends(tools):
+    """The grammar of events holds where nothing was said, too."""
+    events, fault = run([deltas("<|end|>")], tools=tools)
+    assert fault is None
+    assert [type(event) for event in events] == [Began, Ended]
+
+
 def test_p1_a_broken_reply_has_no_end_and_its_open_call_is_not_completed():
     """P1: half a command is none, whatever closers the reader could think of."""
     call = '<tool_calls>\n<invoke name="run">\n<parameter name="cmd">rm -rf /tmp</parameter>'

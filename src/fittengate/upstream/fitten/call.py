@@ -46,7 +46,9 @@ class Call(asyncio.Protocol):
         "_swallowed",
         "_transport",
         "_waiter",
+        "_whole",
         "headers",
+        "on_body",
         "status",
         "tap",
     )
@@ -68,8 +70,12 @@ class Call(asyncio.Protocol):
         self._handler = handler
         self._transport = transport
         self._loop = loop
-        self._parser = httptools.HttpResponseParser(self)
         self._parts: list[bytes] = []
+        # Called by the parser with each piece of the body: in C, for there may be many in one read.
+        self.on_body = self._parts.append
+        self._whole = 0
+        """Pieces that belong to the reply, once it is over: bytes that nobody asked for may follow."""
+        self._parser = httptools.HttpResponseParser(self)
         self._size = 0
         self._swallowed = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -118,7 +124,7 @@ class Call(asyncio.Protocol):
             await self._more()
         parts = self._parts
         data = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._parts = []
+        parts.clear()
         self._size = 0
         if self._paused:
             self._paused = False
@@ -176,14 +182,20 @@ class Call(asyncio.Protocol):
         """Feed the parser; its own calls below fill in the rest."""
         if self._connection is None:
             return
+        parts = self._parts
+        before = len(parts)
         self._swallowed += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._break(ReplyBrokenError(f"the reply is no HTTP ({type(error).__name__})"))
             return
+        if len(parts) > before:
+            self._swallowed = 0
+            self._size += len(data)
         waiter = self._waiter
         if self._over:
+            del parts[self._whole :]
             self._let_go()
         elif self._swallowed > MAX_HEAD_BYTES:
             self._break(ReplyBrokenError("a head without end"))
@@ -192,13 +204,9 @@ class Call(asyncio.Protocol):
             self._paused = True
             self._transport.pause_reading()
         elif (
-            self.tap is not None
-            and len(self._parts) == 1
-            and waiter is not None
-            and not waiter.done()
-            and self.tap(self._parts[0])
+            self.tap is not None and len(parts) == 1 and waiter is not None and not waiter.done() and self.tap(parts[0])
         ):
-            self._parts.clear()
+            parts.clear()
             self._size = 0
             return
         if waiter is not None and not waiter.done():
@@ -240,19 +248,13 @@ class Call(asyncio.Protocol):
         if status >= 200 and not self._over:
             self.status = status
 
-    def on_body(self, body: bytes) -> None:
-        """Keep a piece of the body."""
-        self._swallowed = 0
-        if not self._over:
-            self._parts.append(body)
-            self._size += len(body)
-
     def on_message_complete(self) -> None:
         """Note the end, and whether the connection can serve again."""
         if self._over:
             return
         if self.status:
             self._over = True
+            self._whole = len(self._parts)
             self._keep = self._parser.should_keep_alive()
         else:
             self.headers.clear()

@@ -6,7 +6,7 @@ that ended well, or after one of the parts ended the reply itself, the last even
 is set and no Ended comes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from fittengate.core.ask import Ask
@@ -66,6 +66,16 @@ class ReplyStream:
         self._chars = 0
         self._thoughts = 0
 
+    @property
+    def calls(self) -> int:
+        """Calls of tools that were completed."""
+        return 0 if self._reader is None else self._reader.calls
+
+    @property
+    def troubles(self) -> Mapping[Trouble, int]:
+        """How often each oddity of calls was met: every repair and every failure."""
+        return {} if self._reader is None else self._reader.counts
+
     def feed(self, data: bytes, now: float) -> list[Event]:
         """Return the events that ``data`` completes; ``now`` is monotonic, in seconds."""
         return self._pass_on(self.decoder.feed(data, now), last=False)
@@ -80,16 +90,15 @@ class ReplyStream:
         self._count(events)
         fault = self.decoder.fault
         events = self._through(events, fault, last=last)
-        if not self._began and events:
+        cut = self._cut()
+        if not self._began and (events or cut or (last and fault is None)):
             self._began = True
-            events.insert(0, Began())
-        if self._cut():
+            events = [Began(), *events]
+        if cut:
             self._end(events, cut=True)
         elif fault is not None:
             self.fault = fault
         elif last:
-            if not self._began:
-                events = [Began()]
             self._end(events, cut=False)
         return events
 
@@ -151,7 +160,7 @@ class ReplyStream:
         reason, stop = StopReason.LENGTH if self.decoder.length_stop else StopReason.DONE, None
         lost = self._lost_call() if reason is StopReason.DONE else None
         if reason is StopReason.DONE and self._reader is not None:
-            if self._reader.counts.get(Trouble.ABORTED):
+            if self.troubles.get(Trouble.ABORTED):
                 # A call that was cut off in its middle: the model had no room to end it.
                 reason = StopReason.LENGTH
             elif self._reader.calls:
@@ -171,7 +180,6 @@ class ReplyStream:
         events.append(Ended(reason, usage, stop, lost))
 
     def _lost_call(self) -> Literal["broken", "unwanted"] | None:
-        counts = {} if self._reader is None else self._reader.counts
-        if counts.get(Trouble.UNWANTED):
+        if self.troubles.get(Trouble.UNWANTED):
             return "unwanted"
-        return "broken" if counts.get(Trouble.ABORTED) else None
+        return "broken" if self.troubles.get(Trouble.ABORTED) else None

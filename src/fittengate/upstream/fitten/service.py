@@ -6,6 +6,7 @@ nobody wants the rest (P3).
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 
 from msgspec import Struct
@@ -19,6 +20,7 @@ from fittengate.core.reply import Usage
 from fittengate.lib.timers import Timers
 from fittengate.prompting.estimate import estimate_low, may_exceed
 from fittengate.prompting.render import Rendered, render
+from fittengate.prompting.trouble import Trouble
 from fittengate.upstream.base import Sink
 from fittengate.upstream.calibrator import Calibrator
 from fittengate.upstream.fitten import catalogue
@@ -94,6 +96,10 @@ class FittenService:
         """Further tries so far, for the metrics."""
         self.odd_lines = 0
         """Lines of no known kind so far: signs of a changed service."""
+        self.calls = 0
+        """Calls of tools that models made and completed so far."""
+        self.troubles: Counter[Trouble] = Counter()
+        """How often each oddity of calls was met so far: every repair and every failure, so that drift shows."""
         self._client = client
         self._timers = timers
         self._rules = rules
@@ -184,6 +190,8 @@ class FittenService:
             watch.stop()
             if begun is not None:
                 self.odd_lines += begun.stream.decoder.odd_lines
+                self.calls += begun.stream.calls
+                self.troubles.update(begun.stream.troubles)
                 told = begun.stream.decoder.input_tokens
                 # A prompt with a picture has tokens that are no words.
                 if told is not None and rendered.text is rendered.prompt:
