@@ -49,8 +49,7 @@ class OllamaChat:
         model = needed_model(get("model"))
         wishes = wishes_of(fields)
         messages = _messages(get("messages"))
-        given = {"tools": get("tools")}
-        tools, tool_use = read_tools(given, ignored, declared_tools(given))
+        tools, tool_use = read_tools({}, ignored, declared_tools(fields))
         sampling, reply_format = sampling_of(get("options")), format_of(get("format"))
         left_out = tuple(ignored[:MAX_IGNORED])
         if not messages:
