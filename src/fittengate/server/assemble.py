@@ -18,10 +18,12 @@ from fittengate.server.exchange import Exchanges, Limits, Services
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
 from fittengate.server.request import Receive, Scope, Send
+from fittengate.server.typing import Typing
 from fittengate.services.clock import SystemClock
 from fittengate.services.ids import Ids
 from fittengate.services.keys import Keys, StoredKey
 from fittengate.services.log import Log, LogOptions
+from fittengate.services.memory import Memory
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
 from fittengate.services.queue import Turns
@@ -113,12 +115,15 @@ async def assembled(
         timers = Timers(asyncio.get_running_loop())
         responses = open_responses(settings.store, log)
         server, upstream = settings.server, settings.upstream
+        turns = Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout)
+        typing = Typing(service, turns, Memory(SystemClock()))
         exchanges = Exchanges(
             Services(
                 upstream=service,
                 models=names,
                 keys=Keys(server.api_key, stored_keys),
-                turns=Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout),
+                turns=turns,
+                typing=typing,
                 pictures=pictures,
                 responses=responses,
                 log=log,
@@ -137,6 +142,7 @@ async def assembled(
             upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await upkeep
+            await typing.close()
             timers.close()
             await pictures.close()
             await asyncio.to_thread(responses.close)
