@@ -5,14 +5,15 @@ same file, whose readers are told so (caller_superseded); an answer of the last 
 (``services/memory.py``). Laws: a call has at least one reader, and when the last one leaves, it is closed before that
 reader is gone; what one call cost is charged to one of its readers, once; nothing of this crosses from key to key.
 
-A file is known by its name if the request has one. Otherwise by how it begins and ends, and where that says too little,
-nobody is cancelled: answering one request too many is cheaper than taking away the wrong one.
+A file is known by its name if the request has one. Otherwise by how it begins and ends, as far as the request tells: the
+end must be the same, and one beginning must begin with the other. Where the two say too little, nobody is cancelled:
+answering one request too many is cheaper than taking away the wrong one.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
@@ -32,20 +33,35 @@ FILE_CHARS = 200
 FILE_LEAST_CHARS = 40
 """With fewer of them that are not blank, two files might look the same."""
 
-File: TypeAlias = tuple[str, str, str, str]
-"""The key's owner, the file's name, or its beginning and its end."""
-
 Source: TypeAlias = Literal["hit", "shared"]
 
 
-def file_of(owner: str, fill: FillAsk) -> File | None:
-    """Return what stands for the file of a request; None where that cannot be told."""
+class File(NamedTuple):
+    """What a request tells about which file it is."""
+
+    owner: str
+    """The key's."""
+    name: str
+    """Empty where the request has none; otherwise the rest is empty."""
+    tail: str = ""
+    head: str = ""
+
+
+def file_of(owner: str, fill: FillAsk) -> File:
+    """Return what a request tells about its file."""
     if fill.file_name:
-        return (owner, fill.file_name, "", "")
-    head, tail = fill.prefix[:FILE_CHARS], fill.suffix[-FILE_CHARS:]
-    if sum(map(len, (head + " " + tail).split())) < FILE_LEAST_CHARS:
-        return None
-    return (owner, "", head, tail)
+        return File(owner, fill.file_name)
+    return File(owner, "", fill.suffix[-FILE_CHARS:], fill.prefix[:FILE_CHARS])
+
+
+def same_file(one: File, other: File) -> bool:
+    """Return whether two requests are about the same file, as far as that can be told."""
+    if one[:3] != other[:3]:
+        return False
+    head = min(one.head, other.head, key=len)
+    if not (one.head.startswith(head) and other.head.startswith(head)):
+        return False
+    return bool(one.name) or sum(map(len, f"{head} {one.tail}".split())) >= FILE_LEAST_CHARS
 
 
 class _Call:
@@ -163,8 +179,8 @@ class Typing:
         self._memory = memory
         self._calls: dict[tuple[bytes, int, bytes], _Call] = {}
         """Under way, by place."""
-        self._files: dict[File, _Call] = {}
-        """Under way, by file: one each, the newest."""
+        self._files: dict[tuple[str, ...], list[_Call]] = {}
+        """Under way, by all of a file but its beginning: of each file one, the newest."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -191,11 +207,15 @@ class Typing:
     def _filling(self, fill: FillAsk, caller: Caller) -> Filling:
         if fill.sampling.max_tokens == 0:
             # Some editors warm a model up and want no text: that says nothing about what their reader waits for.
-            return self._called(fill, caller, _Call(None, None), None)
+            return self._called(fill, caller, _Call(None, None), set())
         place, file = place_of(caller.owner, fill), file_of(caller.owner, fill)
         equal = None if place is None else self._calls.get(place.id)
-        older = None if file is None else self._files.get(file)
-        closing = self._superseded(older) if older is not None and older is not equal else None
+        older = [
+            call
+            for call in self._files.get(file[:3], ())
+            if call is not equal and call.file is not None and same_file(call.file, file)
+        ]
+        closing = {task for call in older if (task := self._superseded(call)) is not None}
         if equal is not None:
             return self._counted("shared", Filling(self, equal))
         found = None if place is None else self._memory.look(place)
@@ -208,14 +228,14 @@ class Typing:
         filling.source = source
         return filling
 
-    def _called(self, fill: FillAsk, caller: Caller, call: _Call, closing: "asyncio.Task[None] | None") -> Filling:
-        """Begin a call, as soon as the one that is ``closing`` has given its turn back."""
+    def _called(self, fill: FillAsk, caller: Caller, call: _Call, closing: "set[asyncio.Task[None]]") -> Filling:
+        """Begin a call, as soon as those that are ``closing`` have given their turns back."""
         if call.place is not None:
             self._calls[call.place.id] = call
         if call.file is not None:
-            self._files[call.file] = call
+            self._files.setdefault(call.file[:3], []).append(call)
         self.counts["called"] += 1
-        call.entered = closing is None and self._turns.try_enter(1, "completion")
+        call.entered = not closing and self._turns.try_enter(1, "completion")
         call.task = task = asyncio.create_task(self._run(call, fill, caller, closing))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -240,8 +260,10 @@ class Typing:
     def _forget(self, call: _Call) -> None:
         if call.place is not None and self._calls.get(call.place.id) is call:
             del self._calls[call.place.id]
-        if call.file is not None and self._files.get(call.file) is call:
-            del self._files[call.file]
+        if call.file is not None and call in (of_file := self._files.get(call.file[:3], [])):
+            of_file.remove(call)
+            if not of_file:
+                del self._files[call.file[:3]]
 
     def _ended(self, call: _Call, error: Exception | None) -> None:
         """Give the turn back and wake the readers; what was done already is not done again."""
@@ -251,11 +273,11 @@ class Typing:
             self._turns.leave(1, "completion")
         call.end(error)
 
-    async def _run(self, call: _Call, fill: FillAsk, caller: Caller, closing: "asyncio.Task[None] | None") -> None:
+    async def _run(self, call: _Call, fill: FillAsk, caller: Caller, closing: "set[asyncio.Task[None]]") -> None:
         error: Exception | None = None
         try:
-            if closing is not None:
-                await asyncio.wait({closing})
+            if closing:
+                await asyncio.wait(closing)
             await self._answer(call, fill, caller)
         except Exception as caught:  # noqa: BLE001 - it is raised where the reply is written
             error = caught
