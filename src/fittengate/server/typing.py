@@ -208,7 +208,8 @@ class Typing:
         if fill.sampling.max_tokens == 0:
             # Some editors warm a model up and want no text: that says nothing about what their reader waits for.
             return self._called(fill, caller, _Call(None, None), set())
-        place, file = place_of(caller.owner, fill), file_of(caller.owner, fill)
+        owner = caller.owner or caller.name
+        place, file = place_of(owner, fill), file_of(owner, fill)
         equal = None if place is None else self._calls.get(place.id)
         older = [
             call

@@ -103,7 +103,8 @@ class Memory:
         self._most_entries = entries
         self._most = most
         self._entries: OrderedDict[tuple[bytes, int, bytes], _Entry] = OrderedDict()
-        self._contexts: dict[bytes, dict[tuple[bytes, int, bytes], _Entry]] = {}
+        self._contexts: dict[bytes, dict[tuple[bytes, int, bytes], tuple[int, int, _Entry]]] = {}
+        """By context, each entry behind the shortest and the longest prefix that it can serve: a quick first look."""
 
     def __len__(self) -> int:
         """Return how many answers are kept."""
@@ -118,10 +119,12 @@ class Memory:
             return
         entry = _Entry(place.id, data, reason, stop_sequence, self._clock.monotonic())
         of_context = self._contexts.setdefault(place.context, {})
-        self._entries[entry.place] = of_context[entry.place] = entry
+        self._entries[entry.place] = entry
+        size = len(place.prefix)
+        of_context[entry.place] = (size, size + len(data), entry)
         self.size += ENTRY_BYTES + len(data)
         if len(of_context) > MAX_PLACES:
-            self._drop(next(iter(of_context.values())))
+            self._drop(next(iter(of_context.values()))[2])
         while self._entries and (len(self._entries) > self._most_entries or self.size > self._most):
             self._drop(next(iter(self._entries.values())))
 
@@ -139,19 +142,22 @@ class Memory:
 
     def _entry(self, place: Place) -> _Entry | None:
         """Return the answer that was given closest to a place, of those that go on from it."""
-        prefix, best = place.prefix, None
+        prefix, here = place.prefix, len(place.prefix)
         now = self._clock.monotonic()
-        for entry in self._contexts.get(place.context, {}).values():
-            _, size, digest = entry.place
-            typed = len(prefix) - size
-            if typed < 0 or typed > len(entry.text) or (best is not None and best.place[1] > size):
-                continue
-            if typed == 0:
+        of_context = self._contexts.get(place.context, {}).values()
+        near = [(size, entry) for size, most, entry in of_context if size <= here <= most]
+        for size, entry in sorted(near, key=_size, reverse=True):
+            digest = entry.place[2]
+            if size == here:
                 if digest == place.digest and (entry.text or now - entry.at <= EMPTY_SECONDS):
-                    best = entry
-            elif typed < len(entry.text) and entry.text.startswith(prefix[size:]) and _hash(prefix[:size]) == digest:
-                best = entry
-        return best
+                    return entry
+            elif (
+                here < size + len(entry.text)
+                and entry.text.startswith(prefix[size:])
+                and _hash(prefix[:size]) == digest
+            ):
+                return entry
+        return None
 
     def _expire(self) -> None:
         limit = self._clock.monotonic() - SECONDS
@@ -166,6 +172,10 @@ class Memory:
         if not of_context:
             del self._contexts[context]
         self.size -= ENTRY_BYTES + len(entry.text)
+
+
+def _size(found: tuple[int, _Entry]) -> int:
+    return found[0]
 
 
 def _hash(data: bytes) -> bytes:
