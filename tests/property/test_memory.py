@@ -35,8 +35,9 @@ def same_wishes(one, other):
 STEPS = st.one_of(
     st.tuples(st.just("answer"), OWNERS, ASKS, TEXTS),
     st.tuples(st.just("ask"), OWNERS, ASKS, st.none()),
-    # Somebody types on in an answer of before: so much of it.
+    # Somebody types on in an answer of before, so much of it; perhaps in another file of the same length.
     st.tuples(st.just("type"), st.integers(0), st.integers(0, 8), st.sampled_from(["", "", "x", "\n"])),
+    st.tuples(st.just("type"), st.integers(0), st.integers(0, 8), st.just("elsewhere")),
     st.tuples(st.just("wait"), st.floats(0, SECONDS), st.none(), st.none()),
 )
 
@@ -60,9 +61,8 @@ def test_what_is_served_gives_the_file_of_an_answer(steps):
                 if not answers:
                     continue
                 owner, asked, text, _ = answers[first % len(answers)]
-                fill = FillAsk(
-                    asked.prefix + text[:second] + third, asked.suffix, asked.file_name, sampling=asked.sampling
-                )
+                before, more = (asked.prefix[::-1], "") if third == "elsewhere" else (asked.prefix, third)
+                fill = FillAsk(before + text[:second] + more, asked.suffix, asked.file_name, sampling=asked.sampling)
             found = memory.look(place_of(owner, fill))
             if found is None:
                 continue

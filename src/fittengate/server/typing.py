@@ -230,13 +230,13 @@ class Typing:
         return filling
 
     def _called(self, fill: FillAsk, caller: Caller, call: _Call, closing: "set[asyncio.Task[None]]") -> Filling:
-        """Begin a call, as soon as those that are ``closing`` have given their turns back."""
+        """Begin a call, once those that are ``closing`` have ended: their turn may be the one that it gets."""
         if call.place is not None:
             self._calls[call.place.id] = call
         if call.file is not None:
             self._files.setdefault(call.file[:3], []).append(call)
         self.counts["called"] += 1
-        call.entered = not closing and self._turns.try_enter(1, "completion")
+        call.entered = self._turns.try_enter(1, "completion")
         call.task = task = asyncio.create_task(self._run(call, fill, caller, closing))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -47,6 +47,7 @@ def test_what_differs_is_not_served():
     memory = remembering("x = ", "foo(bar)", "\n")
     for place in (
         at("x = fa", "\n"),
+        at("y = f", "\n"),
         at("x = ", "\n\n"),
         at("x = ", "\n", owner="two"),
         at("x = ", "\n", file_name="a.py"),
