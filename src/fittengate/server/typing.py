@@ -100,7 +100,7 @@ class _Call:
 
 
 class Filling:
-    """One reader of an answer. ``events`` once, ``leave`` in any case; both may be repeated."""
+    """One reader of an answer. ``events`` once; ``leave`` in any case, as often as one likes."""
 
     def __init__(self, typing: "Typing", call: _Call | None, found: Remembered | None = None) -> None:
         """``call`` is None where the answer was remembered."""
@@ -136,8 +136,12 @@ class Filling:
         try:
             while True:
                 while at < len(call.batches):
+                    batch = self._charged(call, call.batches[at])
                     at += 1
-                    yield self._charged(call, call.batches[at - 1])
+                    yield batch
+                    if batch and isinstance(batch[-1], Ended):
+                        # Whatever becomes of the call now, this answer is whole.
+                        return
                 if call.error is not None:
                     raise call.error
                 if call.over:

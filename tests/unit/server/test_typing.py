@@ -25,6 +25,8 @@ class Scripted:
         self.asked = []
         self.open = 0
         self.go = asyncio.Event()
+        self.rest = asyncio.Event()
+        self.rest.set()
         self.fault = None
 
     async def complete(self, fill):
@@ -38,6 +40,7 @@ class Scripted:
                 raise self.fault
             yield [TextDelta("foo(")]
             yield [TextDelta("bar)"), Ended(StopReason.DONE, Usage(10, 2, estimated=True))]
+            await self.rest.wait()
         finally:
             self.open -= 1
 
@@ -256,3 +259,20 @@ async def test_an_answer_in_the_middle_can_be_superseded(upstream):
     with pytest.raises(Fault):
         await anext(older)
     newer.leave()
+
+
+async def test_an_answer_that_has_ended_stays_whole(upstream):
+    """A newer request that comes while the connection is still being put away takes nothing back."""
+    typing, turns = made(upstream)
+    upstream.rest.clear()
+    upstream.go.set()
+    older = (await typing.begin(FillAsk("x = ", file_name="a.py"), ONE)).events()
+    events = []
+    async for batch in older:
+        events += batch
+        if isinstance(events[-1], Ended):
+            newer = await typing.begin(FillAsk("y = ", file_name="a.py"), ONE)
+    assert fold(events).text == "foo(bar)"
+    newer.leave()
+    await settle()
+    assert (turns.running, upstream.open) == (0, 0)
