@@ -5,6 +5,7 @@ import json
 import statistics
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from processes import BenchError, stop
@@ -12,6 +13,9 @@ from targets import TOKEN
 from wire import LAST_CHUNK, Post, ask, connect
 
 _MARK = TOKEN.encode()
+
+WARM_UP = 20
+"""Requests before those that count."""
 
 _SCRIPT = """\
 local file = assert(io.open({body}, "rb"))
@@ -68,7 +72,7 @@ def first_byte(post: Post, seconds: float) -> float:
     request = post.bytes()
     times: list[float] = []
     with connect(post.port) as sock:
-        for _ in range(20):
+        for _ in range(WARM_UP):
             ask(sock, request)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -76,6 +80,28 @@ def first_byte(post: Post, seconds: float) -> float:
             if reply.status != 200 or _MARK not in reply.body:
                 raise BenchError(f"not the right reply: {reply.status} {reply.body[:200]!r}")
             times.append(reply.first_byte)
+    return statistics.median(times)
+
+
+def one_by_one(post: Callable[[int], Post], seconds: float, mark: bytes, *, first: bool) -> float:
+    """Ask one by one over one connection; return the median time, in seconds, to the first byte or to the last.
+
+    ``post`` makes each request by its number. Raises BenchError for a reply that is no 200 or does not hold ``mark``.
+    """
+    times: list[float] = []
+    with connect(post(0).port) as sock:
+        end = time.monotonic() + seconds
+        number = 0
+        while time.monotonic() < end or number < WARM_UP + 5:
+            request = post(number).bytes()
+            start = time.perf_counter()
+            reply = ask(sock, request)
+            took = time.perf_counter() - start
+            if reply.status != 200 or mark not in reply.body:
+                raise BenchError(f"not the right reply: {reply.status} {reply.body[:200]!r}")
+            if number >= WARM_UP:
+                times.append(reply.first_byte if first else took)
+            number += 1
     return statistics.median(times)
 
 

@@ -7,6 +7,9 @@ only adds.
 
 import argparse
 import asyncio
+import http.client
+import itertools
+import json
 import os
 import shutil
 import signal
@@ -17,12 +20,13 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import session
 import uvloop
-from load import Streams, first_byte, wrk
+from load import Streams, first_byte, one_by_one, wrk
 from measure import SETTLE_SECONDS, Stopwatch, interleaved, resident_bytes
 from processes import BenchError, Cores, choose_cores
 from report import Figure, Ratio, print_figures, print_ratios, write_json
-from targets import TOKEN, Stage, Target, stage
+from targets import CODE, CODE_RESULT, KEY, TOKEN, Stage, Target, stage
 from wire import Post, ReplyError, exchange
 
 T = TypeVar("T")
@@ -198,6 +202,68 @@ def idle(run: Run, staged: Stage) -> None:
     run.figures.append(Figure("start of `serve` to first answer", staged.ready_seconds, "s", 1))
 
 
+def fill(run: Run, staged: Stage) -> None:
+    """Measure how long one client alone waits for the first byte of a streamed code completion."""
+    title = "completion, first byte, one client"
+    say(title)
+    # Every file is another one, or the gateway would remember it.
+    numbers = itertools.count()
+
+    def work(target: Target) -> Callable[[], float]:
+        def post(_number: int) -> Post:
+            return target.fill(f"# file {next(numbers)}\n{CODE}", True)
+
+        return lambda: one_by_one(post, run.seconds, CODE_RESULT.strip().encode(), first=True)
+
+    best = interleaved(run.rounds, {t.name: work(t) for t in (staged.nginx, staged.gateway)}, say)
+    run.ratios.append(Ratio(title, best["nginx"], best["gateway"], 4, None))
+
+
+def typed(run: Run, staged: Stage) -> None:
+    """Measure the answer to somebody who types what was predicted, beside nginx's round trip to the service."""
+    title = "completion, typed as predicted"
+    say(title)
+    left = len(CODE_RESULT) - 5
+
+    def work(target: Target) -> Callable[[], float]:
+        def post(number: int) -> Post:
+            return target.fill(CODE + CODE_RESULT[: number % left], False)
+
+        # Beside the gateway stands the plain request: the service itself does not know what it has predicted.
+        asked = post if target.name == "gateway" else lambda _number: target.fill(CODE, False)
+        return lambda: one_by_one(asked, run.seconds, b"right", first=False)
+
+    exchange(staged.gateway.fill(CODE, False))
+    before = staged.completions()
+    work(staged.gateway)()
+    if (calls := staged.completions() - before) > 0:
+        raise BenchError(f"{calls} calls to the service for what was typed as predicted")
+    best = interleaved(run.rounds, {t.name: work(t) for t in (staged.nginx, staged.gateway)}, say)
+    run.ratios.append(Ratio(title, best["nginx"], best["gateway"], 1, None))
+
+
+def keys(run: Run, staged: Stage) -> None:
+    """Count the calls for a recorded typing session, and look at every insertion."""
+    moments = SESSION.moments
+    say(f"typing session, {len(moments)} keystrokes")
+    judge = session.Judge()
+    before = staged.completions()
+    connection = http.client.HTTPConnection("127.0.0.1", staged.gateway.whole.port, timeout=10)
+    for moment in moments:
+        body = json.dumps({"model": "fitten-completion", "prompt": moment.before, "suffix": moment.after})
+        connection.request("POST", "/v1/completions", body.encode(), {"Authorization": f"Bearer {KEY}"})
+        reply = connection.getresponse()
+        said = reply.read()
+        if reply.status != 200:
+            raise BenchError(f"not the right reply: {reply.status} {said[:200]!r}")
+        text = json.loads(said)["choices"][0]["text"]
+        judge.hear(moment, text, remembered=reply.headers["x-fittengate-memory"] == "hit")
+    connection.close()
+    share = (staged.completions() - before) / len(moments) * 100
+    run.figures.append(Figure(f"calls for {len(moments)} keystrokes", share, "%", 35))
+    run.figures.append(Figure("wrong insertions among them", len(judge.wrong), "", 0))
+
+
 class Section(NamedTuple):
     """Works that share a stage."""
 
@@ -207,7 +273,11 @@ class Section(NamedTuple):
     """Of replies that are checked first."""
     works: dict[str, Callable[[Run, Stage], None]]
     call: bool = False
+    completion: dict[str, object] | None = None
+    """How the service completes code."""
 
+
+SESSION = session.load()
 
 SECTIONS = (
     Section(
@@ -218,6 +288,14 @@ SECTIONS = (
     ),
     Section(DELTAS, 0, ("call",), {"call": call}, call=True),
     Section(DELTAS, PACED_MS, ("stream",), {"paced": paced}),
+    # The service knows the file that is typed, but says nothing early in a line and is wrong about every other one.
+    Section(
+        DELTAS,
+        0,
+        (),
+        {"fill": fill, "typed": typed, "keys": keys},
+        completion={"files": SESSION.files, "silent_chars": 3, "wrong_lines": 2},
+    ),
     # Long enough that no stream ends while it is looked at.
     Section(100, MANY_MS, (), {"many": many}),
 )
@@ -294,7 +372,13 @@ def _measure(run: Run, wanted: set[str], *, apart: bool) -> None:
         folder.mkdir()
         interval_ms = section.interval_ms or (APART_MS if apart else 0)
         with stage(
-            folder, run.cores, deltas=section.deltas, interval_ms=interval_ms, forms=section.forms, call=section.call
+            folder,
+            run.cores,
+            deltas=section.deltas,
+            interval_ms=interval_ms,
+            forms=section.forms,
+            call=section.call,
+            completion=section.completion,
         ) as staged:
             for work in works:
                 work(run._replace(folder=folder), staged)

@@ -5,12 +5,14 @@ its client would send, and a check that the reply is right.
 """
 
 import contextlib
+import gzip
+import hashlib
 import http.client
 import importlib.util
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +23,10 @@ from wire import Post, exchange
 KEY = "sk-bench-0123456789abcdef"
 TOKEN = " token"
 """The text of every delta; no other part of a reply holds it."""
+
+CODE = "def add(left, right):"
+CODE_RESULT = "\n    return left + right"
+"""A place in a file and what the service suggests there."""
 
 SHORT_PROMPT = "Write a function that adds two numbers."
 
@@ -73,6 +79,8 @@ class Target(NamedTuple):
     """A stream with one tool declared, which the reply calls."""
     tools: Post
     """A whole reply to a short prompt with 60 tools, 48 KB of them."""
+    fill: Callable[[str, bool], Post]
+    """The completion of a file up to the cursor, streamed or not."""
 
 
 class Stage(NamedTuple):
@@ -82,34 +90,53 @@ class Stage(NamedTuple):
     gateway: Target
     ready_seconds: float
     """From the start of the gateway until it answered."""
+    service: int
+    """Port of the simulated service."""
+
+    def completions(self) -> int:
+        """Return how many completions the service was asked for."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.service, timeout=10)
+        connection.request("GET", "/_sim/counters")
+        count = json.loads(connection.getresponse().read())["completions"]
+        connection.close()
+        return int(count)
 
 
 @contextlib.contextmanager
 def stage(
-    folder: Path, cores: Cores, *, deltas: int, interval_ms: float, forms: Sequence[str] = (), call: bool = False
+    folder: Path,
+    cores: Cores,
+    *,
+    deltas: int,
+    interval_ms: float,
+    forms: Sequence[str] = (),
+    call: bool = False,
+    completion: Mapping[str, object] | None = None,
 ) -> Iterator[Stage]:
     """Run the service, which replies with so many deltas, and both programs before it; check replies of these forms.
 
-    ``call``: the deltas are one tool call of 20 KB.
+    ``call``: the deltas are one tool call of 20 KB. ``completion`` says how code is completed.
     """
     if not allow_many_files(8192):
         raise BenchError("too few open files are allowed; raise the limit with `ulimit -Hn 8192`")
     with contextlib.ExitStack() as stack:
         service, bearer, user = stack.enter_context(
-            _service(folder, cores, {"interval_ms": interval_ms, **reply_of(deltas, call=call)})
+            _service(folder, cores, {"interval_ms": interval_ms, **reply_of(deltas, call=call)}, completion or {})
         )
         proxy = stack.enter_context(_nginx(folder, cores, service, bearer, user))
         gateway, ready = stack.enter_context(gateway_on(folder, cores, service))
-        staged = Stage(proxy, gateway, ready)
+        staged = Stage(proxy, gateway, ready, service)
         for form in forms:
             _verify(staged, form, deltas, paced=interval_ms >= 1)
         yield staged
 
 
 @contextlib.contextmanager
-def _service(folder: Path, cores: Cores, fast: Mapping[str, object]) -> Iterator[tuple[int, str, str]]:
+def _service(
+    folder: Path, cores: Cores, fast: Mapping[str, object], completion: Mapping[str, object]
+) -> Iterator[tuple[int, str, str]]:
     scenario = folder / "scenario.json"
-    scenario.write_text(json.dumps({"fast": fast}))
+    scenario.write_text(json.dumps({"fast": fast, "completion": completion}))
     command: list[str | Path] = [sys.executable, "-m", "fittengate.simulator", "--port", "0", "--scenario", scenario]
     env = plain_environment(folder)
     with running("simulator", command, folder, core=cores.others, env=env) as program:
@@ -154,7 +181,19 @@ def _nginx(folder: Path, cores: Cores, service: int, bearer: str, user: str) -> 
             post(path, large_prompt()),
             post(f"/stream{path}", SHORT_PROMPT),
             post(path, json.dumps(many_tools()) + SHORT_PROMPT),
+            lambda text, _stream: _fill(port, user, bearer, text),
         )
+
+
+def _fill(port: int, user: str, bearer: str, text: str) -> Post:
+    """Return the service's own completion request, as its plugins send it."""
+    size = len(text)
+    offsets = {"cpos": size, "bcpos": size, "plen": 0, "slen": 0, "bplen": 0, "bslen": 0}
+    md5 = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    meta = {"filename": "untitled", "pmd5": "", "nmd5": md5, "diff": text, **offsets}
+    body = gzip.compress(json.dumps({"inputs": "", "meta_datas": meta}).encode(), 1)
+    headers = {"Authorization": f"Bearer {bearer}", "Content-Encoding": "gzip"}
+    return Post(port, f"/codeapi/completion/generate_one_stage_auth/{user}", headers, body)
 
 
 @contextlib.contextmanager
@@ -185,6 +224,10 @@ def gateway_on(folder: Path, cores: Cores, service: int) -> Iterator[tuple[Targe
             body = {"model": "fitten-code", "messages": [{"role": "user", "content": prompt}], "stream": stream, **more}
             return Post(port, "/v1/chat/completions", {"Authorization": f"Bearer {KEY}"}, json.dumps(body).encode())
 
+        def fill(text: str, stream: bool) -> Post:  # noqa: FBT001 - one shape with nginx's
+            body = {"model": "fitten-completion", "prompt": text, "suffix": "", "stream": stream}
+            return Post(port, "/v1/completions", {"Authorization": f"Bearer {KEY}"}, json.dumps(body).encode())
+
         yield (
             Target(
                 "gateway",
@@ -194,6 +237,7 @@ def gateway_on(folder: Path, cores: Cores, service: int) -> Iterator[tuple[Targe
                 post(large_prompt(), stream=False),
                 post(SHORT_PROMPT, stream=True, tools=[WRITE_FILE]),
                 post(SHORT_PROMPT, stream=False, tools=many_tools()),
+                fill,
             ),
             ready,
         )

@@ -89,7 +89,10 @@ class Upstream(_Section, frozen=True, kw_only=True):
     first_token_timeout: Annotated[float, _meta("from the request to the first word", "seconds", ge=0)] = 120
     idle_timeout: Annotated[float, _meta("longest silence in a reply; keep-alives count as life", "seconds", ge=0)] = 60
     total_timeout: Annotated[float, _meta("for a whole reply", "seconds", ge=0)] = 900
-    max_concurrency: Annotated[int, _meta("most calls to the service at a time", "calls", ge=0)] = 8
+    max_concurrency: Annotated[
+        int,
+        _meta("most calls to the service at a time; from 2 on one is kept for completion, one for chat", "calls", ge=0),
+    ] = 8
     queue: Annotated[int, _meta("most requests that wait for their turn", "requests", ge=0)] = 32
     queue_timeout: Annotated[float, _meta("longest wait for a turn", "seconds", ge=0)] = 20
     retries: Annotated[int, _meta("further tries before the first word; a refusal is not tried again", ge=0, le=10)] = 2

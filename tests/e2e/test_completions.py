@@ -172,7 +172,8 @@ async def test_leaving_closes_the_connection_to_the_service(gateway, simulator, 
     await gateway.request("POST", PATH, json.dumps(ADD).encode())
     simulator.plan("completion", Plan(no_reply="stall"))
     async with gateway.line() as line:
-        await line.send(written("POST", PATH, json.dumps(ADD | {"stream": stream}).encode()))
+        asked = {"prompt": "def subtract(a, b):", "suffix": "", "stream": stream}
+        await line.send(written("POST", PATH, json.dumps(asked).encode()))
         await until(lambda: len(simulator.requests("completion")) == 2)
         left = line.leave()
         await simulator.wait_closed_by_client()

@@ -158,6 +158,7 @@ def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, S
             "x-fittengate-model",
             "x-fittengate-ignored",
             "x-fittengate-warning",
+            "x-fittengate-memory",
             "retry-after",
         ],
     )

@@ -21,11 +21,13 @@ from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
 from fittengate.server.request import Receive, Scope, Send
 from fittengate.server.tabby import Tabby
+from fittengate.server.typing import Typing
 from fittengate.services.clock import SystemClock
 from fittengate.services.ids import Ids
 from fittengate.services.keys import Keys, StoredKey
 from fittengate.services.ledger import Ledger, NoLedger, Receipts
 from fittengate.services.log import Log, LogOptions
+from fittengate.services.memory import Memory
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
 from fittengate.services.queue import Turns
@@ -133,12 +135,15 @@ async def assembled(
         responses = Responses(database, SystemClock(), log.say, settings.store.retention_days)
         ledger = open_ledger(settings.store, database, journals, log)
         server, upstream = settings.server, settings.upstream
+        turns = Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout)
+        typing = Typing(service, turns, Memory(SystemClock()))
         exchanges = Exchanges(
             Services(
                 upstream=service,
                 models=names,
                 keys=Keys(server.api_key, stored_keys),
-                turns=Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout),
+                turns=turns,
+                typing=typing,
                 pictures=pictures,
                 responses=responses,
                 ledger=ledger,
@@ -162,6 +167,7 @@ async def assembled(
             upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await upkeep
+            await typing.close()
             timers.close()
             await pictures.close()
             await asyncio.to_thread(ledger.close)

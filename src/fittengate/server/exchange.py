@@ -29,6 +29,7 @@ from fittengate.server.content import prompt_text
 from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import CALLER, Headers, Request
 from fittengate.server.stream import ClientStream, Relay
+from fittengate.server.typing import Filling, Typing
 from fittengate.services.ids import Ids
 from fittengate.services.keys import Keys
 from fittengate.services.ledger import Receipts
@@ -36,6 +37,7 @@ from fittengate.services.log import Log
 from fittengate.services.models import ModelNames
 from fittengate.services.queue import Turns
 from fittengate.services.responses import Responses
+from fittengate.services.shares import CallKind
 from fittengate.upstream.base import Sink, Upstream
 from fittengate.upstream.pictures import Pictures
 
@@ -60,6 +62,7 @@ class Services(Struct, frozen=True):
     models: ModelNames
     keys: Keys
     turns: Turns
+    typing: Typing
     pictures: Pictures
     responses: Responses
     ledger: Receipts
@@ -80,6 +83,7 @@ class _Course:
         "caller",
         "card",
         "fault",
+        "filling",
         "first",
         "prompt",
         "receipt",
@@ -95,6 +99,8 @@ class _Course:
         self.card: ModelCard | None = None
         self.turns = 0
         """Turns taken and not given back yet."""
+        self.filling: Filling | None = None
+        """What reads a code completion; it looks after its turn itself."""
         self.asking: Asking | Choices | None = None
         """What may ask again, or asks several times; None where one call is all there is."""
         self.first: float | None = None
@@ -105,6 +111,11 @@ class _Course:
         self.prompt: str | None = None
         self.words: list[str] | None = None
         """The reply's text so far, where the log is to have it; None where it is not."""
+
+    @property
+    def kind(self) -> CallKind:
+        """Whose share of the turns its calls come out of."""
+        return "completion" if self.card is not None and self.card.section == "completion" else "chat"
 
     def heard(self, batch: list[Any], loop: asyncio.AbstractEventLoop) -> None:
         """Note when the first event came, and the words if they are wanted."""
@@ -170,7 +181,9 @@ class Exchanges:
         finally:
             request.unwatch()
             if course.turns:
-                services.turns.leave(course.turns)
+                services.turns.leave(course.turns, course.kind)
+            if course.filling is not None:
+                course.filling.leave()
             if course.fault is not None and not request.gone and request.status == 0:
                 await self.answer_fault(dialect, request, course.fault, course)
             if course.receipt is None and course.fault is None and request.gone:
@@ -208,9 +221,12 @@ class Exchanges:
         if services.log.content:
             course.words = []
             course.prompt = prompt_text(ask)
-        if not services.turns.try_enter(calls):
-            await services.turns.enter(course.caller.name, calls)
-        course.turns = calls
+        if isinstance(ask, FillAsk):
+            course.filling = await services.typing.begin(ask, course.caller)
+        else:
+            if not services.turns.try_enter(calls, course.kind):
+                await services.turns.enter(course.caller.name, calls, course.kind)
+            course.turns = calls
         if ask.wishes.stream:
             await self._stream(dialect, request, ask, course)
         elif isinstance(ask, Several):
@@ -276,8 +292,8 @@ class Exchanges:
         assert course.card is not None  # noqa: S101
         if course.asking is not None:
             return course.asking.events(cast("Any", ask), course.card)
-        if isinstance(ask, FillAsk):
-            return self._services.upstream.complete(ask)
+        if course.filling is not None:
+            return course.filling.events()
         return self._services.upstream.chat(cast("Ask", ask), course.card, sink)
 
     def _head(
@@ -294,6 +310,8 @@ class Exchanges:
         )
         headers: Headers = [(b"x-fittengate-model", card_id.encode())]
         headers += [(name, request.id.encode()) for name in dialect.id_headers]
+        if course.filling is not None and course.filling.source is not None:
+            headers.append((b"x-fittengate-memory", course.filling.source.encode()))
         ignored = ask.ignored
         first = ask.asks[0] if isinstance(ask, Several) else ask
         if isinstance(first, Ask) and (left_out := images_left_out(first.conversation)):

@@ -59,7 +59,8 @@ class Completions:
             return {}
         if place.edit or form in ("edit", "edit_insert"):
             return _edit(place, insert=form == "edit_insert")
-        text = suggest(place)
+        known = self._from_files(place)
+        text = suggest(place) if known is None else known
         if form == "empty":
             text = ""
         elif form == "rest_of_line":
@@ -69,6 +70,14 @@ class Completions:
         elif form == "ex_msg":
             return {"generated_text": "", "ex_msg": text + rest, "delta_char": _units(rest), "delta_line": 0}
         return {"generated_text": text, "ex_msg": "", "delta_char": 0, "delta_line": 0}
+
+    def _from_files(self, place: Place) -> str | None:
+        """Return how a known file goes on; None where no known file is like this one."""
+        for file in self.rules.files:
+            between = len(file) - len(place.before) - len(place.after)
+            if between >= 0 and file.startswith(place.before) and file.endswith(place.after):
+                return foretold(file, len(place.before), between, self.rules)
+        return None
 
     def _from_diff(self, user: str, meta: dict[str, Any], request: Request) -> Place:
         """Return the place that ``meta_datas`` describe (protocol: generate_one_stage_auth)."""
@@ -124,6 +133,28 @@ def suggest(place: Place) -> str:
     if repeated := _earlier(place.before, line):
         return repeated
     return _open_brackets(line)
+
+
+def foretold(file: str, cursor: int, between: int, rules: Completion) -> str:
+    """Return the rest of the line of a file, or its next line; at most ``between`` characters of the file."""
+    wrong_lines = rules.wrong_lines
+    start = file.rfind("\n", 0, cursor) + 1
+    end = _end_of_line(file, cursor)
+    if end == cursor:
+        # Nothing of this line is missing: what comes is the line end and the next line.
+        start, end = cursor + 1, _end_of_line(file, cursor + 1)
+    end = min(end, cursor + between)
+    if len(file[start:cursor].replace(" ", "")) < rules.silent_chars:
+        return ""
+    middle = (start + end) // 2
+    if wrong_lines and file.count("\n", 0, start) % wrong_lines == wrong_lines - 1 and cursor < middle:
+        return file[cursor:middle] + "_other"
+    return file[cursor:end]
+
+
+def _end_of_line(file: str, at: int) -> int:
+    end = file.find("\n", at)
+    return len(file) if end < 0 else end
 
 
 def _earlier(before: str, line: str) -> str:

@@ -108,6 +108,13 @@ class Completion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     end-of-text mark in it; one in ``ex_msg``; an edit of the line; an edit that inserts a line (start after end)."""
     diff_errors: Annotated[float, Meta(ge=0, le=1)] = 0
     """Share of valid diffs that are refused all the same."""
+    files: tuple[str, ...] = ()
+    """Texts of files that are known already. Where one begins with what stands before the cursor and ends with what
+    stands after it, the suggestion is how it goes on, up to the end of the line, or with the next line."""
+    silent_chars: Count = 0
+    """So many characters of a line of such a file, blanks not counted, must be there before its rest is suggested."""
+    wrong_lines: Count = 0
+    """Of the lines of such a file, the suggestion about each so-manieth goes wrong in its middle; 0: about none."""
     project_context: str = "yes-4"
     """What ``pc_check_auth`` says."""
     cache: Annotated[int, Meta(ge=1)] = 256

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.services.queue import Turns
+from fittengate.services.shares import KINDS, other
 
 
 async def settle():
@@ -18,12 +19,14 @@ async def settle():
 
 
 async def test_a_free_turn_is_taken_at_once():
-    """No waiting up to the bound, none beyond it."""
-    turns = Turns(2, 0, 0)
+    """No waiting up to the bound, of which one turn is kept for completion."""
+    turns = Turns(3, 0, 0)
     assert turns.try_enter()
     assert turns.try_enter()
     assert not turns.try_enter()
     assert turns.running == 2
+    assert turns.try_enter(1, "completion")
+    assert not turns.try_enter(1, "completion")
     turns.leave()
     assert turns.try_enter()
 
@@ -134,7 +137,7 @@ async def test_several_turns_are_given_at_once_or_not_at_all():
 
 async def test_those_behind_one_that_leaves_are_let_in():
     """A waiter for three turns that goes away does not leave the others waiting for turns that are free."""
-    turns = Turns(3, 10, 0)
+    turns = Turns(4, 10, 0)
     turns.try_enter()
     three = asyncio.create_task(turns.enter("a", 3))
     await settle()
@@ -145,6 +148,66 @@ async def test_those_behind_one_that_leaves_are_let_in():
         await three
     await two
     assert (turns.running, turns.waiting) == (3, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_neither_kind_has_all_turns(kind):
+    """However many of one kind wait, the first of the other goes in at once."""
+    turns = Turns(4, 100, 0)
+    tasks = [asyncio.create_task(turns.enter(str(number), 1, kind)) for number in range(10)]
+    await settle()
+    assert (turns.running, turns.waiting) == (3, 7)
+    assert turns.try_enter(1, other(kind))
+    assert not turns.try_enter(1, other(kind))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_with_one_turn_the_kinds_alternate():
+    """There is nothing to keep: who waits goes in kind by kind."""
+    turns = Turns(1, 100, 0)
+    turns.try_enter()
+    order = []
+
+    async def ask(kind, number):
+        await turns.enter("a", 1, kind)
+        order.append(f"{kind} {number}")
+        turns.leave(1, kind)
+
+    tasks = [asyncio.create_task(ask("chat", number)) for number in range(3)]
+    await settle()
+    tasks += [asyncio.create_task(ask("completion", number)) for number in range(2)]
+    await settle()
+    turns.leave()
+    await asyncio.gather(*tasks)
+    assert order == ["completion 0", "chat 0", "completion 1", "chat 1", "chat 2"]
+
+
+async def test_who_needs_many_turns_is_not_passed_for_ever():
+    """While a chat for three turns waits, completions have the one turn that is kept for them, and no more."""
+    turns = Turns(4, 100, 0)
+    for _ in range(3):
+        assert turns.try_enter(1, "completion")
+    three = asyncio.create_task(turns.enter("a", 3))
+    await settle()
+    turns.leave(1, "completion")
+    assert not turns.try_enter(1, "completion")
+    turns.leave(1, "completion")
+    await three
+    assert turns.running == 4
+
+
+async def test_who_needs_every_turn_gets_them_when_nothing_else_runs():
+    """As many answers as there are turns: nobody goes in before, not even where a turn is kept."""
+    turns = Turns(2, 100, 0)
+    turns.try_enter()
+    both = asyncio.create_task(turns.enter("a", 2))
+    await settle()
+    assert not turns.try_enter(1, "completion")
+    turns.leave()
+    await both
+    assert turns.running == 2
 
 
 async def test_more_turns_than_there_are_is_refused():
@@ -167,7 +230,7 @@ class ManualLoop(asyncio.SelectorEventLoop):
 class TurnsMachine(RuleBasedStateMachine):
     """Requests come, wait, are cancelled, time out and leave, in any order and between any two steps of the loop."""
 
-    MOST, QUEUE, SECONDS = 3, 6, 10.0
+    MOST, QUEUE, SECONDS = 4, 6, 10.0
 
     def __init__(self):
         super().__init__()
@@ -179,25 +242,27 @@ class TurnsMachine(RuleBasedStateMachine):
         self.counts = {}
         self.most_seen = 0
 
-    async def ask(self, number, caller, count):
-        await self.turns.enter(caller, count)
+    async def ask(self, number, caller, count, kind):
+        await self.turns.enter(caller, count, kind)
         mine = [
-            n for n, (c, t) in self.tasks.items() if c == caller and n < number and not t.done() and not t.cancelling()
+            n
+            for n, (who, task) in self.tasks.items()
+            if who == (caller, kind) and n < number and not task.done() and not task.cancelling()
         ]
         # The older ones of the same caller are inside by now, or about to leave: none still waits in line.
         assert set(mine) <= set(self.entered)
         self.entered.append(number)
         self.inside.append(number)
-        self.counts[number] = count
-        self.most_seen = max(self.most_seen, self.taken())
+        self.counts[number] = (count, kind)
+        self.most_seen = max(self.most_seen, self.taken(*KINDS))
         try:
             await asyncio.Event().wait()
         finally:
             self.inside.remove(number)
-            self.turns.leave(count)
+            self.turns.leave(count, kind)
 
-    def taken(self):
-        return sum(self.counts[number] for number in self.inside)
+    def taken(self, *kinds):
+        return sum(self.counts[number][0] for number in self.inside if self.counts[number][1] in kinds)
 
     def turn_loop(self, times):
         async def run():
@@ -208,10 +273,10 @@ class TurnsMachine(RuleBasedStateMachine):
         if times:
             self.loop.run_until_complete(run())
 
-    @rule(caller=st.sampled_from("abc"), count=st.integers(1, 3), steps=st.integers(0, 2))
-    def come(self, caller, count, steps):
+    @rule(caller=st.sampled_from("abc"), count=st.integers(1, 4), kind=st.sampled_from(KINDS), steps=st.integers(0, 2))
+    def come(self, caller, count, kind, steps):
         number = len(self.tasks)
-        self.tasks[number] = (caller, self.loop.create_task(self.ask(number, caller, count)))
+        self.tasks[number] = ((caller, kind), self.loop.create_task(self.ask(number, caller, count, kind)))
         self.turn_loop(steps)
 
     @rule(which=st.integers(0), steps=st.integers(0, 2))
@@ -237,15 +302,25 @@ class TurnsMachine(RuleBasedStateMachine):
         assert 0 <= self.turns.running <= self.MOST
         assert 0 <= self.turns.waiting <= self.QUEUE
         assert self.most_seen <= self.MOST
-        if self.turns.waiting:
-            wanted = next(iter(next(iter(self.turns._lines.values())).values()))
-            assert self.turns.running + wanted > self.MOST
+        running, lines = self.turns._shares.running, self.turns._lines
+        wanted = {kind: next(iter(next(iter(lines[kind].values())).values())) for kind in KINDS if lines[kind]}
+        for kind in KINDS:
+            # Neither kind has all turns, but for a request that alone needs them.
+            assert running[kind] < self.MOST or running[other(kind)] == 0
+        for kind, count in wanted.items():
+            if max(wanted.values()) < self.MOST and running[other(kind)] < self.MOST:
+                # Who waits while none of its kind is inside waits for more than the turn that is kept for it.
+                assert count > 1 or running[kind] > 0
+            if len(wanted) == 1:
+                full = self.turns.running + count > self.MOST
+                assert full or (count < self.MOST and running[kind] + count == self.MOST)
 
     @rule()
     def come_to_rest(self):
         self.turn_loop(12)
         waiting = [n for n, (_, task) in self.tasks.items() if not task.done() and n not in self.inside]
-        assert self.turns.running == self.taken()
+        assert self.turns.running == self.taken(*KINDS)
+        assert all(self.turns._shares.running[kind] == self.taken(kind) for kind in KINDS)
         assert self.turns.waiting == len(waiting)
 
     def teardown(self):

@@ -233,3 +233,40 @@ async def test_project_context_and_version_are_told(serve):
 def test_suggestions_are_small_and_sensible(before, after, text):
     """Going by the text alone."""
     assert suggest(Place(before, after)) == text
+
+
+FILE = "import os\n\ndef main():\n    print('你好')\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rules", "text"),
+    [
+        ("import", "", {}, " os"),
+        ("import os", "", {}, "\n"),
+        ("import os\n\ndef main():", "", {}, "\n    print('你好')"),
+        ("import os\n\ndef", "    print('你好')\n", {}, " main():"),
+        ("import os\n\ndef main():\n    print", ")\n", {}, "('你好'"),
+        (FILE, "", {}, ""),
+        ("imp", "", {"silent_chars": 4}, ""),
+        ("impo", "", {"silent_chars": 4}, "rt os"),
+        ("import os\n\ndef main():\n    pri", "", {"silent_chars": 4}, ""),
+        ("import os\n\nd", "", {"wrong_lines": 3}, "ef m_other"),
+        ("import os\n\ndef mai", "", {"wrong_lines": 3}, "n():"),
+        ("im", "", {"wrong_lines": 3}, "port os"),
+    ],
+)
+async def test_a_known_file_is_foretold(serve, before, after, rules, text):
+    """Up to the end of the line, or with the next one; late or wrong where the scenario says so."""
+    async with serve(Scenario(completion=Completion(files=("another", FILE), **rules))) as client:
+        said = await complete(client, meta(before, after))
+        assert said == {**said, "generated_text": text, "ex_msg": "", "delta_char": 0, "delta_line": 0}
+
+
+async def test_what_is_in_no_known_file_is_suggested_by_the_text_alone(serve):
+    """Another beginning, another end, or one that overlaps: the file at hand is another one."""
+    async with serve(Scenario(completion=Completion(files=(FILE,)))) as client:
+        assert (await complete(client, meta("foo(")))["generated_text"] == ")"
+        assert (await complete(client, meta("import os", "import os")))["generated_text"] == ""
+        assert (await complete(client, meta("import os\n\ndef main():", ":\n    print('你好')\n")))[
+            "generated_text"
+        ] == ""
