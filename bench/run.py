@@ -31,10 +31,10 @@ from wire import Post, ReplyError, exchange
 
 T = TypeVar("T")
 
-CONNECTIONS = 4
+CONNECTIONS = 3
 """Requests that wrk keeps under way. The more there are, the more work a program does each time it wakes, and nginx
 gains most by that: a figure means something only together with this one. The budgets were set where nginx spends 25 to
-32 µs on a reply; that is about here."""
+32 µs on a reply: with two connections it spends more than that on a quiet machine, with three less."""
 
 APART_MS = 0.001
 """Between deltas that are to be written one by one."""

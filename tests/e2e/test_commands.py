@@ -418,7 +418,7 @@ async def test_sigterm_before_the_gateway_listens_is_a_clean_end_too(here):
     # The command reads its settings from the pipe, and waits there.
     writer = await asyncio.to_thread(os.open, fifo, os.O_WRONLY)
     process.send_signal(signal.SIGTERM)
-    _, err = await asyncio.wait_for(process.communicate(), 10)
+    _, err = await asyncio.wait_for(process.communicate(), 30)
     os.close(writer)
     assert (process.returncode, err) == (0, b"")
 
