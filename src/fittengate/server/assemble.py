@@ -11,6 +11,7 @@ from typing import TextIO, TypeAlias
 
 from msgspec import Struct
 
+from fittengate.core.caller import Allowance
 from fittengate.lib.timers import Timers
 from fittengate.server.app import App, with_cors
 from fittengate.server.configure import SQLITE
@@ -20,7 +21,9 @@ from fittengate.server.probes import Probes
 from fittengate.server.request import Receive, Scope, Send
 from fittengate.services.clock import SystemClock
 from fittengate.services.ids import Ids
-from fittengate.services.keys import Keys, StoredKey
+from fittengate.services.key_store import KeyStore
+from fittengate.services.keyring import Keys
+from fittengate.services.keys import StoredKey
 from fittengate.services.log import Log, LogOptions
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
@@ -60,9 +63,19 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
 
 def open_responses(store: Store, log: Log) -> Responses:
     """Return what keeps responses; ``close`` is owed."""
+    return Responses(open_database(store), SystemClock(), log.say, store.retention_days)
+
+
+def open_database(store: Store) -> Database | None:
+    """Return the database of the settings, not yet opened; None where there is to be none."""
     path = store.url.removeprefix(SQLITE)
-    database = None if path in {"", "none"} else Database(Path(path))
-    return Responses(database, SystemClock(), log.say, store.retention_days)
+    return None if path in {"", "none"} else Database(Path(path))
+
+
+def open_key_store(store: Store, random_bytes: Callable[[int], bytes]) -> KeyStore | None:
+    """Return what makes and changes keys, ``close`` is owed; None where there is no database."""
+    database = open_database(store)
+    return None if database is None else KeyStore(database, SystemClock(), random_bytes, store.retention_days)
 
 
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:
@@ -113,11 +126,12 @@ async def assembled(
         timers = Timers(asyncio.get_running_loop())
         responses = open_responses(settings.store, log)
         server, upstream = settings.server, settings.upstream
+        keys = Keys(server.api_key, stored_keys, Allowance(), open_database(settings.store), SystemClock(), log.say)
         exchanges = Exchanges(
             Services(
                 upstream=service,
                 models=names,
-                keys=Keys(server.api_key, stored_keys),
+                keys=keys,
                 turns=Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout),
                 pictures=pictures,
                 responses=responses,
@@ -139,6 +153,7 @@ async def assembled(
                 await upkeep
             timers.close()
             await pictures.close()
+            await asyncio.to_thread(keys.close)
             await asyncio.to_thread(responses.close)
 
 

@@ -27,7 +27,7 @@ from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import Headers, Request
 from fittengate.server.stream import ClientStream, Relay
 from fittengate.services.ids import Ids
-from fittengate.services.keys import Keys
+from fittengate.services.keyring import Keys
 from fittengate.services.log import Log
 from fittengate.services.models import ModelNames
 from fittengate.services.queue import Turns
@@ -112,16 +112,16 @@ class Exchanges:
         """The replies that clients have kept."""
         return self._services.responses
 
-    def caller(self, request: Request) -> Caller:
-        """Return who asks. Raises Fault (caller_no_key)."""
+    async def caller(self, request: Request) -> Caller:
+        """Return who asks. Raises Fault: caller_no_key, gateway_busy."""
         keys = self._services.keys
-        shown = request.credentials
-        if len(shown) < 2:
-            return keys.caller(shown[0] if shown else None)
-        try:
-            return keys.caller(shown[0])
-        except Fault:
-            return keys.caller(shown[1])
+        shown = request.credentials or (None,)
+        for credential in shown[:-1]:
+            try:
+                return keys.known(credential) or await keys.find(credential or "")
+            except Fault:
+                pass  # The other one may be good.
+        return keys.known(shown[-1]) or await keys.find(shown[-1] or "")
 
     async def handle(self, dialect: Dialect, request: Request) -> None:
         """Answer one request in ``dialect``. Never raises, except for a cancellation that is not ours."""
@@ -154,7 +154,7 @@ class Exchanges:
 
     async def _answer(self, dialect: Dialect, request: Request, course: _Course) -> None:
         services = self._services
-        course.caller = self.caller(request)
+        course.caller = await self.caller(request)
         if self.draining:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
         body = await request.body(services.limits.max_body_bytes)
@@ -198,7 +198,7 @@ class Exchanges:
 
     async def count(self, dialect: CountingDialect, request: Request) -> None:
         """Tell how many tokens a request has, without sending it. Raises Fault."""
-        self.caller(request)
+        await self.caller(request)
         ask = dialect.read_count(await request.body(self._services.limits.max_body_bytes))
         card = self._services.models.find(ask.model)
         tokens = self._services.upstream.estimate(ask, card).input_tokens

@@ -49,12 +49,12 @@ class Probes:
 
     async def models(self, request: Request) -> None:
         """List the models in a body that both families of SDKs read."""
-        self._exchanges.caller(request)
+        await self._exchanges.caller(request)
         await request.respond(200, [_JSON], model_list(self._models(), self._context_window))
 
     async def model(self, request: Request) -> None:
         """Show one model; a name that an alias covers is shown under that name. Raises Fault (caller_no_model)."""
-        self._exchanges.caller(request)
+        await self._exchanges.caller(request)
         raw = request.scope.get("raw_path", request.path.encode()).decode("ascii", "replace")
         name = unquote(raw.partition("/models/")[2]).rstrip("/")
         card = self._names.find(name)
