@@ -10,8 +10,10 @@ from typing import Protocol
 from msgspec import Struct
 
 from fittengate.core.ask import Ask
+from fittengate.core.caller import Scope
 from fittengate.core.events import Event
 from fittengate.core.faults import Fault
+from fittengate.core.limits import LimitState
 from fittengate.core.record import Recalled, Record
 from fittengate.core.reply import Reply
 
@@ -54,6 +56,8 @@ class Dialect(Protocol):
     """Every path that this dialect answers POST on, aliases included."""
     id_headers: tuple[bytes, ...]
     """Further names, beside ``x-request-id``, under which the vendor's SDKs look for the request's id."""
+    scope: Scope
+    """What a key must be for."""
     tells_input: bool
     """A streamed reply begins with the number of input tokens (:attr:`Head.input_tokens`)."""
 
@@ -75,6 +79,10 @@ class Dialect(Protocol):
 
     def status(self, fault: Fault) -> int:
         """Return the HTTP status of a fault in this dialect."""
+        ...
+
+    def limit_headers(self, state: LimitState) -> list[tuple[bytes, bytes]]:
+        """Return the headers that tell a client where it stands with its limits."""
         ...
 
 

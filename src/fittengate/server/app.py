@@ -136,5 +136,6 @@ def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, S
             "x-fittengate-ignored",
             "x-fittengate-warning",
             "retry-after",
+            *[f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")],
         ],
     )

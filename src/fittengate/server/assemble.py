@@ -15,15 +15,17 @@ from fittengate.core.caller import Allowance
 from fittengate.lib.timers import Timers
 from fittengate.server.app import App, with_cors
 from fittengate.server.configure import SQLITE
-from fittengate.server.exchange import Exchanges, Limits, Services
+from fittengate.server.exchange import Bounds, Exchanges, Services
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
 from fittengate.server.request import Receive, Scope, Send
 from fittengate.services.clock import SystemClock
 from fittengate.services.ids import Ids
+from fittengate.services.key_rows import LIMITS
 from fittengate.services.key_store import KeyStore
 from fittengate.services.keyring import Keys
 from fittengate.services.keys import StoredKey
+from fittengate.services.limits import LocalLimits
 from fittengate.services.log import Log, LogOptions
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
@@ -31,7 +33,7 @@ from fittengate.services.queue import Turns
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
 from fittengate.services.store import Database
-from fittengate.settings import Settings, Store
+from fittengate.settings import Limits, Settings, Store
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
 from fittengate.upstream.fitten.account import AccountKeeper
@@ -76,6 +78,12 @@ def open_key_store(store: Store, random_bytes: Callable[[int], bytes]) -> KeySto
     """Return what makes and changes keys, ``close`` is owed; None where there is no database."""
     database = open_database(store)
     return None if database is None else KeyStore(database, SystemClock(), random_bytes, store.retention_days)
+
+
+def allowances(limits: Limits) -> tuple[Allowance, Allowance]:
+    """Return what a key without limits of its own may use, and what all keys together may."""
+    each = {name: getattr(limits, name) for name in LIMITS}
+    return Allowance(**each), Allowance(**{name: getattr(limits, f"account_{name}") for name in LIMITS})
 
 
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:
@@ -126,7 +134,9 @@ async def assembled(
         timers = Timers(asyncio.get_running_loop())
         responses = open_responses(settings.store, log)
         server, upstream = settings.server, settings.upstream
-        keys = Keys(server.api_key, stored_keys, Allowance(), open_database(settings.store), SystemClock(), log.say)
+        defaults, account = allowances(settings.limits)
+        limits = LocalLimits(account, SystemClock())
+        keys = Keys(server.api_key, stored_keys, defaults, open_database(settings.store), SystemClock(), log.say)
         exchanges = Exchanges(
             Services(
                 upstream=service,
@@ -139,7 +149,8 @@ async def assembled(
                 ids=ids,
                 clock=SystemClock(),
                 timers=timers,
-                limits=Limits(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
+                limits=limits,
+                bounds=Bounds(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
             )
         )
         probes = Probes(exchanges, service.models, names, service.problem, settings.models.context_window)

@@ -9,9 +9,10 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fittengate.core.ask import Ask
-from fittengate.core.caller import Caller, ModelCard, Receipt
+from fittengate.core.caller import Caller, ModelCard, Receipt, Scope
 from fittengate.core.events import Ended, Event, Fold, RefusalDelta, TextDelta
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.record import Record
@@ -21,15 +22,17 @@ from fittengate.dialects.base import CountingDialect, Dialect, Head, Writer
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
 from fittengate.prompting.render import images_left_out
-from fittengate.server.asking import Asking, AskingCounts, again_for
+from fittengate.server.asking import Asking, AskingCounts, Leases, again_for
 from fittengate.server.content import prompt_text
 from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import Headers, Request
 from fittengate.server.stream import ClientStream, Relay
 from fittengate.services.ids import Ids
 from fittengate.services.keyring import Keys
+from fittengate.services.limits import Lease, Limits, Need
 from fittengate.services.log import Log
 from fittengate.services.models import ModelNames
+from fittengate.services.permission import require_model, require_scope
 from fittengate.services.queue import Turns
 from fittengate.services.responses import Responses
 from fittengate.upstream.base import Sink, Upstream
@@ -41,7 +44,7 @@ ESTIMATED: tuple[bytes, bytes] = (b"x-fittengate-usage", b"estimated")
 """On an answer whose token counts are not all the service's own. Headers of a stream go out too early to know."""
 
 
-class Limits(Struct, frozen=True):
+class Bounds(Struct, frozen=True):
     """The server's own bounds, from the settings."""
 
     max_body_bytes: int
@@ -63,12 +66,26 @@ class Services(Struct, frozen=True):
     clock: Clock
     timers: Timers
     limits: Limits
+    bounds: Bounds
 
 
 class _Course:
     """What is known of one exchange so far; becomes its Receipt."""
 
-    __slots__ = ("asking", "at", "began", "caller", "card", "fault", "first", "prompt", "turn", "usage", "words")
+    __slots__ = (
+        "asking",
+        "at",
+        "began",
+        "caller",
+        "card",
+        "fault",
+        "first",
+        "lease",
+        "prompt",
+        "turn",
+        "usage",
+        "words",
+    )
 
     def __init__(self, began: float, at: float) -> None:
         self.began = began
@@ -76,6 +93,8 @@ class _Course:
         self.caller: Caller | None = None
         self.card: ModelCard | None = None
         self.turn = False
+        self.lease: Lease | None = None
+        """What is reserved; None where nothing is limited, or nothing was admitted yet."""
         self.asking: Asking | None = None
         """What may ask again; None where any reply will do."""
         self.first: float | None = None
@@ -141,6 +160,8 @@ class Exchanges:
             request.unwatch()
             if course.turn:
                 services.turns.leave()
+            if course.lease is not None:
+                self._give_back(course.lease, request, course)
             if course.fault is not None and not request.gone and request.status == 0:
                 await self.answer_fault(dialect, request, course.fault)
             self._log(dialect, request, course)
@@ -154,26 +175,71 @@ class Exchanges:
 
     async def _answer(self, dialect: Dialect, request: Request, course: _Course) -> None:
         services = self._services
-        course.caller = await self.caller(request)
+        caller = course.caller = await self.caller(request)
+        require_scope(caller, dialect.scope)
         if self.draining:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
-        body = await request.body(services.limits.max_body_bytes)
-        ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, course.caller)
+        body = await request.body(services.bounds.max_body_bytes)
+        ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, caller)
         course.card = services.models.find(ask.model)
+        require_model(caller, course.card)
+        if services.limits.apply_to(caller):
+            ask = await self._admit(ask, caller, course.card, course)
         ask = await services.pictures.inline(ask)
         # What is wrong with the form that a reply is to have is found here, before the service is asked.
         if (again := again_for(ask)) is not None:
-            course.asking = Asking(services.upstream, again, self.asked)
+            course.asking = Asking(services.upstream, again, self.asked, self._leases(course))
         if services.log.content:
             course.words = []
             course.prompt = prompt_text(ask)
         if not services.turns.try_enter():
-            await services.turns.enter(course.caller.name)
+            await services.turns.enter(caller.name, "completion" if dialect.scope == "completion" else caller.lane)
         course.turn = True
         if ask.wishes.stream:
             await self._stream(dialect, request, ask, course)
         else:
             await self._whole(dialect, request, ask, course)
+
+    async def enter(self, request: Request, scope: Scope | None = None) -> Caller:
+        """Return who asks for something that costs no tokens; it counts as a request. None: a key of any scope will do.
+
+        Raises Fault: caller_no_key, caller_forbidden, policy_rate, gateway_busy.
+        """
+        caller = await self.caller(request)
+        if scope is not None:
+            require_scope(caller, scope)
+        limits = self._services.limits
+        if limits.apply_to(caller):
+            (await limits.admit(caller, Need(slots=0))).release()
+        return caller
+
+    async def _admit(self, ask: Ask, caller: Caller, card: ModelCard, course: _Course) -> Ask:
+        """Reserve what a request needs, and return it with the answer's limit in it. Raises Fault."""
+        limits = self._services.limits
+        tokens = self._services.upstream.estimate(ask, card).input_tokens if limits.count_tokens_of(caller) else None
+        lease = course.lease = await limits.admit(caller, Need(tokens, ask.sampling.max_tokens))
+        return ask if lease.output is None else replace(ask, sampling=replace(ask.sampling, max_tokens=lease.output))
+
+    def _leases(self, course: _Course) -> Leases | None:
+        """Return what reserves for further calls of a request; None where no tokens are limited."""
+        caller, card, first = course.caller, course.card, course.lease
+        services = self._services
+        if caller is None or card is None or first is None or not services.limits.count_tokens_of(caller):
+            return None
+
+        async def reserve(ask: Ask) -> Lease:
+            tokens = services.upstream.estimate(ask, card).input_tokens
+            return await services.limits.admit(caller, Need(tokens, ask.sampling.max_tokens, requests=0, slots=0))
+
+        return Leases(first, reserve)
+
+    def _give_back(self, lease: Lease, request: Request, course: _Course) -> None:
+        if course.usage is not None:
+            lease.settle(course.usage)
+        elif course.first is not None or (course.turn and (request.gone or request.evicted)):
+            # The service was at work for it, and nobody knows how far it came.
+            lease.settle(None)
+        lease.release()
 
     async def _read_on(self, dialect: Dialect, body: bytes, caller: Caller) -> Ask:
         """Read a request that may go on with what was kept. Raises Fault."""
@@ -198,9 +264,10 @@ class Exchanges:
 
     async def count(self, dialect: CountingDialect, request: Request) -> None:
         """Tell how many tokens a request has, without sending it. Raises Fault."""
-        await self.caller(request)
-        ask = dialect.read_count(await request.body(self._services.limits.max_body_bytes))
+        caller = await self.enter(request, dialect.scope)
+        ask = dialect.read_count(await request.body(self._services.bounds.max_body_bytes))
         card = self._services.models.find(ask.model)
+        require_model(caller, card)
         tokens = self._services.upstream.estimate(ask, card).input_tokens
         headers: Headers = [_JSON, ESTIMATED, *((name, request.id.encode()) for name in dialect.id_headers)]
         await request.respond(200, headers, dialect.count_body(tokens))
@@ -213,7 +280,10 @@ class Exchanges:
 
     async def answer_fault(self, dialect: Dialect, request: Request, fault: Fault) -> None:
         """Send a fault as a whole answer in the tongue of ``dialect``."""
-        headers: Headers = [_JSON, *headers_of(fault), *((name, request.id.encode()) for name in dialect.id_headers)]
+        headers: Headers = [_JSON, *headers_of(fault)]
+        if fault.limits is not None:
+            headers += dialect.limit_headers(fault.limits)
+        headers += [(name, request.id.encode()) for name in dialect.id_headers]
         await request.respond(dialect.status(fault), headers, dialect.error(fault, request.id))
 
     def _events(self, ask: Ask, course: _Course, sink: Sink | None = None) -> AsyncGenerator[list[Event], None]:
@@ -231,6 +301,10 @@ class Exchanges:
         head = Head(services.ids.tail(), int(course.at), ask.model or card_id, tokens)
         headers: Headers = [(b"x-fittengate-model", card_id.encode())]
         headers += [(name, request.id.encode()) for name in dialect.id_headers]
+        if course.lease is not None and course.caller is not None:
+            state = services.limits.state(course.caller)
+            if state is not None:
+                headers += dialect.limit_headers(state)
         ignored = ask.ignored
         if left_out := images_left_out(ask.conversation):
             ignored = (*ignored, f"images:{left_out}")
@@ -262,10 +336,10 @@ class Exchanges:
     async def _stream(self, dialect: Dialect, request: Request, ask: Ask, course: _Course) -> None:
         services = self._services
         head, headers = self._head(dialect, request, ask, course)
-        limits = services.limits
+        bounds = services.bounds
         writer = dialect.writer(ask, head)
         out = ClientStream(
-            request, headers, services.timers, self._loop, hold=limits.hold_seconds, beat=limits.heartbeat_seconds
+            request, headers, services.timers, self._loop, hold=bounds.hold_seconds, beat=bounds.heartbeat_seconds
         )
         # The log's copy of the words is made here, so where it is wanted nothing takes the short way.
         events = self._events(ask, course, Relay(writer, out) if course.words is None else None)

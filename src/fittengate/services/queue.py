@@ -1,17 +1,39 @@
-"""Turns at the service: so many calls at a time, a bounded queue before them, and fairness between callers.
+"""Turns at the service: so many calls at a time, a bounded queue before them, lanes, and fairness between callers.
 
-Laws: never more than ``max_concurrency`` inside; nobody waits while a turn is free; who waits is let in caller by caller
-in turn, and of one caller's requests the oldest first; a waiter who leaves, at any moment, takes no turn with it.
+Laws: never more than ``max_concurrency`` inside; nobody waits while a turn is free; completions, for which somebody sits
+at the keyboard, go before interactive requests, and those before background ones, but whoever has waited while
+``PATIENCE`` others of better lanes went by is next, so no lane starves; within a lane who waits is let in caller by
+caller in turn, and of one caller's requests the oldest first; a waiter who leaves, at any moment, takes no turn with it.
 Everything happens on one event loop.
 """
 
 import asyncio
 from collections import OrderedDict
+from typing import Literal, TypeAlias, get_args
 
 from fittengate.core.faults import Fault, FaultKind
 
 BUSY_SECONDS = 5.0
 """When to come back: sooner, the queue that was full now would be full again."""
+
+PATIENCE = 4
+"""So many turns go to better lanes while a lane waits; the next one is its own."""
+
+QueueLane: TypeAlias = Literal["completion", "interactive", "background"]
+
+LANES: tuple[QueueLane, ...] = get_args(QueueLane)
+"""The best one first."""
+
+
+class _Lane:
+    """Those who wait in one lane."""
+
+    __slots__ = ("lines", "passed")
+
+    def __init__(self) -> None:
+        self.lines: OrderedDict[str, OrderedDict[asyncio.Future[None], None]] = OrderedDict()
+        self.passed = 0
+        """Turns that went to better lanes since this one had its last, or began to wait."""
 
 
 class Turns:
@@ -26,7 +48,7 @@ class Turns:
         self._most = max_concurrency
         self._queue = queue
         self._seconds = queue_timeout
-        self._lines: OrderedDict[str, OrderedDict[asyncio.Future[None], None]] = OrderedDict()
+        self._lanes: dict[QueueLane, _Lane] = {name: _Lane() for name in LANES}
 
     def try_enter(self) -> bool:
         """Take a turn if one is free; then :meth:`leave` is owed. False: wait for one with :meth:`enter`."""
@@ -35,7 +57,7 @@ class Turns:
         self.running += 1
         return True
 
-    async def enter(self, caller: str) -> None:
+    async def enter(self, caller: str, lane: QueueLane = "interactive") -> None:
         """Wait for a turn; then :meth:`leave` is owed. Raises Fault (gateway_busy) when the queue is full or too slow."""
         if self.try_enter():
             return
@@ -43,7 +65,8 @@ class Turns:
             text = "Too many requests wait for the Fitten account already (upstream.queue). Try again in a moment."
             raise Fault(FaultKind.GATEWAY_BUSY, text, retry_after=BUSY_SECONDS)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(caller, OrderedDict())[turn] = None
+        waiting = self._lanes[lane]
+        waiting.lines.setdefault(caller, OrderedDict())[turn] = None
         self.waiting += 1
         try:
             async with asyncio.timeout(self._seconds or None):
@@ -53,7 +76,7 @@ class Turns:
                 # The turn came in the same moment: it is handed on.
                 self.leave()
             else:
-                self._leave_line(caller, turn)
+                self._leave_line(waiting, caller, turn)
             if isinstance(error, TimeoutError):
                 text = f"No turn at the Fitten account came up in {self._seconds:g} s (upstream.queue_timeout)."
                 raise Fault(FaultKind.GATEWAY_BUSY, f"{text} Try again.", retry_after=BUSY_SECONDS) from error
@@ -62,23 +85,39 @@ class Turns:
     def leave(self) -> None:
         """Give a turn back; the next in line has it at once."""
         self.running -= 1
-        while self._lines:
-            caller, line = self._lines.popitem(last=False)
+        while (lane := self._next()) is not None:
+            caller, line = lane.lines.popitem(last=False)
             turn, _ = line.popitem(last=False)
             if line:
-                self._lines[caller] = line  # behind the others
+                lane.lines[caller] = line  # behind the others
             self.waiting -= 1
             if not turn.cancelled():
                 self.running += 1
+                self._count(lane)
                 turn.set_result(None)
                 return
 
-    def _leave_line(self, caller: str, turn: "asyncio.Future[None]") -> None:
-        line = self._lines.get(caller)
+    def _next(self) -> _Lane | None:
+        """Return the lane whose turn it is; None where nobody waits."""
+        waiting = [lane for lane in self._lanes.values() if lane.lines]
+        # Of those that were passed by too often the worst lane has waited longest.
+        patient = [lane for lane in waiting if lane.passed >= PATIENCE]
+        return patient[-1] if patient else next(iter(waiting), None)
+
+    def _count(self, served: _Lane) -> None:
+        served.passed = 0
+        for lane in self._lanes.values():
+            if lane is not served and lane.lines:
+                lane.passed += 1
+            elif not lane.lines:
+                lane.passed = 0
+
+    def _leave_line(self, lane: _Lane, caller: str, turn: "asyncio.Future[None]") -> None:
+        line = lane.lines.get(caller)
         # Whoever gave a turn back may have met this waiter as a leaving one, and taken it out.
         if line is None or turn not in line:
             return
         del line[turn]
         self.waiting -= 1
         if not line:
-            del self._lines[caller]
+            del lane.lines[caller]
