@@ -125,7 +125,8 @@ class Window:
             if over <= 0:
                 break
             over -= use.amount
-            seconds = use.last + MINUTE - now
+            # Sums of floats: a hair over a minute would be told as 61 s.
+            seconds = min(MINUTE, use.last + MINUTE - now)
         return seconds
 
     def resets_in(self, now: float) -> float:
