@@ -114,6 +114,42 @@ async def test_somebody_who_is_about_to_leave_is_given_no_turn():
     assert (turns.running, turns.waiting) == (1, 0)
 
 
+async def order_of(turns, waiting):
+    """Return in which order those who wait, each a lane and a number, get the one turn there is."""
+    turns.try_enter()
+    order = []
+
+    async def ask(lane, number):
+        await turns.enter(f"{lane}{number}", lane)
+        order.append((lane, number))
+        turns.leave()
+
+    tasks = []
+    for lane, number in waiting:
+        tasks.append(asyncio.create_task(ask(lane, number)))
+        await settle()
+    turns.leave()
+    await asyncio.gather(*tasks)
+    assert (turns.running, turns.waiting) == (0, 0)
+    return [lane for lane, _ in order]
+
+
+async def test_better_lanes_go_first():
+    """Completion before interactive before background, whoever came first."""
+    waiting = [("background", 1), ("interactive", 1), ("completion", 1), ("interactive", 2)]
+    assert await order_of(Turns(1, 10, 0), waiting) == ["completion", "interactive", "interactive", "background"]
+
+
+async def test_no_lane_starves():
+    """After four turns of better lanes the one that waits has the next; the worse lane first, for it waited longer."""
+    many = [("completion", number) for number in range(12)]
+    order = await order_of(Turns(1, 20, 0), [("background", 1), ("background", 2), ("interactive", 1), *many])
+    assert order.index("background") == 4
+    assert order.index("interactive") == 5
+    assert order.index("background", 5) == 9
+    assert order[:4] == ["completion"] * 4
+
+
 class ManualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time is moved by hand."""
 
