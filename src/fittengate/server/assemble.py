@@ -136,6 +136,8 @@ async def assembled(
         server, upstream = settings.server, settings.upstream
         defaults, account = allowances(settings.limits)
         limits = LocalLimits(account, SystemClock())
+        if (database := open_database(settings.store)) is not None:
+            limits.survive(database, log.say)
         keys = Keys(server.api_key, stored_keys, defaults, open_database(settings.store), SystemClock(), log.say)
         exchanges = Exchanges(
             Services(
@@ -165,6 +167,7 @@ async def assembled(
             timers.close()
             await pictures.close()
             await asyncio.to_thread(keys.close)
+            await asyncio.to_thread(limits.close)
             await asyncio.to_thread(responses.close)
 
 

@@ -7,6 +7,7 @@ reached the service is given back. An answer without a limit of its own is cut w
 Here is one process; a fleet shares its limits behind the same two protocols.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
@@ -17,6 +18,8 @@ from fittengate.core.limits import LimitState, Standing
 from fittengate.core.reply import Usage
 from fittengate.lib.clock import Clock
 from fittengate.services.meter import USUAL_OUTPUT, Entry, Meter, Now, Refusal
+from fittengate.services.spending import Spending, Spent
+from fittengate.services.store import Database
 
 NO_LIMITS = Allowance()
 
@@ -91,11 +94,17 @@ class Limits(Protocol):
         ...
 
 
+ACCOUNT = "*"
+"""The owner of what all keys together have used."""
+
+
 class _Held(Struct, frozen=True):
     """An entry in a meter."""
 
     meter: Meter
     entry: Entry
+    owner: str | None
+    """Under which it is kept; None where no limit of a day or a month needs it."""
 
 
 class LocalLease:
@@ -133,20 +142,22 @@ class LocalLease:
             now = self._limits.now()
             for held in self._held:
                 held.meter.correct(held.entry, change, now)
-                self._limits.changed(held.meter, held.entry)
+                self._limits.keep(held, change)
 
 
 class LocalLimits:
     """Limits of one process."""
 
     def __init__(self, account: Allowance, clock: Clock) -> None:
-        """``account`` is what all keys together may use."""
+        """``account`` is what all keys together may use. What was used ends with the process, until :meth:`survive`."""
+        self.spending: Spending | None = None
         self.account = account
         self._clock = clock
         self._all = Meter()
         self._meters: dict[str, Meter] = {}
         self._shared = account != NO_LIMITS
         self._shared_tokens = _limits_tokens(account)
+        self._shared_quota = _has_quota(account)
 
     def now(self) -> Now:
         """Return the moment on both clocks."""
@@ -162,6 +173,9 @@ class LocalLimits:
 
     async def admit(self, caller: Caller, need: Need) -> LocalLease:
         """Reserve what a request needs. Raises Fault: policy_rate, policy_quota."""
+        spending = self.spending
+        if spending is not None and not spending.known and (self._shared_quota or _has_quota(caller.allowance)):
+            await spending.wait()
         return self.admit_now(caller, need)
 
     def admit_now(self, caller: Caller, need: Need) -> LocalLease:
@@ -177,9 +191,11 @@ class LocalLimits:
                 worst = where, refusal
         if worst is not None:
             raise _refused(caller, *worst, tokens, self.state(caller))
-        held = [_Held(meter, meter.take(need.requests, slots, tokens, now)) for _, meter, _ in both]
-        for one in held:
-            self.changed(one.meter, one.entry)
+        held = []
+        for where, meter, allowance in both:
+            owner = (ACCOUNT if where == "account" else _owner(caller)) if _has_quota(allowance) else None
+            held.append(_Held(meter, meter.take(need.requests, slots, tokens, now), owner))
+            self.keep(held[-1], tokens)
         return LocalLease(self, held, slots, tokens, output)
 
     def state(self, caller: Caller) -> LimitState | None:
@@ -190,12 +206,32 @@ class LocalLimits:
         tokens = _tightest([tokens for _, tokens in found])
         return None if requests is None and tokens is None else LimitState(requests, tokens, now.epoch)
 
-    def changed(self, meter: Meter, entry: Entry) -> None:
-        """Be told that totals have changed; there is nothing to do where they are in memory alone."""
+    def keep(self, held: _Held, change: int) -> None:
+        """Note a change of totals for the next start, if they are kept."""
+        if change and held.owner is not None and self.spending is not None:
+            self.spending.add(held.owner, held.entry.day, held.entry.month, change)
+
+    def survive(self, database: Database, say: Callable[..., None]) -> None:
+        """Keep what is used of days and months in a database, and count what was used before; ``close`` is owed."""
+        self.spending = Spending(database, self._clock, say, self._restore)
+
+    def close(self) -> None:
+        """Write what is to be kept. May be called from any thread."""
+        if self.spending is not None:
+            self.spending.close()
+
+    def _restore(self, spent: Spent) -> None:
+        now = self.now()
+        for period, tokens in spent.items():
+            # What is long over need not be known; a clock may be off by one.
+            if abs(period.number - (now.day if period.kind == "day" else now.month)) > 1:
+                continue
+            meter = self._all if period.owner == ACCOUNT else self._meters.setdefault(period.owner, Meter())
+            (meter.days if period.kind == "day" else meter.months).add(period.number, tokens)
 
     def _of(self, caller: Caller) -> list[tuple[str, Meter, Allowance]]:
         """Return the meters that count for a caller, each with whose limits they are."""
-        owner = caller.owner or caller.name
+        owner = _owner(caller)
         meter = self._meters.get(owner)
         if meter is None:
             if len(self._meters) >= MANY_METERS:
@@ -228,6 +264,14 @@ class LocalLimits:
 
 def _limits_tokens(allowance: Allowance) -> bool:
     return bool(allowance.tpm or allowance.tokens_per_day or allowance.tokens_per_month)
+
+
+def _has_quota(allowance: Allowance) -> bool:
+    return bool(allowance.tokens_per_day or allowance.tokens_per_month)
+
+
+def _owner(caller: Caller) -> str:
+    return caller.owner or caller.name
 
 
 def _later(one: Refusal, other: Refusal) -> bool:

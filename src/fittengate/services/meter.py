@@ -145,13 +145,15 @@ class Totals:
 
     def add(self, period: int, tokens: int) -> None:
         """Use some; less than nothing takes some back. What is taken back of a forgotten period is forgotten too."""
-        if period not in self.of:
+        known = self.of.pop(period, None)
+        if known is None:
             if tokens < 0:
                 return
             while len(self.of) >= KEPT_PERIODS:
+                # The one that was not used for longest.
                 del self.of[next(iter(self.of))]
-            self.of[period] = 0
-        self.of[period] += tokens
+            known = 0
+        self.of[period] = known + tokens
 
 
 class Entry(Struct):

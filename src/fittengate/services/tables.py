@@ -35,6 +35,20 @@ KEYS = Table(
 )
 """Client keys, by their hash."""
 
+SPENT = Table(
+    "spent",
+    METADATA,
+    # As in "keys"; "*" is the account as a whole.
+    Column("owner", String(64), primary_key=True),
+    # "day" or "month", and its number.
+    Column("kind", String(8), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("tokens", BigInteger, nullable=False),
+    # Seconds since the epoch.
+    Column("first_used", BigInteger, nullable=False, index=True),
+)
+"""Tokens that count against limits of days and months."""
+
 RESPONSES = Table(
     "responses",
     METADATA,
