@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from fittengate.core.caller import Allowance
 from fittengate.lib.timers import Timers
+from fittengate.server.admin import Admin, AdminServices
 from fittengate.server.app import App, with_cors
 from fittengate.server.configure import SQLITE
 from fittengate.server.exchange import Bounds, Exchanges, Services
@@ -156,7 +157,10 @@ async def assembled(
             )
         )
         probes = Probes(exchanges, service.models, names, service.problem, settings.models.context_window)
-        app = App(exchanges, probes, Pages(), ids.request_id)
+        key_store = open_key_store(settings.store, secrets.token_bytes)
+        turns = exchanges.turns
+        admin = Admin(exchanges, AdminServices(key_store, limits, defaults, turns, SystemClock(), service.problem))
+        app = App(exchanges, probes, Pages(), admin, ids.request_id)
         upkeep = asyncio.create_task(service.upkeep())
         try:
             yield Gateway(with_cors(app, server.cors_origins), exchanges, service, log)
@@ -168,6 +172,8 @@ async def assembled(
             await pictures.close()
             await asyncio.to_thread(keys.close)
             await asyncio.to_thread(limits.close)
+            if key_store is not None:
+                await asyncio.to_thread(key_store.close)
             await asyncio.to_thread(responses.close)
 
 

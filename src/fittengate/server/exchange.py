@@ -127,6 +127,11 @@ class Exchanges:
         self._loop = asyncio.get_running_loop()
 
     @property
+    def turns(self) -> Turns:
+        """The turns at the service."""
+        return self._services.turns
+
+    @property
     def responses(self) -> Responses:
         """The replies that clients have kept."""
         return self._services.responses

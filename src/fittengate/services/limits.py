@@ -206,6 +206,11 @@ class LocalLimits:
         tokens = _tightest([tokens for _, tokens in found])
         return None if requests is None and tokens is None else LimitState(requests, tokens, now.epoch)
 
+    def used(self, owner: str | None) -> dict[str, int]:
+        """Return what an owner has used, as far as limits made it count; None means all keys together."""
+        meter = self._all if owner is None else self._meters.get(owner) or Meter()
+        return meter.used(self.now())
+
     def keep(self, held: _Held, change: int) -> None:
         """Note a change of totals for the next start, if they are kept."""
         if change and held.owner is not None and self.spending is not None:

@@ -223,6 +223,16 @@ class Meter:
             self.days.add(entry.day, change)
             self.months.add(entry.month, change)
 
+    def used(self, now: Now) -> dict[str, int]:
+        """Return what counts now, by the name of the limit that it would count against."""
+        return {
+            "rpm": -self.requests.left(0, now.monotonic),
+            "tpm": -self.tokens.left(0, now.monotonic),
+            "concurrency": self.running,
+            "tokens_per_day": self.days.of.get(now.day, 0),
+            "tokens_per_month": self.months.of.get(now.month, 0),
+        }
+
     def standing(self, allowance: Allowance, now: Now) -> tuple[Standing | None, Standing | None]:
         """Return where requests and tokens stand, by the limit of which the least is left; None where there is none."""
         requests = None
