@@ -17,7 +17,7 @@ from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.limits import LimitState, Standing
 from fittengate.core.reply import Usage
 from fittengate.lib.clock import Clock
-from fittengate.services.meter import USUAL_OUTPUT, Entry, Meter, Now, Refusal
+from fittengate.services.meter import USUAL_OUTPUT, Entry, Meter, Now, Refusal, day_of, month_of
 from fittengate.services.spending import Spending, Spent
 from fittengate.services.store import Database
 
@@ -155,13 +155,19 @@ class LocalLimits:
         self._clock = clock
         self._all = Meter()
         self._meters: dict[str, Meter] = {}
+        self._day = self._month = 0
         self._shared = account != NO_LIMITS
         self._shared_tokens = _limits_tokens(account)
         self._shared_quota = _has_quota(account)
 
     def now(self) -> Now:
         """Return the moment on both clocks."""
-        return Now(self._clock.monotonic(), self._clock.now())
+        epoch = self._clock.now()
+        day = day_of(epoch)
+        if day != self._day:
+            # A day's month is worth remembering: the calendar costs more than all the rest.
+            self._day, self._month = day, month_of(day)
+        return Now(self._clock.monotonic(), epoch, day, self._month)
 
     def apply_to(self, caller: Caller) -> bool:
         """Return whether anything is limited for this caller."""
@@ -186,6 +192,8 @@ class LocalLimits:
         slots = need.slots
         worst: tuple[str, Refusal] | None = None
         for where, meter, allowance in both:
+            if meter.has_room(allowance, need.requests, slots, tokens, now):
+                continue
             refusal = meter.refusal(allowance, need.requests, slots, tokens, now)
             if refusal is not None and (worst is None or _later(refusal, worst[1])):
                 worst = where, refusal
@@ -235,14 +243,22 @@ class LocalLimits:
             (meter.days if period.kind == "day" else meter.months).add(period.number, tokens)
 
     def _of(self, caller: Caller) -> list[tuple[str, Meter, Allowance]]:
-        """Return the meters that count for a caller, each with whose limits they are."""
+        """Return the meters that count for a caller, each with whose limits they are; none without limits."""
+        found = []
+        if caller.allowance != NO_LIMITS:
+            found.append(("key", self._own(caller), caller.allowance))
+        if self._shared:
+            found.append(("account", self._all, self.account))
+        return found
+
+    def _own(self, caller: Caller) -> Meter:
         owner = _owner(caller)
         meter = self._meters.get(owner)
         if meter is None:
             if len(self._meters) >= MANY_METERS:
                 self._tidy()
             meter = self._meters[owner] = Meter()
-        return [("key", meter, caller.allowance), ("account", self._all, self.account)]
+        return meter
 
     def _wanted(self, both: list[tuple[str, Meter, Allowance]], need: Need, now: Now) -> tuple[int, int | None]:
         """Return the tokens to reserve, and where the answer is to be cut."""

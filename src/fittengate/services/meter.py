@@ -37,17 +37,10 @@ class Now(Struct, frozen=True):
     """Seconds since some fixed moment; never goes back."""
     epoch: float
     """Seconds since the epoch, as the machine believes; may jump."""
-
-    @property
-    def day(self) -> int:
-        """The number of the day, by UTC."""
-        return int(self.epoch // DAY)
-
-    @property
-    def month(self) -> int:
-        """The number of the month, by UTC."""
-        date = datetime.fromtimestamp(self.epoch, UTC)
-        return date.year * MONTHS + date.month - 1
+    day: int
+    """The number of the day, by UTC."""
+    month: int
+    """The number of the month, by UTC."""
 
     def until_tomorrow(self) -> float:
         """Return the seconds until the day ends."""
@@ -57,6 +50,17 @@ class Now(Struct, frozen=True):
         """Return the seconds until the month ends."""
         year, month = divmod(self.month + 1, MONTHS)
         return datetime(year, month + 1, 1, tzinfo=UTC).timestamp() - self.epoch
+
+
+def day_of(epoch: float) -> int:
+    """Return the number of the day, by UTC, of a time in seconds since the epoch."""
+    return int(epoch // DAY)
+
+
+def month_of(day: int) -> int:
+    """Return the number of the month that a day is in."""
+    date = datetime.fromtimestamp(day * DAY, UTC)
+    return date.year * MONTHS + date.month - 1
 
 
 class Refusal(Struct, frozen=True):
@@ -181,6 +185,21 @@ class Meter:
         """Return how many tokens may still be used now, perhaps less than none; None means no limit."""
         found = [standing.limit - used for _, standing, used in self._tokens(allowance, now)]
         return min(found) if found else None
+
+    def has_room(self, allowance: Allowance, requests: int, slots: int, tokens: int, now: Now) -> bool:
+        """Return whether this can be admitted now. What :meth:`refusal` says in full, this says fast."""
+        if slots and allowance.concurrency and self.running + slots > allowance.concurrency:
+            return False
+        if requests and allowance.rpm and self.requests.left(allowance.rpm, now.monotonic) < requests:
+            return False
+        if not tokens:
+            return True
+        if allowance.tpm and self.tokens.left(allowance.tpm, now.monotonic) < tokens:
+            return False
+        day, month = allowance.tokens_per_day, allowance.tokens_per_month
+        return (not day or self.days.of.get(now.day, 0) + tokens <= day) and (
+            not month or self.months.of.get(now.month, 0) + tokens <= month
+        )
 
     def refusal(self, allowance: Allowance, requests: int, slots: int, tokens: int, now: Now) -> Refusal | None:
         """Return why this cannot be admitted now, of several reasons the longest one; None where it can."""

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fittengate.core.caller import Allowance
-from fittengate.services.meter import KEPT_PERIODS, Meter, Now, Totals, Window
+from fittengate.services.meter import KEPT_PERIODS, Meter, Now, Totals, Window, day_of, month_of
 
 
 def at(monotonic=0.0, epoch=1_000_000_000.0):
-    return Now(monotonic, epoch)
+    return Now(monotonic, epoch, day_of(epoch), month_of(day_of(epoch)))
 
 
 def epoch(*date):
@@ -174,3 +174,20 @@ def test_a_correction_belongs_to_the_day_of_the_admission():
     meter.correct(entry, -30, after)
     assert meter.days.of == {before.day: 20}
     assert meter.months.of == {before.month: 20}
+
+
+limits = st.sampled_from([0, 1, 5, 40, 100])
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 30), st.integers(0, 1), st.integers(0, 30)), max_size=20),
+    st.builds(Allowance, rpm=limits, tpm=limits, concurrency=limits, tokens_per_day=limits, tokens_per_month=limits),
+    st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 60)),
+)
+def test_the_fast_answer_is_the_full_one(uses, allowance, need):
+    """There is room exactly where there is no reason to refuse."""
+    meter, now = Meter(), at()
+    for pause, slots, tokens in uses:
+        now = at(now.monotonic + pause, now.epoch + pause)
+        meter.take(1, slots, tokens, now)
+        assert meter.has_room(allowance, *need, now) == (meter.refusal(allowance, *need, now) is None)
