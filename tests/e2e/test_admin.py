@@ -20,7 +20,7 @@ async def admin(start, tmp_path):
     """Run a gateway with an administrator's key; give what asks it: method, path, body."""
     url = f"sqlite:///{tmp_path}/fittengate.db"
     store = KeyStore(Database(tmp_path / "fittengate.db"), SystemClock(), secrets.token_bytes, 90)
-    key, _ = store.create(KeyWish(name="root", scopes=("admin",)))
+    key, _ = store.create(KeyWish(name="chief", scopes=("admin",)))
     store.close()
     async with start(store={"url": url}, limits={"tpm": 9000, "account_rpm": 1000}) as gateway:
 
@@ -67,7 +67,7 @@ async def test_the_list_comes_in_pages(admin):
         if not page["has_more"]:
             break
         after = f"&after={page['last_id']}"
-    assert names == ["root", "k0", "k1", "k2", "k3", "k4"]
+    assert names == ["chief", "k0", "k1", "k2", "k3", "k4"]
 
 
 async def test_limits_and_account_are_shown(admin):
@@ -98,7 +98,7 @@ async def test_limits_and_account_are_shown(admin):
         ("GET", f"{KEYS}/nobody", None, 404),
         ("DELETE", f"{KEYS}/nobody", None, 404),
         ("POST", f"{KEYS}/nobody/rotate", {}, 404),
-        ("POST", f"{KEYS}/root/rotate", {"grace": -1}, 400),
+        ("POST", f"{KEYS}/chief/rotate", {"grace": -1}, 400),
         ("PUT", KEYS, None, 405),
         ("GET", "/admin/api/nothing", None, 404),
         ("GET", f"{KEYS}/a/b", None, 404),
