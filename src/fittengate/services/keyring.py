@@ -20,7 +20,7 @@ from msgspec import Struct
 from fittengate.core.caller import Allowance, Caller
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.clock import Clock
-from fittengate.services.key_rows import LIMITS, KeyRow, last_change, read_since
+from fittengate.services.key_rows import LIMITS, MAX_KEYS, KeyRow, last_change, read_since
 from fittengate.services.keys import MAX_KEY_CHARS, StoredKey, owner_of
 from fittengate.services.store import Database, RowRefusedError, StoreDownError
 
@@ -39,6 +39,9 @@ UNKNOWN_SECONDS = 5.0
 REFUSED_SECONDS = 1.0
 MAX_REFUSED = 4096
 """How long, and how many, keys that are nobody's are remembered."""
+
+MAX_KNOWN = 2 * MAX_KEYS
+"""From so many on, keys that were revoked are forgotten: the store has fewer than that."""
 
 DOWN_SECONDS = 5.0
 """When to come back while the store is down."""
@@ -194,6 +197,9 @@ class Keys:
             if before is None or before.stored:
                 ended = None if row.revoked is None else "was revoked"
                 self._add(_Known(digest, self._holder(row), stored=True, expires=row.expires, ended=ended))
+        if len(self._known) > MAX_KNOWN:
+            # Of those that ended there is no need to know: the store says no more of them.
+            self._known = {start: known for start, known in self._known.items() if known.ended is None}
         self._unused = 0 if self._used else self._unused + 1
         self._used = False
         self._watching = self._unused < IDLE_POLLS

@@ -258,6 +258,18 @@ async def test_a_key_of_the_file_that_is_revoked_in_the_store_is_refused(make, s
     await refused(fresh, key)
 
 
+async def test_keys_that_were_revoked_are_forgotten_where_there_are_many(make, store, monkeypatch):
+    """P6: they are refused all the same, after a look."""
+    monkeypatch.setattr(keyring_module, "MAX_KNOWN", 3)
+    made = [store.create(KeyWish(name=f"k{number}"))[0] for number in range(5)]
+    for number in range(4):
+        store.revoke(f"k{number}")
+    keys = make()
+    assert await look_up(keys, made[4])
+    assert len(keys._known) == 1
+    await refused(keys, made[0])
+
+
 async def test_a_key_of_the_settings_works_as_long_as_it_stands_there(make, store):
     """Whatever the store has to say of it."""
     key, _ = store.create(KeyWish(name="ci"))
