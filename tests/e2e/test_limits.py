@@ -221,6 +221,8 @@ async def test_asking_again_reserves_for_itself(start, simulator):
         assert both.text == "I will not."
         assert simulator.counters.requests["chat"] == 2
         assert used(gateway) == (110, 0)
+        (meter,) = gateway.gateway.exchanges._services.limits._meters.values()
+        assert meter.requests.total == 1
         needed = 10_000 - int(both.headers["x-ratelimit-remaining-tokens"])
     simulator.plan("chat", plan, times=2)
     async with start(limits={"tokens_per_day": needed + 10}) as gateway:

@@ -159,11 +159,13 @@ class ManualLoop(asyncio.SelectorEventLoop):
         return self.now
 
 
+LANE_OF = {"a": "completion", "b": "interactive", "c": "background"}
+
+
 class TurnsMachine(RuleBasedStateMachine):
     """Requests come, wait, are cancelled, time out and leave, in any order and between any two steps of the loop."""
 
     MOST, QUEUE, SECONDS = 2, 6, 10.0
-    LANES = {"a": "completion", "b": "interactive", "c": "background"}
 
     def __init__(self):
         super().__init__()
@@ -175,7 +177,7 @@ class TurnsMachine(RuleBasedStateMachine):
         self.most_seen = 0
 
     async def ask(self, number, caller):
-        await self.turns.enter(caller, self.LANES[caller])
+        await self.turns.enter(caller, LANE_OF[caller])
         mine = [
             n for n, (c, t) in self.tasks.items() if c == caller and n < number and not t.done() and not t.cancelling()
         ]
