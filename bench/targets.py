@@ -233,8 +233,7 @@ def many_tools() -> list[dict[str, object]]:
     """Return 60 tools, 48 KB of definitions, as an agent sends them."""
     names = ("path", "pattern", "replacement", "limit", "offset", "recursive")
     properties = {
-        name: {"type": "string", "description": f"The {name} that it is to work with, as named."}
-        for name in names
+        name: {"type": "string", "description": f"The {name} that it is to work with, as named."} for name in names
     }
     return [
         {

@@ -16,6 +16,7 @@ import pytest
 from fittengate.cli import COMMANDS
 from fittengate.core.faults import KINDS
 from fittengate.dialects import COUNTING, DIALECTS, RESPONSES
+from fittengate.server.admin import ADMIN_METHODS
 from fittengate.server.app import MODEL_PREFIXES, App
 from fittengate.server.kept import KEPT_METHODS
 from fittengate.server.pages import Pages
@@ -169,11 +170,12 @@ def test_every_fault_kind_is_on_the_errors_page():
 
 def test_every_path_is_on_the_page_of_paths():
     """The page lists exactly the paths that the application answers, aliases included."""
-    app = App(None, Probes(None, None, None, None, 0, None), Pages(), None)
+    app = App(None, Probes(None, None, None, None, 0, None), Pages(), None, None)
     answered = set(app._gets) | {path for dialect in DIALECTS for path in dialect.paths}
     answered |= {path for dialect in COUNTING for path in dialect.count_paths}
     answered |= {f"{prefix}{{id}}" for prefix in MODEL_PREFIXES}
     answered |= {f"{path}/{{id}}/{what}".rstrip("/") for path in RESPONSES.paths for what in KEPT_METHODS}
+    answered |= set(ADMIN_METHODS)
     listed = [
         path for row in rows("docs/paths.md") if len(row) == 5 for path in re.findall(r"`(/[^`]*)`", row[0] + row[2])
     ]

@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.dialects import COUNTING, DIALECTS
 from fittengate.dialects.base import CountingDialect, Dialect
+from fittengate.server.admin import ADMIN_METHODS, Admin, admin_path
 from fittengate.server.exchange import Exchanges
 from fittengate.server.http import HEAD_TOO_LARGE
 from fittengate.server.kept import KEPT_METHODS, answer_kept, kept_path
@@ -23,8 +24,11 @@ MODEL_PREFIXES = ("/v1/models/", "/models/", "/v1/v1/models/")
 class App:
     """The ASGI application: one table of exact paths, and one prefix for single models."""
 
-    def __init__(self, exchanges: Exchanges, probes: Probes, pages: Pages, make_id: Callable[[], str]) -> None:
+    def __init__(
+        self, exchanges: Exchanges, probes: Probes, pages: Pages, admin: Admin, make_id: Callable[[], str]
+    ) -> None:
         self._exchanges = exchanges
+        self._admin = admin
         self._make_id = make_id
         self._probes = probes
         self._posts: dict[str, Dialect] = {path: dialect for dialect in DIALECTS for path in dialect.paths}
@@ -77,22 +81,33 @@ class App:
                     raise _wrong_method(request, "POST")
                 await self._exchanges.count(self._counts[path], request)
                 return
+            if (target := admin_path(path)) is not None:
+                methods = ADMIN_METHODS[target[0]]
+                if request.method not in methods:
+                    raise _wrong_method(request, ", ".join(methods))
+                await self._admin.answer(request, target)
+                return
             if (kept := kept_path(path)) is not None:
                 if request.method not in KEPT_METHODS[kept[1]]:
                     raise _wrong_method(request, ", ".join(KEPT_METHODS[kept[1]]))
                 await answer_kept(self._exchanges, request, kept)
                 return
-            get = self._gets.get(path)
-            if get is None and path.startswith(MODEL_PREFIXES):
-                get = self._probes.model
-            if get is None:
-                raise _no_route(path)
+            get = self._getter(path)
             if request.method not in {"GET", "HEAD"}:
                 raise _wrong_method(request, "GET, HEAD")
             await get(request)
         except Fault as fault:
             await self._exchanges.answer_fault(dialect, request, fault)
             self._exchanges.note(dialect, request, fault)
+
+    def _getter(self, path: str) -> Handler:
+        """Return what answers GET on a path. Raises Fault (caller_no_route)."""
+        get = self._gets.get(path)
+        if get is None and path.startswith(MODEL_PREFIXES):
+            get = self._probes.model
+        if get is None:
+            raise _no_route(path)
+        return get
 
     def _speaking(self, path: str) -> Dialect:
         """Return the dialect whose path this is or begins with; the default one for all others."""
@@ -137,5 +152,6 @@ def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, S
             "x-fittengate-ignored",
             "x-fittengate-warning",
             "retry-after",
+            *[f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")],
         ],
     )

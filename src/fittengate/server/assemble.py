@@ -11,17 +11,23 @@ from typing import TextIO, TypeAlias
 
 from msgspec import Struct
 
+from fittengate.core.caller import Allowance
 from fittengate.lib.timers import Timers
+from fittengate.server.admin import Admin, AdminServices
 from fittengate.server.app import App, with_cors
 from fittengate.server.configure import SQLITE
-from fittengate.server.exchange import Exchanges, Limits, Services
+from fittengate.server.exchange import Bounds, Exchanges, Services
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
 from fittengate.server.request import Receive, Scope, Send
 from fittengate.services.clock import SystemClock
 from fittengate.services.ids import Ids
-from fittengate.services.keys import Keys, StoredKey
+from fittengate.services.key_rows import LIMITS
+from fittengate.services.key_store import KeyStore
+from fittengate.services.keyring import Keys
+from fittengate.services.keys import StoredKey
 from fittengate.services.ledger import Ledger, NoLedger, Receipts
+from fittengate.services.limits import LocalLimits
 from fittengate.services.log import Log, LogOptions
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
@@ -29,7 +35,7 @@ from fittengate.services.queue import Turns
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
 from fittengate.services.store import Database
-from fittengate.settings import Settings, Store
+from fittengate.settings import Limits, Settings, Store
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
 from fittengate.upstream.fitten.account import AccountKeeper
@@ -59,7 +65,7 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     return Log(LogOptions(log.level, log.format == "json", file, log.content), Redactor(known), terminal)
 
 
-def database_of(store: Store) -> Database | None:
+def open_database(store: Store) -> Database | None:
     """Return the database of these settings, which nothing has opened yet; None where there is to be none."""
     path = store.url.removeprefix(SQLITE)
     return None if path in {"", "none"} else Database(Path(path))
@@ -70,6 +76,17 @@ def open_ledger(store: Store, database: Database | None, journals: Path | None, 
     if database is None or journals is None:
         return NoLedger()
     return Ledger(journals, secrets.token_hex(8), database, SystemClock(), log.say, store.retention_days)
+
+
+def open_key_store(store: Store, database: Database | None, random_bytes: Callable[[int], bytes]) -> KeyStore | None:
+    """Return what makes and changes keys, ``close`` is owed; None where there is no database."""
+    return None if database is None else KeyStore(database, SystemClock(), random_bytes, store.retention_days)
+
+
+def allowances(limits: Limits) -> tuple[Allowance, Allowance]:
+    """Return what a key without limits of its own may use, and what all keys together may."""
+    each = {name: getattr(limits, name) for name in LIMITS}
+    return Allowance(**each), Allowance(**{name: getattr(limits, f"account_{name}") for name in LIMITS})
 
 
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:
@@ -124,15 +141,20 @@ async def assembled(
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
         timers = Timers(asyncio.get_running_loop())
-        database = database_of(settings.store)
+        database = open_database(settings.store)
         responses = Responses(database, SystemClock(), log.say, settings.store.retention_days)
         ledger = open_ledger(settings.store, database, journals, log)
         server, upstream = settings.server, settings.upstream
+        defaults, account = allowances(settings.limits)
+        limits = LocalLimits(account, SystemClock())
+        if database is not None:
+            limits.survive(database, log.say)
+        keys = Keys(server.api_key, stored_keys, defaults, database, SystemClock(), log.say)
         exchanges = Exchanges(
             Services(
                 upstream=service,
                 models=names,
-                keys=Keys(server.api_key, stored_keys),
+                keys=keys,
                 turns=Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout),
                 pictures=pictures,
                 responses=responses,
@@ -141,12 +163,16 @@ async def assembled(
                 ids=ids,
                 clock=SystemClock(),
                 timers=timers,
-                limits=Limits(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
+                limits=limits,
+                bounds=Bounds(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
             )
         )
         window = settings.models.context_window
         probes = Probes(exchanges, service.models, names, service.problem, window, lambda: ledger.problem)
-        app = App(exchanges, probes, Pages(), ids.request_id)
+        key_store = open_key_store(settings.store, database, secrets.token_bytes)
+        turns = exchanges.turns
+        known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem)
+        app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id)
         upkeep = asyncio.create_task(service.upkeep())
         try:
             yield Gateway(with_cors(app, server.cors_origins), exchanges, service, log)
@@ -156,6 +182,10 @@ async def assembled(
                 await upkeep
             timers.close()
             await pictures.close()
+            await asyncio.to_thread(keys.close)
+            await asyncio.to_thread(limits.close)
+            if key_store is not None:
+                await asyncio.to_thread(key_store.close)
             await asyncio.to_thread(ledger.close)
             await asyncio.to_thread(responses.close)
 

@@ -155,6 +155,61 @@ async def test_more_turns_than_there_are_is_refused():
     await Turns(0, 10, 0).enter("a", 3)
 
 
+async def test_a_better_lane_goes_past_one_that_needs_more_turns():
+    """Nobody in a better lane waits for a turn that is free; whoever needs several is next after four of them."""
+    turns = Turns(3, 20, 0)
+    turns.try_enter()
+    three = asyncio.create_task(turns.enter("a", 3))
+    await settle()
+    for _ in range(4):
+        await asyncio.wait_for(turns.enter("b", 1, "completion"), 1)
+        turns.leave()
+    fifth = asyncio.create_task(turns.enter("b", 1, "completion"))
+    await settle()
+    assert (turns.running, turns.waiting) == (1, 2)
+    turns.leave()
+    await three
+    turns.leave(3)
+    await fifth
+    assert (turns.running, turns.waiting) == (1, 0)
+
+
+async def order_of(turns, waiting):
+    """Return in which order those who wait, each a lane and a number, get the one turn there is."""
+    turns.try_enter()
+    order = []
+
+    async def ask(lane, number):
+        await turns.enter(f"{lane}{number}", lane=lane)
+        order.append((lane, number))
+        turns.leave()
+
+    tasks = []
+    for lane, number in waiting:
+        tasks.append(asyncio.create_task(ask(lane, number)))
+        await settle()
+    turns.leave()
+    await asyncio.gather(*tasks)
+    assert (turns.running, turns.waiting) == (0, 0)
+    return [lane for lane, _ in order]
+
+
+async def test_better_lanes_go_first():
+    """Completion before interactive before background, whoever came first."""
+    waiting = [("background", 1), ("interactive", 1), ("completion", 1), ("interactive", 2)]
+    assert await order_of(Turns(1, 10, 0), waiting) == ["completion", "interactive", "interactive", "background"]
+
+
+async def test_no_lane_starves():
+    """After four turns of better lanes the one that waits has the next; the worse lane first, for it waited longer."""
+    many = [("completion", number) for number in range(12)]
+    order = await order_of(Turns(1, 20, 0), [("background", 1), ("background", 2), ("interactive", 1), *many])
+    assert order.index("background") == 4
+    assert order.index("interactive") == 5
+    assert order.index("background", 5) == 9
+    assert order[:4] == ["completion"] * 4
+
+
 class ManualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time is moved by hand."""
 
@@ -162,6 +217,9 @@ class ManualLoop(asyncio.SelectorEventLoop):
 
     def time(self):
         return self.now
+
+
+LANE_OF = {"a": "completion", "b": "interactive", "c": "background"}
 
 
 class TurnsMachine(RuleBasedStateMachine):
@@ -180,7 +238,7 @@ class TurnsMachine(RuleBasedStateMachine):
         self.most_seen = 0
 
     async def ask(self, number, caller, count):
-        await self.turns.enter(caller, count)
+        await self.turns.enter(caller, count, LANE_OF[caller])
         mine = [
             n for n, (c, t) in self.tasks.items() if c == caller and n < number and not t.done() and not t.cancelling()
         ]
@@ -238,7 +296,7 @@ class TurnsMachine(RuleBasedStateMachine):
         assert 0 <= self.turns.waiting <= self.QUEUE
         assert self.most_seen <= self.MOST
         if self.turns.waiting:
-            wanted = next(iter(next(iter(self.turns._lines.values())).values()))
+            wanted = next(iter(next(iter(self.turns._next().lines.values())).values()))
             assert self.turns.running + wanted > self.MOST
 
     @rule()
