@@ -239,11 +239,9 @@ class TurnsMachine(RuleBasedStateMachine):
 
     async def ask(self, number, caller, count):
         await self.turns.enter(caller, count, LANE_OF[caller])
-        mine = [
-            n for n, (c, t) in self.tasks.items() if c == caller and n < number and not t.done() and not t.cancelling()
-        ]
-        # The older ones of the same caller are inside by now, or about to leave: none still waits in line.
-        assert set(mine) <= set(self.entered)
+        older = [t for n, (c, t) in self.tasks.items() if c == caller and n < number and n not in self.entered]
+        # Whoever was given a turn may come to its next step only now; nobody older still waits for one.
+        assert not [t for t in older if t._fut_waiter and not t._fut_waiter.done() and not t.cancelling()]
         self.entered.append(number)
         self.inside.append(number)
         self.counts[number] = count
