@@ -105,16 +105,40 @@ class Upstream(_Section, frozen=True, kw_only=True):
 
 
 class Store(_Section, frozen=True, kw_only=True):
-    """What is kept: replies that clients ask for later, and a receipt of each request."""
+    """What is kept in a database: client keys, replies that clients ask for later, and a receipt of each request."""
 
     url: Annotated[
         str,
         _meta(
-            "database for responses and receipts, `sqlite:///PATH`; `none` keeps some responses in memory, and no receipts",
+            "database for client keys, kept responses and receipts, `sqlite:///PATH`; `none` keeps some responses in memory, "
+            "no keys and no receipts",
             default_text="SQLite file `fittengate.db` in `state_dir`",
         ),
     ] = ""
-    retention_days: Annotated[float, _meta("how long they are kept", "days", ge=0)] = 90
+    retention_days: Annotated[
+        float, _meta("how long responses, and keys that no longer work, are kept", "days", ge=0)
+    ] = 90
+
+
+class Limits(_Section, frozen=True, kw_only=True):
+    """What clients may use. A key's own limits go before the first five, which hold for each key that has none."""
+
+    rpm: Annotated[int, _meta("most requests of a key in any minute", "requests", ge=0)] = 0
+    tpm: Annotated[int, _meta("most tokens of a key in any minute, of prompts and answers", "tokens", ge=0)] = 0
+    concurrency: Annotated[int, _meta("most requests of a key at a time", "requests", ge=0)] = 0
+    tokens_per_day: Annotated[int, _meta("most tokens of a key in a day by UTC", "tokens", ge=0)] = 0
+    tokens_per_month: Annotated[int, _meta("most tokens of a key in a month by UTC", "tokens", ge=0)] = 0
+    account_rpm: Annotated[int, _meta("most requests of all keys together in any minute", "requests", ge=0)] = 0
+    account_tpm: Annotated[int, _meta("most tokens of all keys together in any minute", "tokens", ge=0)] = 0
+    account_concurrency: Annotated[
+        int, _meta("most requests of all keys together at a time; more are refused, not queued", "requests", ge=0)
+    ] = 0
+    account_tokens_per_day: Annotated[
+        int, _meta("most tokens of all keys together in a day by UTC", "tokens", ge=0)
+    ] = 0
+    account_tokens_per_month: Annotated[
+        int, _meta("most tokens of all keys together in a month by UTC", "tokens", ge=0)
+    ] = 0
 
 
 class Models(_Section, frozen=True, kw_only=True):
@@ -178,6 +202,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     account: Account = Account()
     upstream: Upstream = Upstream()
     store: Store = Store()
+    limits: Limits = Limits()
     models: Models = Models()
     lsp: Lsp = Lsp()
     log: Log = Log()

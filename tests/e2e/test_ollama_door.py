@@ -83,6 +83,18 @@ async def test_behind_the_door_is_nothing_else(gateway):
         assert (await process.request(method, path, ASKED)).status == 200
 
 
+async def test_p9_what_comes_in_has_the_limits_of_a_key_that_has_none_of_its_own(serve):
+    """P9: together, whoever they are; without such limits nothing is counted."""
+    process = await serve("--also-ollama", server_ollama_port=0, limits_rpm=1)
+    port = int(await process.says(r"without a key: http://127\.0\.0\.1:(\d+), for every program on this machine"))
+    assert (await ask(port)).status == 200
+    for method, path in [("GET", "/api/tags"), ("POST", "/api/generate"), ("POST", "/api/show")]:
+        reply = await ask(port, method, path, ASKED)
+        assert (reply.status, list(reply.json)) == (429, ["error"])
+        assert 1 <= int(reply.headers["retry-after"]) <= 60
+    assert (await process.request("GET", "/api/tags")).status == 200
+
+
 VISITORS = [
     (["localhost"], "", 200),
     (["LOCALHOST:1"], "Origin: http://localhost:3000\r\n", 200),

@@ -14,6 +14,7 @@ import pytest
 
 from fakes.ledger import rows, until_rows
 from fakes.running import command, environment
+from fittengate.services.tables import REVISION
 from fittengate.simulator import Plan
 
 
@@ -109,7 +110,7 @@ async def test_the_store_is_checked_copied_and_migrated(serve, simulator, shell)
         assert stat.S_IMODE(target.stat().st_mode) == 0o600
     code, _, err = await shell.run("store", "backup", str(target))
     assert (code, "exists already" in err) == (1, True)
-    assert "is up to date (revision 0002)" in (await shell.run("store", "migrate"))[1]
+    assert f"is up to date (revision {REVISION})" in (await shell.run("store", "migrate"))[1]
     body = b'{"model":"fitten-code","messages":[{"role":"user","content":"still here"}]}'
     assert (await process.request("POST", "/v1/chat/completions", body, key="first-key-of-two")).status == 200
 
@@ -124,7 +125,7 @@ async def test_an_old_and_a_damaged_store(shell):
             " created BIGINT, size BIGINT, given BLOB, response BLOB)"
         )
     assert "at revision 0001, to be migrated" in (await shell.run("store", "check"))[1]
-    assert "went from revision 0001 to 0002" in (await shell.run("store", "migrate"))[1]
+    assert f"went from revision 0001 to {REVISION}" in (await shell.run("store", "migrate"))[1]
     assert "up to date" in (await shell.run("store", "check"))[1]
     file.write_bytes(b"no database at all, and long enough to be looked at" * 100)
     code, _, err = await shell.run("store", "check")

@@ -16,6 +16,7 @@ import pytest
 from fittengate.cli import COMMANDS
 from fittengate.core.faults import KINDS
 from fittengate.dialects import COUNTING, DIALECTS, RESPONSES
+from fittengate.server.admin import ADMIN_METHODS
 from fittengate.server.app import MODEL_PREFIXES, App
 from fittengate.server.kept import KEPT_METHODS
 from fittengate.server.ollama import OllamaModels
@@ -176,6 +177,7 @@ def test_every_path_is_on_the_page_of_paths():
         Probes(None, None, None, None, 0, None),
         Pages(),
         None,
+        None,
         OllamaModels(None, None, None, 0, 0),
         Tabby(None, None, 0),
     )
@@ -183,6 +185,7 @@ def test_every_path_is_on_the_page_of_paths():
     answered |= {path for dialect in COUNTING for path in dialect.count_paths}
     answered |= {f"{prefix}{{id}}" for prefix in MODEL_PREFIXES}
     answered |= {f"{path}/{{id}}/{what}".rstrip("/") for path in RESPONSES.paths for what in KEPT_METHODS}
+    answered |= set(ADMIN_METHODS)
     listed = [
         path for row in rows("docs/paths.md") if len(row) == 5 for path in re.findall(r"`(/[^`]*)`", row[0] + row[2])
     ]

@@ -15,6 +15,7 @@ COMMANDS = {
     "login": "Sign in to a Fitten account and keep its tokens.",
     "logout": "Forget the kept tokens.",
     "whoami": "Show which account is signed in.",
+    "keys": "Make, list, replace and revoke the keys of clients.",
     "models": "List the models.",
     "chat": "Talk from the terminal.",
     "usage": "Show who used how much.",

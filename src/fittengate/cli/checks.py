@@ -6,16 +6,20 @@ import os
 import shutil
 import ssl
 import stat
+import time
 from pathlib import Path
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from fittengate.core.faults import Fault
+from fittengate.server.assemble import open_database
 from fittengate.server.configure import ConfigurationError, Configured, prepare_state_dir
 from fittengate.server.run import PortInUseError, listen
 from fittengate.server.sources import DEFAULT
+from fittengate.services.key_rows import listed
 from fittengate.services.keys import stored_keys
+from fittengate.services.store import StoreDownError
 
 LOW_BYTES = 200 * 1024 * 1024
 """Less free space is worth a word: log files alone may come to 60 MB."""
@@ -80,14 +84,30 @@ def keys(configured: Configured) -> Finding:
     """Return how many client keys there are."""
     configured_keys = len(configured.settings.server.api_key)
     try:
-        made = len(stored_keys(configured.state_dir))
+        made = sum(not key.moved for key in stored_keys(configured.state_dir))
+        stored = _in_store(configured)
     except Fault as fault:
         return Finding("fail", "keys", fault.message)
     except OSError as error:
         return Finding("fail", "keys", f"keys.json cannot be read ({(error.strerror or '').lower()})")
-    if not configured_keys and not made:
+    except StoreDownError as error:
+        return Finding("fail", "keys", f"the store cannot be used ({error}); check store.url and the disk")
+    if not configured_keys and not made and not stored:
         return Finding("ok", "keys", "none yet: the first `fittengate serve` makes one and shows it once")
-    return Finding("ok", "keys", f"{configured_keys} in the settings, {made} made by `fittengate serve`")
+    return Finding(
+        "ok", "keys", f"{configured_keys} in the settings, {made} made by `fittengate serve`, {stored} in the store"
+    )
+
+
+def _in_store(configured: Configured) -> int:
+    database = open_database(configured.settings.store)
+    if database is None or not database.path.exists():
+        return 0
+    try:
+        with database.begin() as connection:
+            return sum(row.state(time.time()) in {"active", "replaced"} for row in listed(connection))
+    finally:
+        database.close()
 
 
 def port(configured: Configured) -> Finding:

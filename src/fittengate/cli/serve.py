@@ -134,6 +134,8 @@ def show_key(configured: Configured, *, new_key: bool) -> None:
     directory = configured.state_dir
     if new_key:
         key: str | None = store_new_key(directory, secrets.token_bytes)
+    elif _store_has_keys(configured):
+        return
     else:
         key = ensure_first_key(directory, configured.settings.server.api_key, secrets.token_bytes)
     if key is None:
@@ -142,6 +144,29 @@ def show_key(configured: Configured, *, new_key: bool) -> None:
         say(f"your key, shown only this once: {key}")
     else:
         say(f"a key was made; it is in {write_first_key(directory, key)}")
+
+
+def _store_has_keys(configured: Configured) -> bool:
+    """Tell whether `fittengate keys create` has made keys: then none is to be made at the first start."""
+    from fittengate.server.assemble import open_database
+    from fittengate.services.key_rows import last_change
+    from fittengate.services.keys import stored_keys
+    from fittengate.services.store import StoreDownError
+
+    database = open_database(configured.settings.store)
+    if configured.settings.server.api_key or database is None or not database.path.exists():
+        return False
+    if stored_keys(configured.state_dir):
+        return False
+    try:
+        with database.begin() as connection:
+            return last_change(connection) > 0
+    except StoreDownError as error:
+        # There may be keys in it: one more would be shown to whoever happens to start the gateway.
+        say(f"the store cannot be used ({error}); keys in it will work when it can, and no first key is made")
+        return True
+    finally:
+        database.close()
 
 
 def open_socket(host: str, port: int) -> socket.socket:

@@ -1,20 +1,49 @@
 """Who asks, what they used, and what they can ask for."""
 
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
 from fittengate.core.reply import Usage
+
+Scope: TypeAlias = Literal["chat", "completion", "admin"]
+"""What a key may be used for."""
+
+Lane: TypeAlias = Literal["interactive", "background"]
+"""Who waits longer for a turn at the service: people, or work that nobody watches."""
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+LANES: tuple[Lane, ...] = get_args(Lane)
+
+
+class Allowance(Struct, frozen=True, kw_only=True):
+    """What may be used: numbers, 0 for no limit."""
+
+    rpm: int = 0
+    """Requests in any minute."""
+    tpm: int = 0
+    """Tokens in any minute, of prompts and answers together."""
+    concurrency: int = 0
+    """Requests at a time."""
+    tokens_per_day: int = 0
+    """Tokens of a day by UTC."""
+    tokens_per_month: int = 0
+    """Tokens of a month by UTC."""
 
 
 class Caller(Struct, frozen=True):
     """The holder of a key. Carries no key, only what may be shown of it."""
 
     name: str
-    """Stable name of the key: its visible prefix, or the place it was configured in."""
+    """Stable name of the key: the one it was given, its visible prefix, or the place it was configured in."""
     scopes: frozenset[str] = frozenset({"chat", "completion"})
     owner: str = ""
-    """What the holder's own data is kept under: follows from the key, and from nothing else, and does not tell it."""
+    """What the holder's own data is kept under, and what was used counted: follows from the first key that the holder
+    had, and from nothing else, and does not tell it."""
+    models: tuple[str, ...] = ()
+    """Patterns, in the style of file names and in lower case, of the ids that may be asked for; none means every model."""
+    lane: Lane = "interactive"
+    allowance: Allowance = Allowance()
 
 
 class ModelCard(Struct, frozen=True):

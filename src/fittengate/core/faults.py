@@ -8,6 +8,8 @@ its detail is for the log alone. The kinds stand in :data:`KINDS`, each with its
 from enum import StrEnum
 from typing import NamedTuple
 
+from fittengate.core.limits import LimitState
+
 
 class FaultKind(StrEnum):
     """Who is at fault, and how. The list is closed: add a kind together with its row in :data:`KINDS`."""
@@ -118,12 +120,14 @@ class Fault(Exception):  # noqa: N818 - the design calls it a fault: most of the
         detail: str | None = None,
         retry_after: float | None = None,
         numbers: tuple[int, int] | None = None,
+        limits: LimitState | None = None,
     ) -> None:
         """Make a fault.
 
         ``param`` names the place in the request (``messages[0].content[1].text``); None where there is none. ``code``
         replaces the kind's own. ``retry_after`` is in seconds; None means what :data:`KINDS` says.
         ``numbers`` belong to caller_too_long: tokens of the prompt and most tokens that fit; None where unknown.
+        ``limits`` belong to policy_rate and policy_quota: where the caller stands.
         """
         super().__init__(message)
         row = KINDS[kind]
@@ -136,6 +140,7 @@ class Fault(Exception):  # noqa: N818 - the design calls it a fault: most of the
         self.retry_after = row.retry_after if retry_after is None else retry_after
         self.should_retry = row.should_retry
         self.numbers = numbers
+        self.limits = limits
 
     def __repr__(self) -> str:
         """Show the kind and the client's message; never the detail, which may quote an upstream."""

@@ -4,9 +4,11 @@ Shapes from Anthropic's API reference ("Errors", "Messages").
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.limits import LimitState
 from fittengate.core.reply import StopReason, Usage
 from fittengate.lib.jsonio import to_json
 
@@ -48,6 +50,18 @@ def error_body(fault: Fault, request_id: str | None = None) -> bytes:
     if request_id is not None:
         body["request_id"] = request_id
     return to_json(body)
+
+
+def limit_headers(state: LimitState) -> list[tuple[bytes, bytes]]:
+    """Return the headers of Anthropic's page on rate limits; of several limits of a sort they tell the tightest."""
+    headers = []
+    for name, standing in (("requests", state.requests), ("tokens", state.tokens)):
+        if standing is not None:
+            full = datetime.fromtimestamp(-int(-(state.at + standing.resets_in) // 1), UTC)
+            values = str(standing.limit), str(standing.remaining), full.strftime("%Y-%m-%dT%H:%M:%SZ")
+            for what, value in zip(("limit", "remaining", "reset"), values, strict=True):
+                headers.append((f"anthropic-ratelimit-{name}-{what}".encode(), value.encode()))
+    return headers
 
 
 def _message(fault: Fault) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fittengate.core.caller import ModelCard
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.limits import LimitState
 from fittengate.core.reply import Usage
 from fittengate.dialects._fields import bad, unsupported, whole_number
 from fittengate.lib.jsonio import to_json
@@ -62,6 +63,26 @@ def error_body(fault: Fault, request_id: str | None = None) -> bytes:
     else:
         sort = "service_unavailable_error" if fault.status == 503 else "server_error"
     return to_json({"error": {"message": message, "type": sort, "param": fault.param, "code": fault.code}})
+
+
+def limit_headers(state: LimitState) -> list[tuple[bytes, bytes]]:
+    """Return the headers of OpenAI's guide to rate limits; of several limits of a sort they tell the tightest."""
+    headers = []
+    for name, standing in (("requests", state.requests), ("tokens", state.tokens)):
+        if standing is not None:
+            values = str(standing.limit), str(standing.remaining), _span(standing.resets_in)
+            for what, value in zip(("limit", "remaining", "reset"), values, strict=True):
+                headers.append((f"x-ratelimit-{what}-{name}".encode(), value.encode()))
+    return headers
+
+
+def _span(seconds: float) -> str:
+    """Return a length of time as OpenAI writes it: ``6m0s``, ``1s``; what is less than a second counts as one."""
+    minutes, rest = divmod(-int(-seconds // 1), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

@@ -10,10 +10,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from fittengate.core.ask import Ask, ReplyFormat, Sampling, ToolUse, Wishes
+from fittengate.core.caller import Scope
 from fittengate.core.conversation import Conversation
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply
-from fittengate.dialects._anthropic import THREAD_UNSUPPORTED, error_body, status
+from fittengate.dialects._anthropic import THREAD_UNSUPPORTED, error_body, limit_headers, status
 from fittengate.dialects._anthropic_content import Contents, as_json
 from fittengate.dialects._anthropic_stream import MessageWriter, message
 from fittengate.dialects._anthropic_tools import Tools
@@ -47,6 +49,7 @@ class AnthropicMessages:
     """Every path at which the tokens of a request are counted: :meth:`read_count`, then :meth:`count_body`."""
 
     id_headers: tuple[bytes, ...] = (b"request-id",)
+    scope: Scope = "chat"
     tells_input: bool = True
     form: StreamForm = EVENTS
 
@@ -86,6 +89,10 @@ class AnthropicMessages:
     def status(self, fault: Fault) -> int:
         """Return the HTTP status of a fault: 529 where the gateway is busy or draining."""
         return status(fault)
+
+    def limit_headers(self, state: LimitState) -> list[tuple[bytes, bytes]]:
+        """Return Anthropic's ``anthropic-ratelimit-*``."""
+        return limit_headers(state)
 
 
 def _ask(fields: dict[str, Any]) -> Ask:

@@ -10,8 +10,10 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from fittengate.core.ask import Ask, FillAsk, Several
+from fittengate.core.caller import Scope
 from fittengate.core.events import Ended, Event, OfChoice
 from fittengate.core.faults import Fault
+from fittengate.core.limits import LimitState
 from fittengate.core.record import Recalled, Record
 from fittengate.core.reply import Reply
 from fittengate.lib import ndjson, sse
@@ -97,6 +99,11 @@ class Dialect(Protocol):
     form: StreamForm
     """How streamed replies travel: :data:`EVENTS`, or another form."""
 
+    @property
+    def scope(self) -> Scope | None:
+        """Return what a key must be for; None where that depends on what is asked for."""
+        ...
+
     def read(self, body: bytes) -> Ask | FillAsk | Several:
         """Return what the client wants; Several only from a :class:`ChoicesDialect`.
 
@@ -118,6 +125,10 @@ class Dialect(Protocol):
 
     def status(self, fault: Fault) -> int:
         """Return the HTTP status of a fault in this dialect."""
+        ...
+
+    def limit_headers(self, state: LimitState) -> list[tuple[bytes, bytes]]:
+        """Return the headers that tell a client where it stands with its limits."""
         ...
 
 

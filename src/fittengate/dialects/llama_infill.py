@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fittengate.core.ask import FillAsk, Sampling, Wishes
+from fittengate.core.caller import Scope
 from fittengate.core.events import Ended, Event, TextDelta
 from fittengate.core.faults import Fault
+from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply, StopReason, Usage
 from fittengate.dialects._fields import Check, bad, flag, known, look_over, model_name, read_object, whole_number
 from fittengate.dialects._fim_markers import MAX_FILL_STOPS
-from fittengate.dialects._openai import stops
+from fittengate.dialects._openai import limit_headers, stops
 from fittengate.dialects.base import EVENTS, Head, StreamForm
 from fittengate.lib import sse
 from fittengate.lib.jsonio import to_json
@@ -25,6 +27,7 @@ class LlamaInfill:
     name: str = "llama_infill"
     paths: tuple[str, ...] = ("/infill", "/v1/infill")
     id_headers: tuple[bytes, ...] = ()
+    scope: Scope = "completion"
     tells_input: bool = False
     form: StreamForm = EVENTS
 
@@ -67,6 +70,10 @@ class LlamaInfill:
     def status(self, fault: Fault) -> int:
         """Return the fault's own status."""
         return fault.status
+
+    def limit_headers(self, state: LimitState) -> list[tuple[bytes, bytes]]:
+        """Return the headers that OpenAI has for it."""
+        return limit_headers(state)
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fittengate.core.ask import FillAsk, Sampling, Wishes
+from fittengate.core.caller import Scope
 from fittengate.core.events import Ended, Event, TextDelta
 from fittengate.core.faults import Fault
+from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply, StopReason, Usage
 from fittengate.dialects._fields import (
     MAX_IGNORED,
@@ -26,7 +28,7 @@ from fittengate.dialects._fields import (
     whole_number,
 )
 from fittengate.dialects._fim_markers import MAX_FILL_STOPS, read_marked
-from fittengate.dialects._openai import stops
+from fittengate.dialects._openai import limit_headers, stops
 from fittengate.dialects._openai_fields import seed, stream_options
 from fittengate.dialects.base import EVENTS, Head, StreamForm
 from fittengate.lib import sse
@@ -39,6 +41,7 @@ class MistralFim:
     name: str = "mistral_fim"
     paths: tuple[str, ...] = ("/v1/fim/completions", "/fim/completions", "/v1/v1/fim/completions")
     id_headers: tuple[bytes, ...] = ()
+    scope: Scope = "completion"
     tells_input: bool = False
     form: StreamForm = EVENTS
 
@@ -85,6 +88,10 @@ class MistralFim:
     def status(self, fault: Fault) -> int:
         """Return the fault's own status."""
         return fault.status
+
+    def limit_headers(self, state: LimitState) -> list[tuple[bytes, bytes]]:
+        """Return the headers that OpenAI has for it."""
+        return limit_headers(state)
 
 
 def _n(value: Any, name: str, _ignored: list[str]) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from fittengate.core.ask import Ask, FillAsk
+from fittengate.core.caller import Scope
 from fittengate.core.conversation import Conversation, Message, Part, Role, Text, Thought, ToolCall, ToolResult
 from fittengate.core.faults import Fault
+from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply
 from fittengate.dialects import _ollama_lines
 from fittengate.dialects._fields import MAX_IGNORED, Check, bad, known, look_over, read_object
@@ -25,6 +27,7 @@ from fittengate.dialects._ollama import (
     wishes_of,
 )
 from fittengate.dialects._ollama_lines import LineWriter
+from fittengate.dialects._openai import limit_headers
 from fittengate.dialects._openai_tools import declared_tools, read_calls, read_tools
 from fittengate.dialects.base import LINES, Head, StreamForm
 
@@ -35,6 +38,7 @@ class OllamaChat:
     name: str = "ollama_chat"
     paths: tuple[str, ...] = ("/api/chat",)
     id_headers: tuple[bytes, ...] = ()
+    scope: Scope = "chat"
     tells_input: bool = False
     form: StreamForm = LINES
 
@@ -71,6 +75,10 @@ class OllamaChat:
     def status(self, fault: Fault) -> int:
         """Return the fault's own status."""
         return fault.status
+
+    def limit_headers(self, state: LimitState) -> list[tuple[bytes, bytes]]:
+        """Return the headers that OpenAI has for it: Ollama has none."""
+        return limit_headers(state)
 
 
 def _said(text: str, thought: str, calls: bool) -> dict[str, Any]:  # noqa: FBT001 - the signature of shapes

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from fittengate.core.ask import Ask, FillAsk
+from fittengate.core.caller import Scope
 from fittengate.core.conversation import Conversation, Message, Text
 from fittengate.core.faults import Fault
+from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply
 from fittengate.dialects import _ollama_lines
 from fittengate.dialects._fields import MAX_IGNORED, Check, flag, known, look_over, read_object
@@ -27,6 +29,7 @@ from fittengate.dialects._ollama import (
     wishes_of,
 )
 from fittengate.dialects._ollama_lines import LineWriter
+from fittengate.dialects._openai import limit_headers
 from fittengate.dialects.base import LINES, Head, StreamForm
 
 
@@ -36,6 +39,7 @@ class OllamaGenerate:
     name: str = "ollama_generate"
     paths: tuple[str, ...] = ("/api/generate",)
     id_headers: tuple[bytes, ...] = ()
+    scope: Scope | None = None
     tells_input: bool = False
     form: StreamForm = LINES
 
@@ -81,6 +85,10 @@ class OllamaGenerate:
     def status(self, fault: Fault) -> int:
         """Return the fault's own status."""
         return fault.status
+
+    def limit_headers(self, state: LimitState) -> list[tuple[bytes, bytes]]:
+        """Return the headers that OpenAI has for it: Ollama has none."""
+        return limit_headers(state)
 
 
 def _said(text: str, thought: str, _calls: bool) -> dict[str, Any]:  # noqa: FBT001 - no tools can be given here

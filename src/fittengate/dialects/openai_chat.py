@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from fittengate.core.ask import Ask, Several
+from fittengate.core.caller import Scope
 from fittengate.core.events import (
     Ended,
     Event,
@@ -21,8 +22,9 @@ from fittengate.core.events import (
     ToolOpened,
 )
 from fittengate.core.faults import Fault
+from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply, StopReason, Usage, usage_of_all
-from fittengate.dialects._openai import error_body, usage_object
+from fittengate.dialects._openai import error_body, limit_headers, usage_object
 from fittengate.dialects._openai_choices import ChoicesChunkWriter
 from fittengate.dialects._openai_reading import read
 from fittengate.dialects.base import EVENTS, Head, StreamForm
@@ -39,6 +41,7 @@ class OpenAIChat:
     paths: tuple[str, ...] = ("/v1/chat/completions", "/chat/completions", "/v1/v1/chat/completions")
 
     id_headers: tuple[bytes, ...] = ()
+    scope: Scope = "chat"
     tells_input: bool = False
     form: StreamForm = EVENTS
 
@@ -82,6 +85,10 @@ class OpenAIChat:
     def status(self, fault: Fault) -> int:
         """Return the fault's own status: OpenAI has none of its own for any kind."""
         return fault.status
+
+    def limit_headers(self, state: LimitState) -> list[tuple[bytes, bytes]]:
+        """Return OpenAI's ``x-ratelimit-*``."""
+        return limit_headers(state)
 
 
 _FINISH: Mapping[StopReason, str] = {

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fittengate.core.ask import COMPLETION, Ask, FillAsk, Sampling, Several, Wishes
+from fittengate.core.caller import Scope
 from fittengate.core.conversation import Conversation, Message, Text
 from fittengate.core.events import Ended, Event, TextDelta
 from fittengate.core.faults import Fault
+from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply, StopReason, Usage, usage_of_all
 from fittengate.dialects._fields import (
     Check,
@@ -26,7 +28,7 @@ from fittengate.dialects._fields import (
     whole_number,
 )
 from fittengate.dialects._fim_markers import MAX_FILL_STOPS, read_marked
-from fittengate.dialects._openai import MAX_CHOICES, MAX_STOPS, choices, error_body, stops, usage_object
+from fittengate.dialects._openai import MAX_CHOICES, MAX_STOPS, choices, error_body, limit_headers, stops, usage_object
 from fittengate.dialects._openai_choices import ChoicesChunkWriter
 from fittengate.dialects._openai_fields import logit_bias, seed, stream_options
 from fittengate.dialects._tabby_segments import read_segments
@@ -47,6 +49,7 @@ class OpenAICompletions:
         "/v1/beta/completions",
     )
     id_headers: tuple[bytes, ...] = ()
+    scope: Scope | None = None
     tells_input: bool = False
     form: StreamForm = EVENTS
 
@@ -94,6 +97,10 @@ class OpenAICompletions:
     def status(self, fault: Fault) -> int:
         """Return the fault's own status."""
         return fault.status
+
+    def limit_headers(self, state: LimitState) -> list[tuple[bytes, bytes]]:
+        """Return the headers that OpenAI has for it."""
+        return limit_headers(state)
 
 
 def _ask(fields: Mapping[str, Any], prompt: str, place: str, ignored: tuple[str, ...]) -> Ask | FillAsk:

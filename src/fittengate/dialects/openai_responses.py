@@ -6,12 +6,14 @@ Shapes from OpenAI's API reference (responses). Reading stands in ``_responses_r
 from collections.abc import Sequence
 
 from fittengate.core.ask import Ask
+from fittengate.core.caller import Scope
 from fittengate.core.faults import Fault
+from fittengate.core.limits import LimitState
 from fittengate.core.record import Recalled, Record
 from fittengate.core.reply import Reply
 from fittengate.dialects import _responses_kept as kept
 from fittengate.dialects._fields import read_object
-from fittengate.dialects._openai import error_body
+from fittengate.dialects._openai import error_body, limit_headers
 from fittengate.dialects._responses_ask import ResponsesAsk
 from fittengate.dialects._responses_reading import read
 from fittengate.dialects._responses_stream import ResponseWriter, whole
@@ -28,6 +30,7 @@ class OpenAIResponses:
     name: str = "openai_responses"
     paths: tuple[str, ...] = ("/v1/responses", "/responses", "/v1/v1/responses")
     id_headers: tuple[bytes, ...] = ()
+    scope: Scope = "chat"
     tells_input: bool = False
     form: StreamForm = EVENTS
 
@@ -71,6 +74,10 @@ class OpenAIResponses:
     def status(self, fault: Fault) -> int:
         """Return the fault's own status: OpenAI has none of its own for any kind."""
         return fault.status
+
+    def limit_headers(self, state: LimitState) -> list[tuple[bytes, bytes]]:
+        """Return OpenAI's ``x-ratelimit-*``."""
+        return limit_headers(state)
 
     def listed(self, chain: Sequence[Record], after: str | None, limit: int, *, newest_first: bool) -> bytes:
         """Return a page of what the last response of ``chain`` was the answer to, beginning behind the item ``after``."""

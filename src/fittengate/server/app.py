@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.dialects import COUNTING, DIALECTS, OLLAMA
 from fittengate.dialects.base import CountingDialect, Dialect
+from fittengate.server.admin import ADMIN_METHODS, Admin, admin_path
 from fittengate.server.exchange import Exchanges
 from fittengate.server.http import HEAD_TOO_LARGE
 from fittengate.server.kept import KEPT_METHODS, answer_kept, kept_path
@@ -32,9 +33,16 @@ class App:
     """The ASGI application: one table of exact paths, and one prefix for single models."""
 
     def __init__(
-        self, exchanges: Exchanges, probes: Probes, pages: Pages, make_id: Callable[[], str], *others: Routes
+        self,
+        exchanges: Exchanges,
+        probes: Probes,
+        pages: Pages,
+        admin: Admin,
+        make_id: Callable[[], str],
+        *others: Routes,
     ) -> None:
         self._exchanges = exchanges
+        self._admin = admin
         self._make_id = make_id
         self._probes = probes
         self._posts: dict[str, Dialect] = {path: dialect for dialect in DIALECTS for path in dialect.paths}
@@ -90,6 +98,12 @@ class App:
                 if request.method != "POST":
                     raise _wrong_method(request, "POST")
                 await self._exchanges.count(self._counts[path], request)
+                return
+            if (target := admin_path(path)) is not None:
+                methods = ADMIN_METHODS[target[0]]
+                if request.method not in methods:
+                    raise _wrong_method(request, ", ".join(methods))
+                await self._admin.answer(request, target)
                 return
             if (kept := kept_path(path)) is not None:
                 if request.method not in KEPT_METHODS[kept[1]]:
@@ -160,5 +174,6 @@ def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, S
             "x-fittengate-warning",
             "x-fittengate-memory",
             "retry-after",
+            *[f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")],
         ],
     )

@@ -1,21 +1,29 @@
 """Asks the service, and asks again where the reply is not what the request was for.
 
 What decides that, and makes the next ask, is pure and stands in ``prompting``; here are the calls. Laws: one call at a
-time, each closed before the next one begins and on every way out; the turn at the service is held all the while; what
-the client is told it used is the delivered reply, what goes into the books is every reply that ended.
+time, each with tokens reserved for it, each closed before the next one begins and on every way out; the turn at the
+service is held all the while; what the client is told it used is the delivered reply, what goes into the books is every
+reply that ended.
 """
 
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TypeVar
 
-from fittengate.core.ask import Ask
+from msgspec import Struct
+from msgspec.structs import replace
+
+from fittengate.core.ask import Ask, FillAsk
 from fittengate.core.caller import ModelCard
 from fittengate.core.events import Ended, Event
 from fittengate.core.faults import Fault
 from fittengate.core.reply import Usage
 from fittengate.prompting.again import Accept, Again, AskAgain, ToolsAgain
 from fittengate.prompting.again_json import JsonAgain
+from fittengate.services.limits import NO_LEASE, Lease
 from fittengate.upstream.base import Upstream
+
+T = TypeVar("T", bound=Ask | FillAsk)
 
 
 class AskingCounts:
@@ -38,15 +46,34 @@ def again_for(ask: Ask) -> Again | None:
     return ToolsAgain(ask) if ask.conversation.tools else None
 
 
+async def _unlimited(ask: Ask) -> Lease:  # noqa: ARG001 - the signature of those who reserve
+    return NO_LEASE
+
+
+class Leases(Struct, frozen=True):
+    """What reserves tokens for the calls of one request. As it is made by default, nothing is limited."""
+
+    first: Lease = NO_LEASE
+    """Made for the first call; whoever made it gives it back."""
+    reserve: Callable[[Ask], Awaitable[Lease]] = _unlimited
+    """Makes one for a further call; raises Fault where there is no room."""
+
+
+def with_most(ask: T, tokens: int) -> T:
+    """Return the ask with an answer of so many tokens at most."""
+    return replace(ask, sampling=replace(ask.sampling, max_tokens=tokens))
+
+
 class Asking:
     """One ask, and those that follow from it."""
 
-    def __init__(self, upstream: Upstream, again: Again, counts: AskingCounts) -> None:
+    def __init__(self, upstream: Upstream, again: Again, counts: AskingCounts, leases: "Leases | None" = None) -> None:
         self.spent: Usage | None = None
         """What all replies that ended came to together; None before the first has."""
         self._upstream = upstream
         self._again = again
         self._counts = counts
+        self._leases = Leases() if leases is None else leases
 
     @property
     def warning(self) -> str | None:
@@ -58,24 +85,34 @@ class Asking:
         again = self._again
         decided: Accept | AskAgain = AskAgain(ask, "")
         why = ""
+        lease = self._leases.first
         while isinstance(decided, AskAgain):
-            call = self._upstream.chat(decided.ask, card)
             broken: Fault | None = None
             passed: list[Event] = []
+            heard = False
+            call = self._upstream.chat(decided.ask, card)
             try:
                 async for batch in call:
+                    heard = True
                     passed = again.feed(batch)
                     last = batch[-1]
                     if type(last) is Ended:
                         self._add(last.usage)
+                        lease.settle(last.usage)
                     elif passed:
                         yield passed
                         passed = []
             except Fault as fault:
                 broken = fault
             finally:
+                if broken is None or heard:
+                    lease.settle(None)
+                if lease is not self._leases.first:
+                    lease.release()
                 await call.aclose()
             decided = self._decided(broken, why)
+            if isinstance(decided, AskAgain):
+                lease, decided = await self._reserved(decided)
             if isinstance(decided, AskAgain):
                 why = decided.why
                 self._counts.again[why] += 1
@@ -85,6 +122,16 @@ class Asking:
             self._counts.outcomes["mended" if decided.mended else "kept"] += 1
         # The last words and the end go out in one piece.
         yield [*passed, *decided.events]
+
+    async def _reserved(self, decided: AskAgain) -> tuple[Lease, Accept | AskAgain]:
+        """Return a lease for another call, and what to ask; without room for it the reply stands as it is, if it can."""
+        try:
+            lease = await self._leases.reserve(decided.ask)
+        except Fault as refused:
+            return NO_LEASE, self._again.failed(refused)
+        if lease.output is None:
+            return lease, decided
+        return lease, replace(decided, ask=with_most(decided.ask, lease.output))
 
     def _decided(self, broken: Fault | None, why: str) -> Accept | AskAgain:
         try:

@@ -11,10 +11,12 @@ from typing import TextIO, TypeAlias
 
 from msgspec import Struct
 
+from fittengate.core.caller import Allowance
 from fittengate.lib.timers import Timers
+from fittengate.server.admin import Admin, AdminServices
 from fittengate.server.app import App, with_cors
 from fittengate.server.configure import SQLITE
-from fittengate.server.exchange import Exchanges, Limits, Services
+from fittengate.server.exchange import Bounds, Exchanges, Services
 from fittengate.server.ollama import OllamaModels
 from fittengate.server.ollama_door import OllamaDoor
 from fittengate.server.pages import Pages
@@ -24,8 +26,12 @@ from fittengate.server.tabby import Tabby
 from fittengate.server.typing import Typing
 from fittengate.services.clock import SystemClock
 from fittengate.services.ids import Ids
-from fittengate.services.keys import Keys, StoredKey
+from fittengate.services.key_rows import LIMITS
+from fittengate.services.key_store import KeyStore
+from fittengate.services.keyring import Keys
+from fittengate.services.keys import StoredKey
 from fittengate.services.ledger import Ledger, NoLedger, Receipts
+from fittengate.services.limits import LocalLimits
 from fittengate.services.log import Log, LogOptions
 from fittengate.services.memory import Memory
 from fittengate.services.models import ModelNames
@@ -34,7 +40,7 @@ from fittengate.services.queue import Turns
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
 from fittengate.services.store import Database
-from fittengate.settings import Settings, Store
+from fittengate.settings import Limits, Settings, Store
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
 from fittengate.upstream.fitten.account import AccountKeeper
@@ -66,7 +72,7 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     return Log(LogOptions(log.level, log.format == "json", file, log.content), Redactor(known), terminal)
 
 
-def database_of(store: Store) -> Database | None:
+def open_database(store: Store) -> Database | None:
     """Return the database of these settings, which nothing has opened yet; None where there is to be none."""
     path = store.url.removeprefix(SQLITE)
     return None if path in {"", "none"} else Database(Path(path))
@@ -77,6 +83,17 @@ def open_ledger(store: Store, database: Database | None, journals: Path | None, 
     if database is None or journals is None:
         return NoLedger()
     return Ledger(journals, secrets.token_hex(8), database, SystemClock(), log.say, store.retention_days)
+
+
+def open_key_store(store: Store, database: Database | None, random_bytes: Callable[[int], bytes]) -> KeyStore | None:
+    """Return what makes and changes keys, ``close`` is owed; None where there is no database."""
+    return None if database is None else KeyStore(database, SystemClock(), random_bytes, store.retention_days)
+
+
+def allowances(limits: Limits) -> tuple[Allowance, Allowance]:
+    """Return what a key without limits of its own may use, and what all keys together may."""
+    each = {name: getattr(limits, name) for name in LIMITS}
+    return Allowance(**each), Allowance(**{name: getattr(limits, f"account_{name}") for name in LIMITS})
 
 
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:
@@ -131,17 +148,22 @@ async def assembled(
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
         timers = Timers(asyncio.get_running_loop())
-        database = database_of(settings.store)
+        database = open_database(settings.store)
         responses = Responses(database, SystemClock(), log.say, settings.store.retention_days)
         ledger = open_ledger(settings.store, database, journals, log)
         server, upstream = settings.server, settings.upstream
         turns = Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout)
         typing = Typing(service, turns, Memory(SystemClock()))
+        defaults, account = allowances(settings.limits)
+        limits = LocalLimits(account, SystemClock())
+        if database is not None:
+            limits.survive(database, log.say)
+        keys = Keys(server.api_key, stored_keys, defaults, database, SystemClock(), log.say)
         exchanges = Exchanges(
             Services(
                 upstream=service,
                 models=names,
-                keys=Keys(server.api_key, stored_keys),
+                keys=keys,
                 turns=turns,
                 typing=typing,
                 pictures=pictures,
@@ -151,17 +173,20 @@ async def assembled(
                 ids=ids,
                 clock=SystemClock(),
                 timers=timers,
-                limits=Limits(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
+                limits=limits,
+                bounds=Bounds(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
             )
         )
         window = settings.models.context_window
         probes = Probes(exchanges, service.models, names, service.problem, window, lambda: ledger.problem)
+        key_store = open_key_store(settings.store, database, secrets.token_bytes)
+        known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem)
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
-        app = App(exchanges, probes, Pages(), ids.request_id, ollama, tabby)
+        app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby)
         upkeep = asyncio.create_task(service.upkeep())
         try:
-            door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id)
+            door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id, defaults)
             yield Gateway(with_cors(app, server.cors_origins), door, exchanges, service, log)
         finally:
             upkeep.cancel()
@@ -170,6 +195,10 @@ async def assembled(
             await typing.close()
             timers.close()
             await pictures.close()
+            await asyncio.to_thread(keys.close)
+            await asyncio.to_thread(limits.close)
+            if key_store is not None:
+                await asyncio.to_thread(key_store.close)
             await asyncio.to_thread(ledger.close)
             await asyncio.to_thread(responses.close)
 

@@ -3,25 +3,41 @@
 Several answers are as many calls at once, each in a task of its own, their events put in the order in which they come.
 Laws: the turns for all are taken together before the first; when one fails the others are closed and the reply fails;
 whoever leaves closes all of them; a slow reader stops all of them; one Ended, which sums the usage, comes after all.
+Tokens are reserved for all together, and settled when the last call has ended.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import TypeAlias, cast
 
 from fittengate.core.ask import COMPLETION, Ask, FillAsk, Several
-from fittengate.core.caller import ModelCard
+from fittengate.core.caller import ModelCard, Scope
 from fittengate.core.events import Ended, Event, OfChoice
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import StopReason, Usage, usage_of_all
-from fittengate.server.asking import Asking, AskingCounts, again_for
+from fittengate.server.asking import Asking, AskingCounts, Leases, again_for, with_most
+from fittengate.services.limits import Lease
 from fittengate.services.models import ModelNames, must_talk
 from fittengate.upstream.base import Upstream
 from fittengate.upstream.pictures import Pictures
 
+Settle: TypeAlias = Callable[[], None]
 
-def calls_of(wanted: Ask | FillAsk | Several) -> int:
-    """Return how many calls to the service a request takes at the same time."""
-    return len(wanted.asks) if isinstance(wanted, Several) else 1
+
+def asks_of(wanted: Ask | FillAsk | Several) -> tuple[Ask | FillAsk, ...]:
+    """Return the calls to the service that a request takes at the same time."""
+    return wanted.asks if isinstance(wanted, Several) else (wanted,)
+
+
+def scopes_of(wanted: Ask | FillAsk | Several) -> frozenset[Scope]:
+    """Return what a key must be for: it goes by what is asked for, not by where.
+
+    Where no text is asked for, as by who wants a model loaded, that is nothing.
+    """
+    asks = asks_of(wanted)
+    if all(isinstance(ask, FillAsk) and ask.sampling.max_tokens == 0 for ask in asks):
+        return frozenset()
+    return frozenset({"completion" if isinstance(ask, FillAsk) else "chat" for ask in asks})
 
 
 def card_for(wanted: Ask | FillAsk | Several, card: ModelCard, names: ModelNames) -> ModelCard:
@@ -29,10 +45,17 @@ def card_for(wanted: Ask | FillAsk | Several, card: ModelCard, names: ModelNames
 
     Raises Fault (caller_unsupported) for a conversation with that one.
     """
-    asks = wanted.asks if isinstance(wanted, Several) else (wanted,)
-    if all(isinstance(ask, FillAsk) for ask in asks):
-        return names.find(COMPLETION)
-    return must_talk(card)
+    return names.find(COMPLETION) if "chat" not in scopes_of(wanted) else must_talk(card)
+
+
+def cut(wanted: Ask | FillAsk | Several, tokens: int) -> Ask | FillAsk | Several:
+    """Return the request with so many tokens at most for each answer that has no limit of its own."""
+    done: dict[int, Ask | FillAsk] = {}
+    for ask in asks_of(wanted):
+        if id(ask) not in done:
+            done[id(ask)] = with_most(ask, tokens) if ask.sampling.max_tokens is None else ask
+    # What was the same stays the same: it is looked at once.
+    return Several(tuple([done[id(ask)] for ask in wanted.asks])) if isinstance(wanted, Several) else done[id(wanted)]
 
 
 async def with_pictures(wanted: FillAsk | Several, pictures: Pictures) -> FillAsk | Several:
@@ -49,10 +72,17 @@ async def with_pictures(wanted: FillAsk | Several, pictures: Pictures) -> FillAs
 class Choices:
     """The calls of a reply with several answers; each may be asked again, as a single one may."""
 
-    def __init__(self, upstream: Upstream, wanted: Several, counts: AskingCounts) -> None:
-        """Take a request. Raises Fault (caller_bad_request) for a form that no reply can have."""
+    def __init__(
+        self, upstream: Upstream, wanted: Several, counts: AskingCounts, leases: Sequence[Leases], settle: Settle
+    ) -> None:
+        """Take a request. Raises Fault (caller_bad_request) for a form that no reply can have.
+
+        ``leases`` are one for each answer; ``settle`` is called when the last of them has ended.
+        """
         self._upstream = upstream
-        self._askings = [_asking(upstream, ask, counts) for ask in wanted.asks]
+        self._askings = [_asking(upstream, ask, counts, lease) for ask, lease in zip(wanted.asks, leases, strict=True)]
+        self._leases = leases
+        self._settle = settle
         self._plain: list[Usage] = []
 
     @property
@@ -69,32 +99,43 @@ class Choices:
 
     def events(self, wanted: Several, card: ModelCard) -> AsyncGenerator[list[OfChoice | Ended], None]:
         """Yield the events of all answers, and one Ended after them. Raises Fault."""
-        return _merged([self._one(ask, asking, card) for ask, asking in zip(wanted.asks, self._askings, strict=True)])
+        streams = [
+            self._plainly(ask, card, leases.first) if asking is None else asking.events(cast("Ask", ask), card)
+            for ask, asking, leases in zip(wanted.asks, self._askings, self._leases, strict=True)
+        ]
+        return _merged(streams, self._settle)
 
-    async def _one(
-        self, ask: Ask | FillAsk, asking: Asking | None, card: ModelCard
-    ) -> AsyncGenerator[list[Event], None]:
-        if isinstance(ask, FillAsk):
-            events = self._upstream.complete(ask)
-        else:
-            events = self._upstream.chat(ask, card) if asking is None else asking.events(ask, card)
+    async def _plainly(self, ask: Ask | FillAsk, card: ModelCard, lease: Lease) -> AsyncGenerator[list[Event], None]:
+        """Yield the events of a reply that is taken as it comes."""
+        events = self._upstream.complete(ask) if isinstance(ask, FillAsk) else self._upstream.chat(ask, card)
+        at_work = True
+        heard = False
         try:
             async for batch in events:
                 if not batch:
                     continue
-                if asking is None and isinstance(last := batch[-1], Ended):
+                heard = True
+                if isinstance(last := batch[-1], Ended):
                     self._plain.append(last.usage)
+                    lease.settle(last.usage)
                 yield batch
+        except Fault:
+            at_work = heard
+            raise
         finally:
+            if at_work:
+                lease.settle(None)
             await events.aclose()
 
 
-def _asking(upstream: Upstream, ask: Ask | FillAsk, counts: AskingCounts) -> Asking | None:
+def _asking(upstream: Upstream, ask: Ask | FillAsk, counts: AskingCounts, leases: Leases) -> Asking | None:
     again = again_for(ask) if isinstance(ask, Ask) else None
-    return None if again is None else Asking(upstream, again, counts)
+    return None if again is None else Asking(upstream, again, counts, leases)
 
 
-async def _merged(streams: list[AsyncGenerator[list[Event], None]]) -> AsyncGenerator[list[OfChoice | Ended], None]:
+async def _merged(
+    streams: list[AsyncGenerator[list[Event], None]], settle: Settle
+) -> AsyncGenerator[list[OfChoice | Ended], None]:
     """Yield what the streams yield, as it comes. Raises what the first of them to fail raises."""
     # One place: a stream whose events were not taken yet waits, and with it the connection behind it.
     ready: asyncio.Queue[OfChoice | Exception] = asyncio.Queue(1)
@@ -113,6 +154,7 @@ async def _merged(streams: list[AsyncGenerator[list[Event], None]]) -> AsyncGene
             task.cancel()
         # Each closes its own connection before it is done.
         await asyncio.gather(*tasks, return_exceptions=True)
+        settle()
     yield [Ended(StopReason.DONE, usage_of_all(usages))]
 
 

@@ -12,32 +12,35 @@ from typing import Any, cast
 
 from msgspec import Struct
 
-from fittengate.core.ask import Ask, FillAsk, Several
-from fittengate.core.caller import Caller, ModelCard, Receipt
-from fittengate.core.events import Ended, Fold, Folds, OfChoice, RefusalDelta, TextDelta
+from fittengate.core.ask import COMPLETION, Ask, FillAsk, Several
+from fittengate.core.caller import Caller, ModelCard, Receipt, Scope
+from fittengate.core.events import Ended, Fold, Folds
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.record import Record
-from fittengate.core.reply import Usage, usage_of_all
+from fittengate.core.reply import usage_of_all
 from fittengate.dialects import KEEPING
 from fittengate.dialects.base import ChoicesDialect, ChoicesWriter, CountingDialect, Dialect, Head, Writer
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
 from fittengate.prompting.render import images_left_out
-from fittengate.server.asking import Asking, AskingCounts, again_for
-from fittengate.server.choices import Choices, calls_of, card_for, with_pictures
+from fittengate.server.asking import Asking, AskingCounts, Leases, again_for
+from fittengate.server.choices import Choices, asks_of, card_for, cut, scopes_of, with_pictures
 from fittengate.server.content import prompt_text
+from fittengate.server.course import Course
 from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import CALLER, Headers, Request
 from fittengate.server.stream import ClientStream, Relay
-from fittengate.server.typing import Filling, Typing
+from fittengate.server.typing import Typing
 from fittengate.services.ids import Ids
-from fittengate.services.keys import Keys
+from fittengate.services.keyring import Keys
+from fittengate.services.lease_parts import LeaseParts
 from fittengate.services.ledger import Receipts
+from fittengate.services.limits import Lease, Limits, Need
 from fittengate.services.log import Log
 from fittengate.services.models import ModelNames
+from fittengate.services.permission import require_model, require_scope
 from fittengate.services.queue import Turns
 from fittengate.services.responses import Responses
-from fittengate.services.shares import CallKind
 from fittengate.upstream.base import Sink, Upstream
 from fittengate.upstream.pictures import Pictures
 
@@ -47,7 +50,7 @@ ESTIMATED: tuple[bytes, bytes] = (b"x-fittengate-usage", b"estimated")
 """On an answer whose token counts are not all the service's own. Headers of a stream go out too early to know."""
 
 
-class Limits(Struct, frozen=True):
+class Bounds(Struct, frozen=True):
     """The server's own bounds, from the settings."""
 
     max_body_bytes: int
@@ -71,64 +74,7 @@ class Services(Struct, frozen=True):
     clock: Clock
     timers: Timers
     limits: Limits
-
-
-class _Course:
-    """What is known of one exchange so far; becomes its Receipt."""
-
-    __slots__ = (
-        "asking",
-        "at",
-        "began",
-        "caller",
-        "card",
-        "fault",
-        "filling",
-        "first",
-        "prompt",
-        "receipt",
-        "turns",
-        "usage",
-        "words",
-    )
-
-    def __init__(self, began: float, at: float) -> None:
-        self.began = began
-        self.at = at
-        self.caller: Caller | None = None
-        self.card: ModelCard | None = None
-        self.turns = 0
-        """Turns taken and not given back yet."""
-        self.filling: Filling | None = None
-        """What reads a code completion; it looks after its turn itself."""
-        self.asking: Asking | Choices | None = None
-        """What may ask again, or asks several times; None where one call is all there is."""
-        self.first: float | None = None
-        self.usage: Usage | None = None
-        self.fault: Fault | None = None
-        self.receipt: Receipt | None = None
-        """What it came to; once this is here, it stands."""
-        self.prompt: str | None = None
-        self.words: list[str] | None = None
-        """The reply's text so far, where the log is to have it; None where it is not."""
-
-    @property
-    def kind(self) -> CallKind:
-        """Whose share of the turns its calls come out of."""
-        return "completion" if self.card is not None and self.card.section == "completion" else "chat"
-
-    def heard(self, batch: list[Any], loop: asyncio.AbstractEventLoop) -> None:
-        """Note when the first event came, and the words if they are wanted."""
-        if self.first is None:
-            self.first = loop.time()
-        if self.words is not None:
-            for event in batch:
-                events = event.events if isinstance(event, OfChoice) else (event,)
-                self.words += [one.text for one in events if isinstance(one, TextDelta | RefusalDelta)]
-
-    def times(self, now: float) -> tuple[float, float]:
-        """Return the seconds to the first event, and until ``now``; both are the same before there is one."""
-        return (now if self.first is None else self.first) - self.began, now - self.began
+    bounds: Bounds
 
 
 class Exchanges:
@@ -146,28 +92,33 @@ class Exchanges:
         self._loop = asyncio.get_running_loop()
 
     @property
+    def turns(self) -> Turns:
+        """The turns at the service."""
+        return self._services.turns
+
+    @property
     def responses(self) -> Responses:
         """The replies that clients have kept."""
         return self._services.responses
 
-    def caller(self, request: Request) -> Caller:
-        """Return who asks. Raises Fault (caller_no_key)."""
+    async def caller(self, request: Request) -> Caller:
+        """Return who asks. Raises Fault: caller_no_key, gateway_busy."""
         known: Caller | None = request.scope.get(CALLER)
         if known is not None:
             return known
         keys = self._services.keys
-        shown = request.credentials
-        if len(shown) < 2:
-            return keys.caller(shown[0] if shown else None)
-        try:
-            return keys.caller(shown[0])
-        except Fault:
-            return keys.caller(shown[1])
+        shown = request.credentials or (None,)
+        for credential in shown[:-1]:
+            try:
+                return keys.known(credential) or await keys.find(credential or "")
+            except Fault:
+                pass  # The other one may be good.
+        return keys.known(shown[-1]) or await keys.find(shown[-1] or "")
 
     async def handle(self, dialect: Dialect, request: Request) -> None:
         """Answer one request in ``dialect``. Never raises, except for a cancellation that is not ours."""
         services = self._services
-        course = _Course(self._loop.time(), services.clock.now())
+        course = Course(self._loop.time(), services.clock.now())
         self.running.add(request)
         request.watch_client(self._loop)
         try:
@@ -184,6 +135,8 @@ class Exchanges:
                 services.turns.leave(course.turns, course.kind)
             if course.filling is not None:
                 course.filling.leave()
+            if course.lease is not None:
+                self._give_back(course.lease, request, course)
             if course.fault is not None and not request.gone and request.status == 0:
                 await self.answer_fault(dialect, request, course.fault, course)
             if course.receipt is None and course.fault is None and request.gone:
@@ -198,34 +151,31 @@ class Exchanges:
             if not self.running and self.idle is not None:
                 self.idle()
 
-    async def _answer(self, dialect: Dialect, request: Request, course: _Course) -> None:
+    async def _answer(self, dialect: Dialect, request: Request, course: Course) -> None:
         services = self._services
-        course.caller = self.caller(request)
+        caller = course.caller = await self.caller(request)
+        if dialect.scope is not None:
+            require_scope(caller, dialect.scope)
         if self.draining:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
-        body = await request.body(services.limits.max_body_bytes)
-        ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, course.caller)
-        course.card = services.models.find(ask.model)
-        # What is wrong with the form that a reply is to have is found here, before the service is asked.
-        if isinstance(ask, Ask) and course.card.section != "completion":
-            ask = await services.pictures.inline(ask)
-            calls = 1
-            if (again := again_for(ask)) is not None:
-                course.asking = Asking(services.upstream, again, self.asked)
-        else:
-            course.card = card_for(ask, course.card, services.models)
-            ask = await with_pictures(cast("FillAsk | Several", ask), services.pictures)
-            calls = calls_of(ask)
-            if isinstance(ask, Several):
-                course.asking = Choices(services.upstream, ask, self.asked)
+        body = await request.body(services.bounds.max_body_bytes)
+        ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, caller)
+        if dialect.scope is None:
+            for scope in sorted(scopes_of(ask)):
+                require_scope(caller, scope)
+        ask = await self._prepared(ask, caller, course)
         if services.log.content:
             course.words = []
             course.prompt = prompt_text(ask)
         if isinstance(ask, FillAsk):
-            course.filling = await services.typing.begin(ask, course.caller)
+            course.filling = await services.typing.begin(
+                ask, caller, None if course.lease is None else course.lease.output
+            )
         else:
+            calls = len(ask.asks) if isinstance(ask, Several) else 1
             if not services.turns.try_enter(calls, course.kind):
-                await services.turns.enter(course.caller.name, calls, course.kind)
+                lane = "completion" if course.kind == "completion" else caller.lane
+                await services.turns.enter(caller.name, calls, lane)
             course.turns = calls
         if ask.wishes.stream:
             await self._stream(dialect, request, ask, course)
@@ -233,6 +183,104 @@ class Exchanges:
             await self._whole_choices(dialect, request, ask, course)
         else:
             await self._whole(dialect, request, ask, course)
+
+    async def _prepared(self, ask: Ask | FillAsk | Several, caller: Caller, course: Course) -> Ask | FillAsk | Several:
+        """Return the request as the service is to be asked it, permitted and with all that it needs reserved.
+
+        What is wrong with the form that a reply is to have is found here, before the service is asked. Raises Fault.
+        """
+        services = self._services
+        card = services.models.find(ask.model)
+        plain = isinstance(ask, Ask) and card.section != "completion"
+        card = course.card = card if plain else card_for(ask, card, services.models)
+        if scopes_of(ask):
+            require_model(caller, card)
+        if isinstance(ask, Several) and "completion" in scopes_of(ask):
+            require_model(caller, services.models.find(COMPLETION))
+        if services.limits.apply_to(caller):
+            ask = await self._admit(ask, caller, card, course)
+        if not isinstance(ask, Ask):
+            ask = await with_pictures(ask, services.pictures)
+            if isinstance(ask, Several):
+                course.asking = self._choices(ask, course)
+            return ask
+        ask = await services.pictures.inline(ask)
+        if (again := again_for(ask)) is not None:
+            course.asking = Asking(services.upstream, again, self.asked, self._leases(course))
+        return ask
+
+    async def enter(self, request: Request, scope: Scope | None = None) -> Caller:
+        """Return who asks for something that costs no tokens; it counts as a request. None: a key of any scope will do.
+
+        Raises Fault: caller_no_key, caller_forbidden, policy_rate, gateway_busy.
+        """
+        caller = await self.caller(request)
+        if scope is not None:
+            require_scope(caller, scope)
+        limits = self._services.limits
+        if limits.apply_to(caller):
+            (await limits.admit(caller, Need(slots=0))).release()
+        return caller
+
+    async def _admit(
+        self, ask: Ask | FillAsk | Several, caller: Caller, card: ModelCard, course: Course
+    ) -> Ask | FillAsk | Several:
+        """Reserve what a request needs, all of it or nothing; return it with the answers' limit in it. Raises Fault."""
+        limits, asks = self._services.limits, asks_of(ask)
+        if not limits.count_tokens_of(caller):
+            course.lease = await limits.admit(caller, Need())
+            return ask
+        known: dict[int, int] = {}
+        for one in asks:
+            if id(one) not in known:
+                known[id(one)] = self._services.upstream.estimate(one, card).input_tokens
+        prompts = [known[id(one)] for one in asks]
+        most = [one.sampling.max_tokens for one in asks]
+        output = sum([tokens for tokens in most if tokens is not None]) if None not in most else None
+        lease = course.lease = await limits.admit(caller, Need(sum(prompts), output, answers=len(asks)))
+        if isinstance(ask, Several):
+            course.lease_parts = LeaseParts(lease, prompts)
+        # A lone code completion is cut on its way to the service: what it is known by is not to change with what is left.
+        return ask if lease.output is None or isinstance(ask, FillAsk) else cut(ask, lease.output)
+
+    def _choices(self, asks: Several, course: Course) -> Choices:
+        """Return what asks several times. Raises Fault (caller_bad_request)."""
+        services, divided, leases = self._services, course.lease_parts, self._leases(course)
+        if divided is None or leases is None:
+            return Choices(services.upstream, asks, self.asked, [Leases()] * len(asks.asks), lambda: None)
+        parts = [Leases(part, leases.reserve) for part in divided.parts]
+        return Choices(services.upstream, asks, self.asked, parts, divided.settle)
+
+    def _leases(self, course: Course) -> Leases | None:
+        """Return what reserves for further calls of a request; None where no tokens are limited."""
+        caller, card, first = course.caller, course.card, course.lease
+        services = self._services
+        if caller is None or card is None or first is None or not services.limits.count_tokens_of(caller):
+            return None
+
+        async def reserve(ask: Ask) -> Lease:
+            tokens = services.upstream.estimate(ask, card).input_tokens
+            # Where the limit of the first answer is ours, that of the next one follows from what is left by then.
+            most = ask.sampling.max_tokens if first.output is None else None
+            return await services.limits.admit(caller, Need(tokens, most, requests=0, slots=0))
+
+        return Leases(first, reserve)
+
+    def _give_back(self, lease: Lease, request: Request, course: Course) -> None:
+        if course.usage is not None:
+            lease.settle(course.usage)
+        elif course.filling is not None:
+            if course.filling.unpaid and (course.first is not None or self._broken_off(request, course)):
+                lease.settle(None)
+        elif course.first is not None or (course.turns and self._broken_off(request, course)):
+            # The service was at work for it, and nobody knows how far it came.
+            lease.settle(None)
+        lease.release()
+
+    @staticmethod
+    def _broken_off(request: Request, course: Course) -> bool:
+        superseded = course.fault is not None and course.fault.kind is FaultKind.CALLER_SUPERSEDED
+        return request.gone or request.evicted or superseded
 
     async def _read_on(self, dialect: Dialect, body: bytes, caller: Caller) -> Ask:
         """Read a request that may go on with what was kept. Raises Fault."""
@@ -253,7 +301,7 @@ class Exchanges:
         ask: Ask | FillAsk | Several,
         head: Head,
         written: bytes | Writer | ChoicesWriter,
-        course: _Course,
+        course: Course,
     ) -> None:
         """Keep a reply, if it is one that is kept. It can be fetched before its last byte is sent."""
         keeping = KEEPING.get(dialect.name)
@@ -264,30 +312,34 @@ class Exchanges:
 
     async def count(self, dialect: CountingDialect, request: Request) -> None:
         """Tell how many tokens a request has, without sending it. Raises Fault."""
-        self.caller(request)
-        ask = dialect.read_count(await request.body(self._services.limits.max_body_bytes))
+        caller = await self.enter(request, dialect.scope)
+        ask = dialect.read_count(await request.body(self._services.bounds.max_body_bytes))
         card = self._services.models.find(ask.model)
+        require_model(caller, card)
         tokens = self._services.upstream.estimate(ask, card).input_tokens
         headers: Headers = [_JSON, ESTIMATED, *((name, request.id.encode()) for name in dialect.id_headers)]
         await request.respond(200, headers, dialect.count_body(tokens))
 
     def note(self, dialect: Dialect, request: Request, fault: Fault) -> None:
         """Write the line of a request that was answered with a fault before it came to an exchange."""
-        course = _Course(self._loop.time(), self._services.clock.now())
+        course = Course(self._loop.time(), self._services.clock.now())
         course.fault = fault
         self._log(dialect, request, course)
 
     async def answer_fault(
-        self, dialect: Dialect, request: Request, fault: Fault, course: _Course | None = None
+        self, dialect: Dialect, request: Request, fault: Fault, course: Course | None = None
     ) -> None:
         """Send a fault as a whole answer in the tongue of ``dialect``. Without a ``course`` there is no receipt of it."""
-        headers: Headers = [_JSON, *headers_of(fault), *((name, request.id.encode()) for name in dialect.id_headers)]
+        headers: Headers = [_JSON, *headers_of(fault)]
+        if fault.limits is not None:
+            headers += dialect.limit_headers(fault.limits)
+        headers += [(name, request.id.encode()) for name in dialect.id_headers]
         status = dialect.status(fault)
         before = None if course is None else partial(self._settle, dialect, request, course, status)
         await request.respond(status, headers, dialect.error(fault, request.id), before)
 
     def _events(
-        self, ask: Ask | FillAsk | Several, course: _Course, sink: Sink | None = None
+        self, ask: Ask | FillAsk | Several, course: Course, sink: Sink | None = None
     ) -> AsyncGenerator[list[Any], None]:
         assert course.card is not None  # noqa: S101
         if course.asking is not None:
@@ -297,7 +349,7 @@ class Exchanges:
         return self._services.upstream.chat(cast("Ask", ask), course.card, sink)
 
     def _head(
-        self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: _Course
+        self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: Course
     ) -> tuple[Head, Headers]:
         assert course.card is not None  # noqa: S101
         card, card_id = course.card, course.card.id
@@ -312,6 +364,10 @@ class Exchanges:
         headers += [(name, request.id.encode()) for name in dialect.id_headers]
         if course.filling is not None and course.filling.source is not None:
             headers.append((b"x-fittengate-memory", course.filling.source.encode()))
+        if course.lease is not None and course.caller is not None:
+            state = services.limits.state(course.caller)
+            if state is not None:
+                headers += dialect.limit_headers(state)
         ignored = ask.ignored
         first = ask.asks[0] if isinstance(ask, Several) else ask
         if isinstance(first, Ask) and (left_out := images_left_out(first.conversation)):
@@ -320,7 +376,7 @@ class Exchanges:
             headers.append((b"x-fittengate-ignored", ", ".join(ignored).encode("ascii", "replace")))
         return head, headers
 
-    async def _whole(self, dialect: Dialect, request: Request, ask: Ask | FillAsk, course: _Course) -> None:
+    async def _whole(self, dialect: Dialect, request: Request, ask: Ask | FillAsk, course: Course) -> None:
         head, headers = self._head(dialect, request, ask, course)
         headers.append(_JSON)
         total = Fold()
@@ -341,7 +397,7 @@ class Exchanges:
         self._keep(dialect, ask, head, body, course)
         await request.respond(200, headers, body, partial(self._settle, dialect, request, course, 200))
 
-    async def _whole_choices(self, dialect: Dialect, request: Request, asks: Several, course: _Course) -> None:
+    async def _whole_choices(self, dialect: Dialect, request: Request, asks: Several, course: Course) -> None:
         head, headers = self._head(dialect, request, asks, course)
         headers.append(_JSON)
         total = Folds(len(asks.asks))
@@ -361,18 +417,18 @@ class Exchanges:
         body = cast("ChoicesDialect", dialect).whole_choices(replies, asks, head)
         await request.respond(200, headers, body, partial(self._settle, dialect, request, course, 200))
 
-    async def _stream(self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: _Course) -> None:
+    async def _stream(self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: Course) -> None:
         services = self._services
         head, headers = self._head(dialect, request, ask, course)
-        limits = services.limits
+        bounds = services.bounds
         settle = partial(self._settle, dialect, request, course, 200)
         out = ClientStream(
             request,
             headers,
             services.timers,
             self._loop,
-            hold=limits.hold_seconds,
-            beat=limits.heartbeat_seconds,
+            hold=bounds.hold_seconds,
+            beat=bounds.heartbeat_seconds,
             form=dialect.form,
         )
         writer: Writer | ChoicesWriter
@@ -418,19 +474,19 @@ class Exchanges:
             self._services.log.defect(request.id, error)
         return fault
 
-    def _settle(self, dialect: Dialect, request: Request, course: _Course, status: int) -> Receipt:
+    def _settle(self, dialect: Dialect, request: Request, course: Course, status: int) -> Receipt:
         """Return the receipt of an exchange. It is made once; where somebody is known to have asked, it is in the ledger.
 
         What nobody was recognised for is in the log alone: else anybody could fill the disk by knocking.
         """
         receipt = course.receipt
         if receipt is None:
-            receipt = course.receipt = self._receipt(dialect, request, course, status)
+            receipt = course.receipt = course.made_receipt(dialect.name, request, status, self._loop.time())
             if course.caller is not None:
                 self._services.ledger.add(receipt)
         return receipt
 
-    def _log(self, dialect: Dialect, request: Request, course: _Course) -> None:
+    def _log(self, dialect: Dialect, request: Request, course: Course) -> None:
         receipt = self._settle(dialect, request, course, request.status or 499)
         if course.words is None:
             self._services.log.exchange(receipt)
@@ -441,34 +497,3 @@ class Exchanges:
         if request.gone:
             return Fault(FaultKind.CALLER_GONE, "The client went away.")
         return Fault(FaultKind.GATEWAY_DRAINING, "The gateway was shut down before the reply ended. Try again.")
-
-    def _receipt(self, dialect: Dialect, request: Request, course: _Course, status: int) -> Receipt:
-        fault = course.fault
-        if fault is None:
-            outcome = "complete"
-        elif request.gone:
-            outcome = "cancelled"
-        elif fault.kind is FaultKind.UPSTREAM_LATE:
-            outcome = "stalled"
-        else:
-            outcome = "truncated" if status == 200 else "failed"
-        # Where it was asked again, the books have all replies, and the client the one it got.
-        usage = course.usage if course.asking is None else course.asking.spent
-        agent: Any = request.headers.get(b"user-agent", b"-").split(b" ", 1)[0][:40]
-        return Receipt(
-            course.at,
-            request.id,
-            "-" if course.caller is None else course.caller.name,
-            dialect.name,
-            request.method,
-            request.path,
-            status,
-            outcome,
-            "" if course.card is None else course.card.id,
-            usage,
-            None if course.first is None else course.first - course.began,
-            self._loop.time() - course.began,
-            agent.decode("ascii", "replace"),
-            None if fault is None else fault.kind.value,
-            None if fault is None else fault.detail or fault.message,
-        )

@@ -36,9 +36,9 @@ def kept_path(path: str) -> Kept | None:
 
 
 async def answer_kept(exchanges: Exchanges, request: Request, kept: Kept) -> None:
-    """Answer a request about a kept response. Raises Fault: caller_no_key, caller_not_found, gateway_busy."""
+    """Answer a request about a kept response. Raises Fault."""
     name, what = kept
-    owner = exchanges.caller(request).owner
+    owner = (await exchanges.enter(request, "chat")).owner
     responses = exchanges.responses
     if request.method == "DELETE":
         if not await responses.delete(name, owner):

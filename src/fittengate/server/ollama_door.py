@@ -9,7 +9,7 @@ is none, in ``Sec-Fetch-Site``. Behind the door are Ollama's paths and no others
 import re
 from collections.abc import Awaitable, Callable, Iterable
 
-from fittengate.core.caller import Caller
+from fittengate.core.caller import Allowance, Caller
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.dialects import OLLAMA
 from fittengate.server.exchange import Exchanges
@@ -20,8 +20,6 @@ HOST = "127.0.0.1"
 
 NAME = "ollama"
 """Whoever comes through the door is called so, in the log and wherever else callers are told apart."""
-
-_CALLER = Caller(NAME, owner=NAME)
 
 _LOCAL = rb"(?:127\.0\.0\.1|localhost|\[::1\])(?::\d{1,5})?"
 _HOST = re.compile(_LOCAL, re.IGNORECASE)
@@ -39,12 +37,14 @@ class OllamaDoor:
         exchanges: Exchanges,
         paths: Iterable[str],
         make_id: Callable[[], str],
+        allowance: Allowance,
     ) -> None:
-        """``app`` answers what comes in, ``paths`` beside those of the dialects."""
+        """``app`` answers what comes in, ``paths`` beside those of the dialects; ``allowance`` is for all who come."""
         self._app = app
         self._exchanges = exchanges
         self._paths = frozenset([*paths, *(path for dialect in OLLAMA for path in dialect.paths)])
         self._make_id = make_id
+        self._caller = Caller(NAME, owner=NAME, allowance=allowance)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -63,7 +63,7 @@ class OllamaDoor:
             await self._exchanges.answer_fault(OLLAMA[0], request, fault)
             self._exchanges.note(OLLAMA[0], request, fault)
             return
-        scope[CALLER] = _CALLER
+        scope[CALLER] = self._caller
         await self._app(scope, receive, send)
 
 

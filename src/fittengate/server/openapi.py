@@ -45,6 +45,25 @@ def document(version: str) -> dict[str, Any]:
             "/v1/models": {"get": _get("The models that can be asked for.", _KEY)},
             "/v1/models/{id}": {"get": {**_get("One model, by its name or by a name that means it.", _KEY), **_ID}},
             "/props": {"get": _get("The model that completes code, for llama.cpp's clients.", _KEY)},
+            "/admin/api/keys": {
+                "get": {**_get("The keys of the store.", _KEY), "parameters": _PAGES},
+                "post": _made("Make a key. It is in this answer alone.", ["name"], _key_fields()),
+            },
+            "/admin/api/keys/{name}": {
+                "get": {**_get("One key, by name or first ten characters, and what it has used.", _KEY), **_NAME},
+                "delete": {**_get("Revoke a key and those that it replaced.", _KEY), **_NAME},
+            },
+            "/admin/api/keys/{name}/rotate": {
+                "post": {
+                    **_made("Make a key for the place of another one.", [], {"grace": _GRACE}),
+                    **_NAME,
+                },
+            },
+            "/admin/api/limits": {"get": _get("Limits in force, and what counts against the account's.", _KEY)},
+            "/admin/api/usage": {
+                "get": {**_get("Requests and tokens by day, key or model.", _KEY), "parameters": _USAGE},
+            },
+            "/admin/api/account": {"get": _get("Whether the account can be used, and the calls under way.", _KEY)},
             "/livez": {"get": _get("Whether the process runs.", _OPEN)},
             "/readyz": {"get": {**_get("Whether a request would be served now.", _OPEN), **_READY}},
             "/docs": {"get": _get("The API as a page.", _OPEN)},
@@ -61,6 +80,16 @@ def document(version: str) -> dict[str, Any]:
 
 
 _ID = {"parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]}
+_NAME = {"parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]}
+_PAGES = [
+    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200}},
+    {"name": "after", "in": "query", "schema": {"type": "string"}, "description": "last_id of the page before"},
+]
+_USAGE = [
+    {"name": "by", "in": "query", "schema": {"enum": ["day", "key", "model"], "default": "day"}},
+    {"name": "since", "in": "query", "schema": {"type": "string"}, "description": "a date or a time, by UTC"},
+    {"name": "key", "in": "query", "schema": {"type": "string"}, "description": "name of a key"},
+]
 _READY = {"responses": {"200": {"description": "ready"}, "503": {"description": "not ready, with the reason"}}}
 
 
@@ -73,6 +102,41 @@ def _get(summary: str, security: list[dict[str, list[str]]]) -> dict[str, Any]:
 
 def _field(kind: str | list[str], description: str, **more: Any) -> dict[str, Any]:
     return {"type": kind, "description": description, **more}
+
+
+_GRACE = _field("number", "seconds that the old key works beside the new one", minimum=0)
+
+
+def _key_fields() -> dict[str, Any]:
+    words = {"type": "array", "items": {"type": "string"}}
+    limits = {
+        "rpm": "requests in any minute",
+        "tpm": "tokens in any minute",
+        "concurrency": "requests at a time",
+        "tokens_per_day": "tokens of a day by UTC",
+        "tokens_per_month": "tokens of a month by UTC",
+    }
+    return {
+        "name": _field("string", "what the key is called"),
+        "scopes": {**words, "description": "what it is for: chat, completion, admin"},
+        "models": {**words, "description": "patterns of the models that it may ask for; none means all"},
+        "lane": _field("string", "interactive, or background, which waits behind all others"),
+        "expires_in": _field(["number", "null"], "seconds until it ends; default: never"),
+        **{
+            name: _field(["integer", "null"], f"most {text}; 0 for none, default: the setting", minimum=0)
+            for name, text in limits.items()
+        },
+    }
+
+
+def _made(summary: str, required: list[str], fields: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "required": required, "properties": fields}
+    return {
+        "summary": summary,
+        "security": _KEY,
+        "requestBody": {"required": bool(required), "content": {"application/json": {"schema": schema}}},
+        "responses": {"201": {"description": "made"}, **{str(status): _ERROR for status in (400, 401, 403, 404, 503)}},
+    }
 
 
 def _chat() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from fittengate.dialects._openai import model_entry, model_list
 from fittengate.server.exchange import Exchanges
 from fittengate.server.request import Request
 from fittengate.services.models import ModelNames
+from fittengate.services.permission import may_ask, require_model
 
 _JSON = (b"content-type", b"application/json")
 _encode = msgspec.json.Encoder().encode
@@ -57,13 +58,14 @@ class Probes:
             await request.respond(503, headers, _encode({"status": "not ready", "reason": problem}))
 
     async def models(self, request: Request) -> None:
-        """List the models in a body that both families of SDKs read."""
-        self._exchanges.caller(request)
-        await request.respond(200, [_JSON], model_list(self._models(), self._context_window))
+        """List the models that the key may ask for, in a body that both families of SDKs read."""
+        caller = await self._exchanges.enter(request)
+        cards = tuple(card for card in self._models() if may_ask(caller, card))
+        await request.respond(200, [_JSON], model_list(cards, self._context_window))
 
     async def props(self, request: Request) -> None:
         """Say what llama.cpp's clients ask of a server: the model that completes code, and its context."""
-        self._exchanges.caller(request)
+        await self._exchanges.enter(request)
         card = self._names.find(COMPLETION)
         told = {
             "default_generation_settings": {"n_ctx": self._context_window},
@@ -75,9 +77,10 @@ class Probes:
         await request.respond(200, [_JSON], _encode(told))
 
     async def model(self, request: Request) -> None:
-        """Show one model; a name that an alias covers is shown under that name. Raises Fault (caller_no_model)."""
-        self._exchanges.caller(request)
+        """Show one model; a name that an alias covers is shown under that name. Raises Fault."""
+        caller = await self._exchanges.enter(request)
         raw = request.scope.get("raw_path", request.path.encode()).decode("ascii", "replace")
         name = unquote(raw.partition("/models/")[2]).rstrip("/")
         card = self._names.find(name)
+        require_model(caller, card)
         await request.respond(200, [_JSON], _encode(model_entry(replace(card, id=name), self._context_window)))

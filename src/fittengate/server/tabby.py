@@ -23,7 +23,7 @@ class Tabby:
 
     async def health(self, request: Request) -> None:
         """Name the models; a client asks for nothing that has none. What concerns a machine is empty or 0."""
-        self._exchanges.caller(request)
+        await self._exchanges.enter(request)
         state = {
             "model": self._names.find(COMPLETION).id,
             "chat_model": self._names.find(None).id,
@@ -39,11 +39,11 @@ class Tabby:
 
     async def setting(self, request: Request) -> None:
         """Tell clients not to report to anybody else."""
-        self._exchanges.caller(request)
+        await self._exchanges.enter(request)
         await request.respond(200, [_JSON], b'{"disable_client_side_telemetry":true}')
 
     async def event(self, request: Request) -> None:
         """Take what a client tells about completions that were shown or chosen, and forget it. Raises Fault."""
-        self._exchanges.caller(request)
+        await self._exchanges.enter(request)
         await request.body(self._max_body_bytes)
         await request.respond(200, [_JSON], b"{}")

@@ -2,7 +2,7 @@
 
 Of one key's requests: equal ones that are under way share one call; a request about a file ends the older one about the
 same file, whose readers are told so (caller_superseded); an answer of the last minutes serves whoever typed on in it
-(``services/memory.py``). Laws: a call has at least one reader, and when the last one leaves, it is closed before that
+(``services/memory.py``). A limit that goes by what is left to the key counts for the call, not for what is known. Laws: a call has at least one reader, and when the last one leaves, it is closed before that
 reader is gone; what one call cost is charged to one of its readers, once; nothing of this crosses from key to key.
 
 A file is known by its name if the request has one. Otherwise by how it begins and ends, as far as the request tells: the
@@ -21,8 +21,9 @@ from fittengate.core.ask import FillAsk
 from fittengate.core.caller import Caller
 from fittengate.core.events import Began, Ended, Event, TextDelta
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.core.reply import Usage
+from fittengate.core.reply import StopReason, Usage
 from fittengate.prompting.estimate import estimate
+from fittengate.server.asking import with_most
 from fittengate.services.memory import Memory, Place, Remembered, place_of
 from fittengate.services.queue import Turns
 from fittengate.upstream.base import Upstream
@@ -67,8 +68,10 @@ def same_file(one: File, other: File) -> bool:
 class _Call:
     """One call to the service and what has come of it so far; it is read by index, so nobody misses anything."""
 
-    def __init__(self, place: Place | None, file: File | None) -> None:
+    def __init__(self, place: Place | None, file: File | None, most: int | None = None) -> None:
         self.place = place
+        self.most = most
+        """Most tokens of the answer that are left to the key; None where that limits nothing."""
         self.file = file
         self.batches: list[list[Event]] = []
         """All events so far: no more than one answer, which the upstream bounds."""
@@ -106,6 +109,8 @@ class Filling:
         """``call`` is None where the answer was remembered."""
         self.source: Source | None = None
         """How it came that the service was not asked for this reader; None where it was."""
+        self.unpaid = False
+        """Its reader was the last to leave, and what the call cost was told to nobody."""
         self._typing = typing
         self._call = call
         self._found = found
@@ -157,6 +162,7 @@ class Filling:
         if call is None:
             return None
         call.readers -= 1
+        self.unpaid = not call.readers and not call.charged
         return None if call.readers or call.task is None or call.over else self._typing.drop(call)
 
     @staticmethod
@@ -194,12 +200,14 @@ class Typing:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def begin(self, fill: FillAsk, caller: Caller) -> Filling:
+    async def begin(self, fill: FillAsk, caller: Caller, most: int | None = None) -> Filling:
         """Return what reads the answer, once there is a turn for it; ``leave`` is owed.
+
+        ``most`` are the tokens that are left for an answer without a limit of its own; None: any number.
 
         Raises Fault: gateway_busy when there is none, caller_superseded when a newer request came first.
         """
-        filling = self._filling(fill, caller)
+        filling = self._filling(fill, caller, most if fill.sampling.max_tokens is None else None)
         try:
             await filling.entered()
         except BaseException:
@@ -208,7 +216,7 @@ class Typing:
             raise
         return filling
 
-    def _filling(self, fill: FillAsk, caller: Caller) -> Filling:
+    def _filling(self, fill: FillAsk, caller: Caller, most: int | None) -> Filling:
         if fill.sampling.max_tokens == 0:
             # Some editors warm a model up and want no text: that says nothing about what their reader waits for.
             return self._called(fill, caller, _Call(None, None), set())
@@ -226,7 +234,7 @@ class Typing:
         found = None if place is None else self._memory.look(place)
         if found is not None:
             return self._counted("hit", Filling(self, None, found))
-        return self._called(fill, caller, _Call(place, file), closing)
+        return self._called(fill, caller, _Call(place, file, most), closing)
 
     def _counted(self, source: Source, filling: Filling) -> Filling:
         self.counts[source] += 1
@@ -295,7 +303,7 @@ class Typing:
                 await self._turns.enter(caller.name, 1, "completion")
             call.entered = True
             call.tell()
-        events = self._upstream.complete(fill)
+        events = self._upstream.complete(fill if call.most is None else with_most(fill, call.most))
         try:
             async for batch in events:
                 call.batches.append(batch)
@@ -306,6 +314,7 @@ class Typing:
             await events.aclose()
 
     def _remember(self, call: _Call, ended: Ended) -> None:
-        if call.place is not None:
+        # Where what was left to the key has cut it, it says nothing about the next request.
+        if call.place is not None and not (call.most is not None and ended.reason is StopReason.LENGTH):
             text = "".join([event.text for batch in call.batches for event in batch if isinstance(event, TextDelta)])
             self._memory.remember(call.place, text, ended.reason, ended.stop_sequence)

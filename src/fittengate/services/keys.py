@@ -1,21 +1,22 @@
-"""Client keys: who asks.
+"""Client keys: how they are made, and the file of those that ``serve`` itself has made.
 
 Keys are kept as SHA-256 only: a made key has 256 random bits, so no salt and nothing slower is needed, and a key from
 the settings stands in the clear in the settings anyway. A credential is hashed whole before anything is compared; its
 hash finds a candidate, and the comparison of the whole hash takes the same time wherever the two differ. So neither a
 beginning nor the time taken tells anything about a key. Hashing costs a third of a microsecond: nothing is cached.
+
+The file is for a gateway that has no other keys: it needs no database, and a start need not wait for one. The commands
+for keys take what is in it over into the store, where keys can be listed, replaced and revoked.
 """
 
 import base64
 import hashlib
-import hmac
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from fittengate.core.caller import Caller
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.services.files import MODE, read_private, write_private
 
@@ -34,16 +35,16 @@ LOCK_SECONDS = 10.0
 FILE = "keys.json"
 FIRST_KEY_FILE = "first-key"
 
-_HOW = "Send it as `Authorization: Bearer KEY` or as `x-api-key: KEY`."
 
-
-class StoredKey(Struct, frozen=True):
+class StoredKey(Struct, frozen=True, omit_defaults=True):
     """A made key as it is kept."""
 
     prefix: str
     """Its visible beginning."""
     sha256: str
     """Of the whole key, in hexadecimal digits."""
+    moved: bool = False
+    """It is in the store now, and what stands there counts."""
 
     def __post_init__(self) -> None:
         """Refuse a hash that is none: it would match nothing and let nobody know."""
@@ -54,6 +55,11 @@ class StoredKey(Struct, frozen=True):
 def make_key(random_bytes: Callable[[int], bytes]) -> str:
     """Return a new key: ``fg_`` and 256 random bits. ``random_bytes`` is ``secrets.token_bytes`` or like it."""
     return "fg_" + base64.urlsafe_b64encode(random_bytes(32)).decode().rstrip("=")
+
+
+def owner_of(digest: bytes) -> str:
+    """Return what the holder of a key with this SHA-256 has its data under; it does not tell the hash."""
+    return hashlib.sha256(b"owner" + digest).hexdigest()[:32]
 
 
 def stored_keys(directory: Path) -> tuple[StoredKey, ...]:
@@ -95,6 +101,19 @@ def write_first_key(directory: Path, key: str) -> Path:
     return path
 
 
+def hand_over(directory: Path, take: Callable[[list[StoredKey]], None]) -> None:
+    """Let ``take`` put the file's keys elsewhere, and note that they are there. Raises as store_new_key, and as take."""
+    if all(key.moved for key in stored_keys(directory)):
+        return
+    from filelock import FileLock
+
+    with FileLock(directory / "keys.lock", timeout=LOCK_SECONDS, mode=MODE):
+        kept = stored_keys(directory)
+        take([key for key in kept if not key.moved])
+        moved = [StoredKey(key.prefix, key.sha256, moved=True) for key in kept]
+        write_private(directory / FILE, msgspec.json.format(msgspec.json.encode(moved)) + b"\n")
+
+
 def _stored(directory: Path, random_bytes: Callable[[int], bytes], *, only_first: bool) -> str | None:
     from filelock import FileLock  # 40 ms to import: only for those who make a key
 
@@ -106,33 +125,3 @@ def _stored(directory: Path, random_bytes: Callable[[int], bytes], *, only_first
         new = StoredKey(key[:PREFIX_CHARS], hashlib.sha256(key.encode()).hexdigest())
         write_private(directory / FILE, msgspec.json.format(msgspec.json.encode([*kept, new])) + b"\n")
         return key
-
-
-class Keys:
-    """Tells who a credential belongs to."""
-
-    def __init__(self, configured: Iterable[str], stored: Iterable[StoredKey]) -> None:
-        self._known: dict[bytes, tuple[bytes, Caller]] = {}
-        for made in stored:
-            self._add(bytes.fromhex(made.sha256), made.prefix)
-        # Named by their place, never by a part of themselves: they may be short.
-        keys = [key.strip() for key in configured if key.strip()]
-        for number, key in enumerate(dict.fromkeys(keys), 1):
-            self._add(hashlib.sha256(key.encode()).digest(), f"key-{number}")
-
-    def caller(self, credential: str | None) -> Caller:
-        """Return whose key it is. Raises Fault (caller_no_key)."""
-        if not credential:
-            raise Fault(FaultKind.CALLER_NO_KEY, f"No API key was given. {_HOW}")
-        if len(credential) <= MAX_KEY_CHARS and credential.isascii():
-            digest = hashlib.sha256(credential.encode()).digest()
-            known = self._known.get(digest[:8])
-            if known is not None and hmac.compare_digest(known[0], digest):
-                return known[1]
-        text = f"The API key is not one of this gateway's. {_HOW} `fittengate serve --new-key` makes another one."
-        raise Fault(FaultKind.CALLER_NO_KEY, text)
-
-    def _add(self, digest: bytes, name: str) -> None:
-        owner = hashlib.sha256(b"owner" + digest).hexdigest()[:32]
-        # Two keys whose hashes begin with the same 64 bits are as likely as guessing half of one.
-        self._known[digest[:8]] = (digest, Caller(name, owner=owner))

@@ -1,10 +1,9 @@
 """How the turns of one account are shared between chat and completion, so that neither starves the other.
 
-The rule, where there are two turns or more: one is kept for each kind, so neither ever has all of them. Whoever waits
-goes first, kind by kind in turn, and while the first of one kind waits for turns that the other has, the other may take
-nothing but the one that is kept for it. A single request that needs every turn there is (as many answers as turns) gets
-them when nothing else runs, and nobody goes in before it. With one turn there is nothing to keep: the kinds alternate.
-Pure.
+The rule, where there are two turns or more: one is kept for each kind, so neither ever has all of them. While the first of
+one kind waits for turns that the other has, the other may take nothing but the one that is kept for it, unless it is its
+turn. Whose turn it is follows from the lanes (``queue.py``). A single request that needs every turn there is (as many
+answers as turns) gets them when nothing else runs. With one turn there is nothing to keep. Pure.
 """
 
 from typing import Literal, TypeAlias, get_args
@@ -26,8 +25,6 @@ class Shares:
         """Share ``most`` turns; 0 means no limit."""
         self.running: dict[CallKind, int] = dict.fromkeys(KINDS, 0)
         """Calls under way, of each kind."""
-        self.first: CallKind = "completion"
-        """The kind that goes first where both wait: the one that was not let in last."""
         self._most = most
         self._cap = most - 1 if most > 1 else most
 
@@ -47,7 +44,8 @@ class Shares:
         if self.running[other(kind)] + waiting > self._cap:
             # It waits for its own kind: what the others have is nothing that it could take.
             return True
-        return self.running[kind] == 0 and count == 1
+        # With one turn none is kept.
+        return self._cap < self._most and self.running[kind] == 0 and count == 1
 
     def take(self, kind: CallKind, count: int) -> None:
         """Note that turns were taken."""

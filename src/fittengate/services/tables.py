@@ -5,10 +5,55 @@ What stands here is what the newest migration leaves behind (``services/migratio
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that made the tables as they are below."""
 
 METADATA = MetaData()
+
+KEYS = Table(
+    "keys",
+    METADATA,
+    Column("sha256", String(64), primary_key=True),
+    Column("prefix", String(16), nullable=False),
+    Column("name", String(64), nullable=False),
+    # The same for a key and for all that take its place: what was used and kept goes on under it.
+    Column("owner", String(64), nullable=False),
+    # Words with commas between them.
+    Column("scopes", String(64), nullable=False),
+    # Patterns, a line each.
+    Column("models", String(4096), nullable=False),
+    Column("lane", String(16), nullable=False),
+    # Seconds since the epoch, here and below.
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger),
+    Column("revoked", BigInteger),
+    # When another key took its place; it then works until "expires".
+    Column("replaced", BigInteger),
+    # Null means the default of the settings, 0 no limit.
+    Column("rpm", BigInteger),
+    Column("tpm", BigInteger),
+    Column("concurrency", BigInteger),
+    Column("tokens_per_day", BigInteger),
+    Column("tokens_per_month", BigInteger),
+    # Grows with every change of any row, so that what has changed since can be asked for.
+    Column("changed", BigInteger, nullable=False),
+    Index("keys_by_change", "changed"),
+)
+"""Client keys, by their hash."""
+
+SPENT = Table(
+    "spent",
+    METADATA,
+    # As in "keys"; "*" is the account as a whole.
+    Column("owner", String(64), primary_key=True),
+    # "day" or "month", and its number.
+    Column("kind", String(8), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("tokens", BigInteger, nullable=False),
+    # Seconds since the epoch.
+    Column("first_used", BigInteger, nullable=False, index=True),
+)
+"""Tokens that count against limits of days and months."""
 
 RESPONSES = Table(
     "responses",

@@ -42,8 +42,8 @@ class Upstream(Protocol):
         """
         ...
 
-    def estimate(self, ask: Ask, card: ModelCard) -> Usage:
-        """Return what the prompt of ``ask`` comes to at most, without sending it."""
+    def estimate(self, ask: Ask | FillAsk, card: ModelCard) -> Usage:
+        """Return what the prompt of ``ask`` comes to at most, without sending it; ``card`` is that of conversations."""
         ...
 
     def models(self) -> tuple[ModelCard, ...]:

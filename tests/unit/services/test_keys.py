@@ -12,9 +12,10 @@ import sys
 import pytest
 
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.services import keyring as keyring_module
 from fittengate.services import keys as keys_module
+from fittengate.services.keyring import Keys
 from fittengate.services.keys import (
-    Keys,
     StoredKey,
     ensure_first_key,
     make_key,
@@ -26,7 +27,7 @@ from fittengate.services.keys import (
 
 def refused(keys, credential):
     with pytest.raises(Fault) as caught:
-        keys.caller(credential)
+        keys.known(credential)
     assert caught.value.kind is FaultKind.CALLER_NO_KEY
     return caught.value.message
 
@@ -34,8 +35,8 @@ def refused(keys, credential):
 def test_a_configured_key_is_named_by_its_place():
     """Never by a part of itself; blank and repeated entries count for nothing."""
     keys = Keys(["", "alpha", "  ", " beta ", "alpha"], [])
-    assert keys.caller("alpha").name == "key-1"
-    assert keys.caller("beta").name == "key-2"
+    assert keys.known("alpha").name == "key-1"
+    assert keys.known("beta").name == "key-2"
     refused(keys, " ")
     refused(keys, " beta ")
 
@@ -45,8 +46,8 @@ def test_a_made_key_is_known_by_its_hash_alone(tmp_path):
     key = store_new_key(tmp_path, secrets.token_bytes)
     other = store_new_key(tmp_path, secrets.token_bytes)
     keys = Keys([], stored_keys(tmp_path))
-    assert keys.caller(key).name == key[:10]
-    assert keys.caller(other).name == other[:10]
+    assert keys.known(key).name == key[:10]
+    assert keys.known(other).name == other[:10]
     kept = (tmp_path / "keys.json").read_text()
     assert key[10:] not in kept
     for row in json.loads(kept):
@@ -87,8 +88,8 @@ def test_a_hash_that_begins_alike_is_another_key():
 def test_a_very_long_credential_is_not_hashed(monkeypatch):
     """512 characters are the most; what is longer costs nothing."""
     keys = Keys(["k" * 512, "l" * 513], [])
-    assert keys.caller("k" * 512).name == "key-1"
-    monkeypatch.setattr(keys_module.hashlib, "sha256", None)
+    assert keys.known("k" * 512).name == "key-1"
+    monkeypatch.setattr(keyring_module.hashlib, "sha256", None)
     refused(keys, "l" * 513)
     refused(keys, "l" * 10_000_000)
 
@@ -104,7 +105,7 @@ def test_the_first_key_is_made_once(tmp_path):
     assert ensure_first_key(tmp_path, ["k"], secrets.token_bytes) is None
     assert stored_keys(tmp_path) == ()
     key = ensure_first_key(tmp_path, ["", " "], secrets.token_bytes)
-    assert Keys([], stored_keys(tmp_path)).caller(key).name == key[:10]
+    assert Keys([], stored_keys(tmp_path)).known(key).name == key[:10]
     assert ensure_first_key(tmp_path, [], secrets.token_bytes) is None
     assert len(stored_keys(tmp_path)) == 1
 
@@ -163,7 +164,7 @@ def test_fields_of_a_newer_version_of_the_file_are_passed_over(tmp_path):
     key = store_new_key(tmp_path, secrets.token_bytes)
     path = tmp_path / "keys.json"
     path.write_text(json.dumps([row | {"scopes": ["chat"]} for row in json.loads(path.read_text())]))
-    assert Keys([], stored_keys(tmp_path)).caller(key)
+    assert Keys([], stored_keys(tmp_path)).known(key)
 
 
 def test_an_owner_follows_from_the_key_alone(tmp_path):
@@ -172,6 +173,6 @@ def test_an_owner_follows_from_the_key_alone(tmp_path):
     made = Keys(["first", "second"], stored_keys(tmp_path))
     moved = Keys(["new", "second", "first", key], ())
     for one in ("first", "second", key):
-        assert made.caller(one).owner == moved.caller(one).owner
-        assert one not in made.caller(one).owner
-    assert len({moved.caller(one).owner for one in ("new", "first", "second", key)}) == 4
+        assert made.known(one).owner == moved.known(one).owner
+        assert one not in made.known(one).owner
+    assert len({moved.known(one).owner for one in ("new", "first", "second", key)}) == 4

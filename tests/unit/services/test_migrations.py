@@ -60,7 +60,7 @@ def test_every_earlier_database_comes_up_with_its_data(tmp_path, revision):
         database.close()
     known, found = schema(new), schema(old)
     assert set(known) == set(found) >= set(METADATA.tables)
-    for name in ("journals", "receipts", "receipts_by_age"):
+    for name in ("journals", "receipts", "receipts_by_age", "keys", "keys_by_change", "spent", "ix_spent_first_used"):
         assert found[name] == known[name]
     assert rows(old) == []
     with contextlib.closing(sqlite3.connect(old)) as connection:

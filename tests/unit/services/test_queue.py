@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.services.queue import Turns
+from fittengate.services.queue import LANES, Turns, kind_of
 from fittengate.services.shares import KINDS, other
+
+LANE_OF = {"completion": "completion", "chat": "interactive"}
 
 
 async def settle():
@@ -154,7 +156,7 @@ async def test_those_behind_one_that_leaves_are_let_in():
 async def test_neither_kind_has_all_turns(kind):
     """However many of one kind wait, the first of the other goes in at once."""
     turns = Turns(4, 100, 0)
-    tasks = [asyncio.create_task(turns.enter(str(number), 1, kind)) for number in range(10)]
+    tasks = [asyncio.create_task(turns.enter(str(number), 1, LANE_OF[kind])) for number in range(10)]
     await settle()
     assert (turns.running, turns.waiting) == (3, 7)
     assert turns.try_enter(1, other(kind))
@@ -162,26 +164,6 @@ async def test_neither_kind_has_all_turns(kind):
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def test_with_one_turn_the_kinds_alternate():
-    """There is nothing to keep: who waits goes in kind by kind."""
-    turns = Turns(1, 100, 0)
-    turns.try_enter()
-    order = []
-
-    async def ask(kind, number):
-        await turns.enter("a", 1, kind)
-        order.append(f"{kind} {number}")
-        turns.leave(1, kind)
-
-    tasks = [asyncio.create_task(ask("chat", number)) for number in range(3)]
-    await settle()
-    tasks += [asyncio.create_task(ask("completion", number)) for number in range(2)]
-    await settle()
-    turns.leave()
-    await asyncio.gather(*tasks)
-    assert order == ["completion 0", "chat 0", "completion 1", "chat 1", "chat 2"]
 
 
 async def test_who_needs_many_turns_is_not_passed_for_ever():
@@ -218,6 +200,81 @@ async def test_more_turns_than_there_are_is_refused():
     await Turns(0, 10, 0).enter("a", 3)
 
 
+async def test_a_better_lane_goes_past_one_that_needs_more_turns():
+    """Nobody in a better lane waits for a turn that is free; whoever needs several is next after four of them."""
+    turns = Turns(3, 20, 0)
+    turns.try_enter()
+    two = asyncio.create_task(turns.enter("a", 2, "background"))
+    await settle()
+    for _ in range(4):
+        await asyncio.wait_for(turns.enter("b"), 1)
+        turns.leave()
+    fifth = asyncio.create_task(turns.enter("b"))
+    await settle()
+    assert (turns.running, turns.waiting) == (1, 2)
+    turns.leave()
+    await two
+    turns.leave(2)
+    await fifth
+    assert (turns.running, turns.waiting) == (1, 0)
+
+
+async def test_what_is_kept_for_completions_makes_nobody_impatient():
+    """However many completions had the turn that is kept for them, people go before background work."""
+    turns = Turns(2, 20, 0)
+    turns.try_enter()
+    background = asyncio.create_task(turns.enter("a", 1, "background"))
+    people = asyncio.create_task(turns.enter("b"))
+    await settle()
+    turns.try_enter(1, "completion")
+    for _ in range(8):
+        completion = asyncio.create_task(turns.enter("c", 1, "completion"))
+        await settle()
+        turns.leave(1, "completion")
+        await asyncio.wait_for(completion, 1)
+    turns.leave()
+    await settle()
+    assert (people.done(), background.done()) == (True, False)
+    turns.leave()
+    await background
+
+
+async def order_of(turns, waiting):
+    """Return in which order those who wait, each a lane and a number, get the one turn there is."""
+    turns.try_enter()
+    order = []
+
+    async def ask(lane, number):
+        await turns.enter(f"{lane}{number}", lane=lane)
+        order.append((lane, number))
+        turns.leave(1, kind_of(lane))
+
+    tasks = []
+    for lane, number in waiting:
+        tasks.append(asyncio.create_task(ask(lane, number)))
+        await settle()
+    turns.leave()
+    await asyncio.gather(*tasks)
+    assert (turns.running, turns.waiting) == (0, 0)
+    return [lane for lane, _ in order]
+
+
+async def test_better_lanes_go_first():
+    """Completion before interactive before background, whoever came first."""
+    waiting = [("background", 1), ("interactive", 1), ("completion", 1), ("interactive", 2)]
+    assert await order_of(Turns(1, 10, 0), waiting) == ["completion", "interactive", "interactive", "background"]
+
+
+async def test_no_lane_starves():
+    """After four turns of better lanes the one that waits has the next; the worse lane first, for it waited longer."""
+    many = [("completion", number) for number in range(12)]
+    order = await order_of(Turns(1, 20, 0), [("background", 1), ("background", 2), ("interactive", 1), *many])
+    assert order.index("background") == 4
+    assert order.index("interactive") == 5
+    assert order.index("background", 5) == 9
+    assert order[:4] == ["completion"] * 4
+
+
 class ManualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time is moved by hand."""
 
@@ -242,15 +299,13 @@ class TurnsMachine(RuleBasedStateMachine):
         self.counts = {}
         self.most_seen = 0
 
-    async def ask(self, number, caller, count, kind):
-        await self.turns.enter(caller, count, kind)
-        mine = [
-            n
-            for n, (who, task) in self.tasks.items()
-            if who == (caller, kind) and n < number and not task.done() and not task.cancelling()
-        ]
-        # The older ones of the same caller are inside by now, or about to leave: none still waits in line.
-        assert set(mine) <= set(self.entered)
+    async def ask(self, number, caller, count, lane):
+        await self.turns.enter(caller, count, lane)
+        older = [t for n, (who, t) in self.tasks.items() if who == (caller, lane) and n < number]
+        older = [t for t in older if not t.done() and t not in {self.tasks[n][1] for n in self.entered}]
+        # Whoever was given a turn may come to its next step only now; nobody older still waits for one.
+        assert not [t for t in older if t._fut_waiter and not t._fut_waiter.done() and not t.cancelling()]
+        kind = kind_of(lane)
         self.entered.append(number)
         self.inside.append(number)
         self.counts[number] = (count, kind)
@@ -273,10 +328,10 @@ class TurnsMachine(RuleBasedStateMachine):
         if times:
             self.loop.run_until_complete(run())
 
-    @rule(caller=st.sampled_from("abc"), count=st.integers(1, 4), kind=st.sampled_from(KINDS), steps=st.integers(0, 2))
-    def come(self, caller, count, kind, steps):
+    @rule(caller=st.sampled_from("abc"), count=st.integers(1, 4), lane=st.sampled_from(LANES), steps=st.integers(0, 2))
+    def come(self, caller, count, lane, steps):
         number = len(self.tasks)
-        self.tasks[number] = ((caller, kind), self.loop.create_task(self.ask(number, caller, count, kind)))
+        self.tasks[number] = ((caller, lane), self.loop.create_task(self.ask(number, caller, count, lane)))
         self.turn_loop(steps)
 
     @rule(which=st.integers(0), steps=st.integers(0, 2))
@@ -302,18 +357,18 @@ class TurnsMachine(RuleBasedStateMachine):
         assert 0 <= self.turns.running <= self.MOST
         assert 0 <= self.turns.waiting <= self.QUEUE
         assert self.most_seen <= self.MOST
-        running, lines = self.turns._shares.running, self.turns._lines
-        wanted = {kind: next(iter(next(iter(lines[kind].values())).values())) for kind in KINDS if lines[kind]}
+        running, shares = self.turns._shares.running, self.turns._shares
+        heads = {kind: self.turns._next(kind).head()[2] for kind in KINDS if self.turns._next(kind)}
         for kind in KINDS:
             # Neither kind has all turns, but for a request that alone needs them.
             assert running[kind] < self.MOST or running[other(kind)] == 0
-        for kind, count in wanted.items():
-            if max(wanted.values()) < self.MOST and running[other(kind)] < self.MOST:
+        for kind, count in heads.items():
+            if max(heads.values()) < self.MOST and running[other(kind)] < self.MOST:
                 # Who waits while none of its kind is inside waits for more than the turn that is kept for it.
                 assert count > 1 or running[kind] > 0
-            if len(wanted) == 1:
-                full = self.turns.running + count > self.MOST
-                assert full or (count < self.MOST and running[kind] + count == self.MOST)
+        if (first := self.turns._next()) is not None:
+            # Whose turn it is waits for turns that are not free, and for nothing else.
+            assert not shares.fits(first.kind, first.head()[2])
 
     @rule()
     def come_to_rest(self):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FIRST = "0001"
 """Databases without a revision were made by the first version that had one."""
 
-KNOWN = (FIRST, REVISION)
+KNOWN = (FIRST, "0002", REVISION)
 """Every revision, in order; each is a module in ``versions``."""
 
 LOCK = 0x66697474

@@ -134,6 +134,15 @@ def _fault(answer: NoAnswer | Failure) -> Fault:
     return Fault(FaultKind.UPSTREAM_BROKEN, message, detail=answer.detail)
 
 
+def fill_tokens(fill: FillAsk) -> int:
+    """Return what the text around the cursor comes to: the count that the usage will have."""
+    return 0 if fill.sampling.max_tokens == 0 else _tokens(completion.place_of(fill))
+
+
+def _tokens(place: Place) -> int:
+    return estimate(place.before + place.after)
+
+
 def _events(fill: FillAsk, place: Place, text: str) -> list[Event]:
     """Return the events of a whole answer, cut as the request wants it; its usage is ours."""
     cutter = Cutter(fill.sampling)
@@ -141,6 +150,6 @@ def _events(fill: FillAsk, place: Place, text: str) -> list[Event]:
     if not cutter.ended:
         events += cutter.close()
     said = "".join([event.text for event in events if isinstance(event, TextDelta)])
-    usage = Usage(estimate(place.before + place.after), estimate(said), estimated=True)
+    usage = Usage(_tokens(place), estimate(said), estimated=True)
     ended = Ended(cutter.reason or StopReason.DONE, usage, cutter.stop_sequence)
     return [Began(), *([TextDelta(said)] if said else []), ended]

@@ -27,7 +27,7 @@ from fittengate.upstream.fitten import catalogue
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.call import Call
 from fittengate.upstream.fitten.client import NETWORK_ERRORS, Failure, FittenClient, broken
-from fittengate.upstream.fitten.filling import Filler, Habits
+from fittengate.upstream.fitten.filling import Filler, Habits, fill_tokens
 from fittengate.upstream.fitten.reply import ReplyStream
 from fittengate.upstream.fitten.tap import Tap
 from fittengate.upstream.fitten.watch import Deadlines, Watch
@@ -203,8 +203,10 @@ class FittenService:
         """Yield the events of the completion; see :class:`fittengate.upstream.base.Upstream`."""
         return self._filler.complete(fill)
 
-    def estimate(self, ask: Ask, card: ModelCard) -> Usage:
+    def estimate(self, ask: Ask | FillAsk, card: ModelCard) -> Usage:
         """Return what the prompt of ``ask`` comes to at most; nothing is sent."""
+        if isinstance(ask, FillAsk):
+            return Usage(fill_tokens(ask), 0, estimated=True)
         tokens = self.calibrator.at_most(card.id, self._render(ask).text)
         return Usage(tokens + HIDDEN_TOKENS, 0, estimated=True)
 

@@ -1,0 +1,112 @@
+"""What is known of one exchange so far, and the receipt that it becomes."""
+
+import asyncio
+from typing import Any
+
+from fittengate.core.caller import Caller, ModelCard, Receipt
+from fittengate.core.events import OfChoice, RefusalDelta, TextDelta
+from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.reply import Usage
+from fittengate.server.asking import Asking
+from fittengate.server.choices import Choices
+from fittengate.server.request import Request
+from fittengate.server.typing import Filling
+from fittengate.services.lease_parts import LeaseParts
+from fittengate.services.limits import Lease
+from fittengate.services.shares import CallKind
+
+
+class Course:
+    """One exchange from its beginning; filled in on its way."""
+
+    __slots__ = (
+        "asking",
+        "at",
+        "began",
+        "caller",
+        "card",
+        "fault",
+        "filling",
+        "first",
+        "lease",
+        "lease_parts",
+        "prompt",
+        "receipt",
+        "turns",
+        "usage",
+        "words",
+    )
+
+    def __init__(self, began: float, at: float) -> None:
+        self.began = began
+        self.at = at
+        self.caller: Caller | None = None
+        self.card: ModelCard | None = None
+        self.turns = 0
+        """Turns taken and not given back yet."""
+        self.lease: Lease | None = None
+        """What is reserved; None where nothing is limited, or nothing was admitted yet."""
+        self.lease_parts: LeaseParts | None = None
+        """The parts of ``lease``, where several calls share it."""
+        self.filling: Filling | None = None
+        """What reads a code completion; it looks after its turn itself."""
+        self.asking: Asking | Choices | None = None
+        """What may ask again, or asks several times; None where one call is all there is."""
+        self.first: float | None = None
+        self.usage: Usage | None = None
+        self.fault: Fault | None = None
+        self.receipt: Receipt | None = None
+        """What it came to; once this is here, it stands."""
+        self.prompt: str | None = None
+        self.words: list[str] | None = None
+        """The reply's text so far, where the log is to have it; None where it is not."""
+
+    def heard(self, batch: list[Any], loop: asyncio.AbstractEventLoop) -> None:
+        """Note when the first event came, and the words if they are wanted."""
+        if self.first is None:
+            self.first = loop.time()
+        if self.words is not None:
+            for event in batch:
+                events = event.events if isinstance(event, OfChoice) else (event,)
+                self.words += [one.text for one in events if isinstance(one, TextDelta | RefusalDelta)]
+
+    @property
+    def kind(self) -> CallKind:
+        """Whose share of the turns its calls come out of."""
+        return "completion" if self.card is not None and self.card.section == "completion" else "chat"
+
+    def times(self, now: float) -> tuple[float, float]:
+        """Return the seconds to the first event, and until ``now``; both are the same before there is one."""
+        return (now if self.first is None else self.first) - self.began, now - self.began
+
+    def made_receipt(self, dialect: str, request: Request, status: int, now: float) -> Receipt:
+        """Return what it came to; ``dialect`` by name, ``now`` on the loop's clock."""
+        fault = self.fault
+        if fault is None:
+            outcome = "complete"
+        elif request.gone:
+            outcome = "cancelled"
+        elif fault.kind is FaultKind.UPSTREAM_LATE:
+            outcome = "stalled"
+        else:
+            outcome = "truncated" if status == 200 else "failed"
+        # Where it was asked again, the books have all replies, and the client the one it got.
+        usage = self.usage if self.asking is None else self.asking.spent
+        agent: Any = request.headers.get(b"user-agent", b"-").split(b" ", 1)[0][:40]
+        return Receipt(
+            self.at,
+            request.id,
+            "-" if self.caller is None else self.caller.name,
+            dialect,
+            request.method,
+            request.path,
+            status,
+            outcome,
+            "" if self.card is None else self.card.id,
+            usage,
+            None if self.first is None else self.first - self.began,
+            now - self.began,
+            agent.decode("ascii", "replace"),
+            None if fault is None else fault.kind.value,
+            None if fault is None else fault.detail or fault.message,
+        )
