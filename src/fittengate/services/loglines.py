@@ -30,7 +30,7 @@ def level_of(receipt: Receipt) -> str:
     """Return the level of an exchange: what a client did wrong is everyday business, a defect is an error."""
     if receipt.fault == FaultKind.GATEWAY_BROKEN:
         return "error"
-    if receipt.fault is None or receipt.fault.startswith("caller_"):
+    if receipt.fault is None or receipt.fault.startswith(("caller_", "policy_")):
         return "info"
     return "warning"
 

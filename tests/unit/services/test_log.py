@@ -18,6 +18,7 @@ from fittengate.core.faults import FaultKind
 from fittengate.core.reply import Usage
 from fittengate.services import log as log_module
 from fittengate.services.log import GATHER_SECONDS, Log, LogOptions
+from fittengate.services.loglines import level_of
 from fittengate.services.redact import Redactor
 
 RECEIPT = Receipt(
@@ -389,3 +390,19 @@ def test_the_process_s_end_writes_what_is_left(tmp_path):
     )
     assert done.stderr == b""
     assert "last words" in (tmp_path / "x.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fault", "level"),
+    [
+        (None, "info"),
+        ("caller_bad_request", "info"),
+        ("policy_rate", "info"),
+        ("policy_quota", "info"),
+        ("upstream_broken", "warning"),
+        ("gateway_broken", "error"),
+    ],
+)
+def test_a_line_is_as_loud_as_what_happened_is_unusual(fault, level):
+    """A client that is over its limit is everyday business; a service that fails is not."""
+    assert level_of(replace(RECEIPT, fault=fault)) == level
