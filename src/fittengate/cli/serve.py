@@ -19,6 +19,7 @@ from fittengate.server.configure import Configured, prepare_state_dir
 from fittengate.settings import Server
 
 if TYPE_CHECKING:
+    from fittengate.services.log import Log
     from fittengate.services.vault import FileVault
 
 
@@ -216,11 +217,9 @@ def fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def route_logging(log: logging.Handler) -> None:
-    """Let the libraries' own words come out in our log."""
-    root = logging.getLogger()
-    root.addHandler(log)
-    root.setLevel(max(log.level, logging.INFO))
+def route_logging(log: "Log") -> None:
+    """Let the libraries' own words come out in our log, until it is closed."""
+    log.adopt()
     # Uvicorn says at level info what our own lines say better.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)

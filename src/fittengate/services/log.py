@@ -126,7 +126,8 @@ class Log(logging.Handler):
         root = logging.getLogger()
         self._adopted = (root.level, root.handlers)
         root.handlers = [self]
-        root.setLevel(self.level)
+        # What libraries say at level debug is for their own authors.
+        root.setLevel(max(self.level, logging.INFO))
 
     def close(self) -> None:
         """Write what is left and stop. May be called twice."""
