@@ -4,6 +4,7 @@ Shapes from OpenAI's API reference (responses, "Streaming events"). An item tell
 writer numbers them.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, TypeAlias
 
 from fittengate.dialects._responses_ask import ToolForm
@@ -17,7 +18,7 @@ Told: TypeAlias = list[tuple[str, dict[str, Any]]]
 _CALL_ID = "call_"
 
 
-class Item:
+class Item(ABC):
     """One output item. ``begun`` and ``opened`` once, ``take`` for every delta, ``closed`` and ``ended`` once."""
 
     kind: ClassVar[str]
@@ -60,8 +61,9 @@ class Item:
         """Return the item in full."""
         return self._item(status)
 
+    @abstractmethod
     def _item(self, status: str) -> dict[str, Any]:
-        raise NotImplementedError
+        """Return the item with what was said in it so far; nothing yet where the status is ``in_progress``."""
 
 
 class MessageItem(Item):
