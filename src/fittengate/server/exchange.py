@@ -179,8 +179,6 @@ class Exchanges:
             course.turns = calls
         if ask.wishes.stream:
             await self._stream(dialect, request, ask, course)
-        elif isinstance(ask, Several):
-            await self._whole_choices(dialect, request, ask, course)
         else:
             await self._whole(dialect, request, ask, course)
 
@@ -376,10 +374,10 @@ class Exchanges:
             headers.append((b"x-fittengate-ignored", ", ".join(ignored).encode("ascii", "replace")))
         return head, headers
 
-    async def _whole(self, dialect: Dialect, request: Request, ask: Ask | FillAsk, course: Course) -> None:
+    async def _whole(self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: Course) -> None:
         head, headers = self._head(dialect, request, ask, course)
         headers.append(_JSON)
-        total = Fold()
+        total: Fold | Folds = Folds(len(ask.asks)) if isinstance(ask, Several) else Fold()
         events = self._events(ask, course)
         try:
             async for batch in events:
@@ -387,34 +385,19 @@ class Exchanges:
                 total.feed(batch)
         finally:
             await events.aclose()
-        reply = total.reply()
-        course.usage = reply.usage
-        if course.asking is not None and course.asking.warning is not None:
-            headers.append((b"x-fittengate-warning", course.asking.warning.encode()))
-        if reply.usage.estimated:
-            headers.append(ESTIMATED)
-        body = dialect.whole(reply, ask, head)
-        self._keep(dialect, ask, head, body, course)
-        await request.respond(200, headers, body, partial(self._settle, dialect, request, course, 200))
-
-    async def _whole_choices(self, dialect: Dialect, request: Request, asks: Several, course: Course) -> None:
-        head, headers = self._head(dialect, request, asks, course)
-        headers.append(_JSON)
-        total = Folds(len(asks.asks))
-        events = self._events(asks, course)
-        try:
-            async for batch in events:
-                course.heard(batch, self._loop)
-                total.feed(batch)
-        finally:
-            await events.aclose()
-        replies = total.replies()
-        course.usage = usage_of_all(reply.usage for reply in replies)
+        if isinstance(ask, Several):
+            replies = cast("Folds", total).replies()
+            course.usage = usage_of_all(reply.usage for reply in replies)
+            body = cast("ChoicesDialect", dialect).whole_choices(replies, ask, head)
+        else:
+            reply = cast("Fold", total).reply()
+            course.usage = reply.usage
+            body = dialect.whole(reply, ask, head)
         if course.asking is not None and course.asking.warning is not None:
             headers.append((b"x-fittengate-warning", course.asking.warning.encode()))
         if course.usage.estimated:
             headers.append(ESTIMATED)
-        body = cast("ChoicesDialect", dialect).whole_choices(replies, asks, head)
+        self._keep(dialect, ask, head, body, course)
         await request.respond(200, headers, body, partial(self._settle, dialect, request, course, 200))
 
     async def _stream(self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: Course) -> None:
