@@ -61,6 +61,8 @@ class ReplyStream:
         sampling = ask.sampling
         self._cutter = Cutter(sampling) if sampling.stop or sampling.max_tokens is not None else None
         self._limit = sampling.max_tokens
+        # Only the voice stands between the decoder and the client.
+        self._bare = self._reader is None and self._json is None and self._cutter is None
         self._began = False
         self._deltas = 0
         self._chars = 0
@@ -80,6 +82,21 @@ class ReplyStream:
         """Return the events that ``data`` completes; ``now`` is monotonic, in seconds."""
         return self._pass_on(self.decoder.feed(data, now), last=False)
 
+    def one(self, data: bytes, now: float) -> Event | None:
+        """Return the event of ``data`` where it is one ordinary delta in the middle of an answer.
+
+        None: nothing has happened, and :meth:`feed` is to have the bytes. Law: where it gives an event, ``feed`` would
+        have given that event alone.
+        """
+        if not self._bare:
+            return None
+        text = self.decoder.one(data, now)
+        if text is None or not self._voice.one(text):
+            return None
+        self._deltas += 1
+        self._chars += len(text)
+        return TextDelta(text)
+
     def close(self) -> list[Event]:
         """Say that the body ended; return what was held back, and Ended if the end was a clean one."""
         return self._pass_on(self.decoder.close(), last=True)
@@ -98,6 +115,7 @@ class ReplyStream:
             self._end(events, cut=True)
         elif fault is not None:
             self.fault = fault
+            self._bare = False
         elif last:
             self._end(events, cut=False)
         return events
