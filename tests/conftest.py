@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from fakes.running import Process, Running, process, running, scenario
 from fittengate.simulator import Simulator
+
+
+# How long one example takes says more of what else the machine does than of the code.
+settings.register_profile("fittengate", deadline=None)
+settings.load_profile("fittengate")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
