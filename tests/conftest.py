@@ -12,7 +12,6 @@ from hypothesis import settings
 from fakes.running import Process, Running, process, running, scenario
 from fittengate.simulator import Simulator
 
-
 # How long one example takes says more of what else the machine does than of the code.
 settings.register_profile("fittengate", deadline=None)
 settings.load_profile("fittengate")
