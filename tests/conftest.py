@@ -1,13 +1,15 @@
 """What every test may ask for."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fakes.postgres import Postgres
 from fakes.running import Process, Running, process, running, scenario
+from fakes.servers import summary
 from fittengate.simulator import Simulator
 
 
@@ -54,3 +56,24 @@ async def serve(simulator: Simulator, tmp_path: Path) -> AsyncIterator[Callable[
             return await stack.enter_async_context(process(simulator, tmp_path / state, *arguments, **settings))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """Run a PostgreSQL server as long as the tests of this process."""
+    made = Postgres()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres) -> str:
+    """Give the URL of an empty PostgreSQL database."""
+    return postgres_server.database()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say loudly which tests were left out for want of a server."""
+    summary(terminalreporter.stats.get("skipped", []), lambda line: terminalreporter.write_line(line, red=True))

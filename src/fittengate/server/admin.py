@@ -160,7 +160,7 @@ class Admin:
         database = self._services.database
 
         def read() -> list[UsageRow]:
-            if database is None or not database.path.exists():
+            if database is None or not database.there:
                 return []
             with database.begin() as connection:
                 return usage(connection, by, moment, key)

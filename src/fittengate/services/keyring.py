@@ -256,7 +256,7 @@ class Keys:
 
 def _changes(database: Database, seen: int) -> tuple[int, list[KeyRow]]:
     """Return the last change and what changed since ``seen``. Raises StoreDownError."""
-    if not database.path.exists():
+    if not database.there:
         # Nobody has made a key there. Looking must not make the file.
         return seen, []
     with database.begin() as connection:

@@ -95,16 +95,17 @@ def store(connection: "Connection", journal: str, batch: Sequence[tuple[int, byt
     from fittengate.services.tables import JOURNALS
 
     c = JOURNALS.c
-    found = connection.execute(select(c.id, c.position).where(c.name == journal)).one_or_none()
-    last = batch[-1][0]
+    # Locked where the database has such locks: a connection that broke may still be writing the same batch.
+    wanted = select(c.id, c.position).where(c.name == journal).with_for_update()
+    found = connection.execute(wanted).one_or_none()
     if found is None:
-        made = connection.execute(JOURNALS.insert(), {"name": journal, "position": last, "used": now})
-        number, position = (made.inserted_primary_key or (0,))[0], 0
-    else:
-        number, position = found
-        if last <= position:
-            return Stored(0, 0)
-        connection.execute(JOURNALS.update().where(c.id == number).values(position=last, used=now))
+        connection.exec_driver_sql(_NEW_JOURNAL.replace("?", _mark(connection)), (journal, now))
+        found = connection.execute(wanted).one()
+    number, position = found
+    last = batch[-1][0]
+    if last <= position:
+        return Stored(0, 0)
+    connection.execute(JOURNALS.update().where(c.id == number).values(position=last, used=now))
     rows: list[tuple[object, ...]] = []
     unread = 0
     for at, payload in batch:
@@ -113,9 +114,17 @@ def store(connection: "Connection", journal: str, batch: Sequence[tuple[int, byt
                 rows.append((number, at, *astuple(_decode(payload))))
             except msgspec.MsgspecError:
                 unread += 1
-    for statement, values in _statements(rows, "?" if connection.dialect.paramstyle == "qmark" else "%s"):
-        connection.exec_driver_sql(statement, values)
-    return Stored(len(rows), unread)
+    written = 0
+    for statement, values in _statements(rows, _mark(connection)):
+        written += connection.exec_driver_sql(statement, values).rowcount
+    return Stored(written, unread)
+
+
+_NEW_JOURNAL = "INSERT INTO journals (name, position, used) VALUES (?, 0, ?) ON CONFLICT DO NOTHING"
+
+
+def _mark(connection: "Connection") -> str:
+    return "?" if connection.dialect.paramstyle == "qmark" else "%s"
 
 
 def _statements(rows: list[tuple[object, ...]], mark: str) -> Iterator[tuple[str, tuple[object, ...]]]:
@@ -136,7 +145,7 @@ def _insertion(rows: int, mark: str) -> str:
 
     names = ", ".join(f'"{column.name}"' for column in RECEIPTS.columns)
     one = f"({', '.join([mark] * len(RECEIPTS.columns))})"
-    return f"INSERT INTO receipts ({names}) VALUES {', '.join([one] * rows)}"  # noqa: S608 - our own names
+    return f"INSERT INTO receipts ({names}) VALUES {', '.join([one] * rows)} ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
 
 
 class UsageRow(Struct, frozen=True):
@@ -216,6 +225,6 @@ def sweep(database: Database, oldest: float, most_rows: int = MAX_ROWS) -> int:
         if gone < BATCH_ROWS:
             break
     with database.begin() as connection:
-        unused = JOURNALS.c.id.not_in(select(c.journal))
+        unused = ~select(c.journal).where(c.journal == JOURNALS.c.id).exists()
         connection.execute(JOURNALS.delete().where(JOURNALS.c.used < int(oldest), unused))
     return count

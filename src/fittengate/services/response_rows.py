@@ -42,7 +42,8 @@ class Row(Struct, frozen=True):
 
 
 def insert(connection: "Connection", rows: Sequence[Row]) -> None:
-    """Write rows."""
+    """Write rows; one whose id is there already is passed over: it was written before, on a connection that broke."""
+    from fittengate.services.statements import insert_new
     from fittengate.services.tables import RESPONSES
 
     if rows:
@@ -58,7 +59,7 @@ def insert(connection: "Connection", rows: Sequence[Row]) -> None:
             }
             for row in rows
         ]
-        connection.execute(RESPONSES.insert(), values)
+        connection.execute(insert_new(connection, RESPONSES), values)
 
 
 def remove(connection: "Connection", ids: Sequence[str]) -> None:
