@@ -38,5 +38,7 @@ def summary(skipped: list[Any], write: Callable[[str], None]) -> None:
 
 def newest(pattern: str) -> Path | None:
     """Return the last of the directories that fit a pattern below the root, by the number in it; None where none is."""
-    found = sorted(Path("/").glob(pattern), key=lambda path: [int(part) if part.isdigit() else -1 for part in path.parts])
+    found = sorted(
+        Path("/").glob(pattern), key=lambda path: [int(part) if part.isdigit() else -1 for part in path.parts]
+    )
     return found[-1] if found else None

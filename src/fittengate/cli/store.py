@@ -79,7 +79,9 @@ def backup(*, target: Path, **options: Any) -> None:
     database = store_database(read_settings(options))
     path = _file(database)
     if path is None:
-        raise CommandError(f"{database.place.name} is a server: copy it with pg_dump, or with the server's own backups.")
+        raise CommandError(
+            f"{database.place.name} is a server: copy it with pg_dump, or with the server's own backups."
+        )
     if not path.exists():
         raise CommandError(f"there is no database at {path} yet.")
     try:

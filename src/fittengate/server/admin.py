@@ -23,7 +23,7 @@ from fittengate.services.key_store import DAY_SECONDS, KeyStore, KeyWish
 from fittengate.services.limits import LocalLimits
 from fittengate.services.queue import Turns
 from fittengate.services.receipt_rows import By, UsageRow, usage
-from fittengate.services.store import Database, StoreDownError
+from fittengate.services.store import Database, RowRefusedError, StoreDownError
 
 KEYS = "/admin/api/keys"
 KEY = f"{KEYS}/{{name}}"
@@ -167,6 +167,9 @@ class Admin:
 
         try:
             rows = await asyncio.to_thread(read)
+        except RowRefusedError:
+            # It cannot be written as the name of a key, so there is none.
+            rows = []
         except StoreDownError as error:
             raise _store_down("receipts", error) from error
         return {"object": "list", "data": [asdict(row) for row in rows]}

@@ -51,6 +51,11 @@ class _Connection(psycopg.Connection[Any]):
 
     patience: float | None = PATIENCE_SECONDS
 
+    def __del__(self, *_warn: Any) -> None:
+        # One that was in use while its engine was given up: nobody else will close it.
+        if hasattr(self, "pgconn"):
+            self.close()
+
     def wait(self, gen: Generator[Any, Any, T], *arguments: Any, **options: Any) -> T:
         """Wait for a step of the protocol. Raises OperationalError after ``patience`` seconds, and is closed then."""
         return super().wait(self._bounded(gen), *arguments, **options)
@@ -81,18 +86,16 @@ class PostgresServer:
         """``url`` is one that :func:`check_url` has no word against."""
         given = conninfo_to_dict(url)
         self.name = _shown(given)
-        self._conninfo = make_conninfo(
-            **{
-                "application_name": "fittengate",
-                "client_encoding": "utf8",
-                "connect_timeout": CONNECT_SECONDS,
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-                "tcp_user_timeout": int(PATIENCE_SECONDS * 1000),
-                **given,
-            }
-        )
+        ours: dict[str, Any] = {
+            "application_name": "fittengate",
+            "client_encoding": "utf8",
+            "connect_timeout": CONNECT_SECONDS,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": int(PATIENCE_SECONDS * 1000),
+        }
+        self._conninfo = make_conninfo("", **(ours | given))
 
     def __repr__(self) -> str:
         """Show where it is, without user and password."""
@@ -153,11 +156,11 @@ def unhurried(connection: "Connection") -> Iterator[None]:
     """Let the statements of a transaction take their time: migrating a large table does."""
     driver: Any = connection.connection.driver_connection
     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-    driver.patience = None
+    before, driver.patience = driver.patience, None
     try:
         yield
     finally:
-        driver.patience = PATIENCE_SECONDS
+        driver.patience = before
 
 
 def check_url(text: str) -> str:

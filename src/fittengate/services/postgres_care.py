@@ -3,8 +3,8 @@
 Nothing here changes it.
 """
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, inspect, select

@@ -12,7 +12,7 @@ from fittengate.core.caller import Receipt
 from fittengate.services.store import Database
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Dialect
 
 MAX_ROWS = 5_000_000
 """All receipts together, some 700 MB; the oldest go first."""
@@ -92,6 +92,7 @@ def store(connection: "Connection", journal: str, batch: Sequence[tuple[int, byt
     """
     from sqlalchemy import select
 
+    from fittengate.services.statements import insert_new
     from fittengate.services.tables import JOURNALS
 
     c = JOURNALS.c
@@ -99,7 +100,8 @@ def store(connection: "Connection", journal: str, batch: Sequence[tuple[int, byt
     wanted = select(c.id, c.position).where(c.name == journal).with_for_update()
     found = connection.execute(wanted).one_or_none()
     if found is None:
-        connection.exec_driver_sql(_NEW_JOURNAL.replace("?", _mark(connection)), (journal, now))
+        new = insert_new(connection, JOURNALS)
+        connection.execute(new, {"name": journal, "position": 0, "used": now})
         found = connection.execute(wanted).one()
     number, position = found
     last = batch[-1][0]
@@ -115,37 +117,51 @@ def store(connection: "Connection", journal: str, batch: Sequence[tuple[int, byt
             except msgspec.MsgspecError:
                 unread += 1
     written = 0
-    for statement, values in _statements(rows, _mark(connection)):
+    for statement, values in _statements(rows, connection.dialect):
         written += connection.exec_driver_sql(statement, values).rowcount
     return Stored(written, unread)
 
 
-_NEW_JOURNAL = "INSERT INTO journals (name, position, used) VALUES (?, 0, ?) ON CONFLICT DO NOTHING"
-
-
-def _mark(connection: "Connection") -> str:
-    return "?" if connection.dialect.paramstyle == "qmark" else "%s"
-
-
-def _statements(rows: list[tuple[object, ...]], mark: str) -> Iterator[tuple[str, tuple[object, ...]]]:
-    # A row at a time would hand the interpreter's lock to and fro for each of them. The powers of two keep the number of
-    # different statements, which the driver caches, small.
+def _statements(rows: list[tuple[object, ...]], dialect: "Dialect") -> Iterator[tuple[str, tuple[object, ...]]]:
+    # A row at a time would hand the interpreter's lock to and fro for each of them.
+    if dialect.name != "sqlite":
+        # A server takes the columns as arrays: fourteen values, however many rows.
+        if rows:
+            yield _INTO.format(_unnested(dialect)), tuple([list(column) for column in zip(*rows, strict=True)])
+        return
+    # The powers of two keep the number of different statements, which the driver caches, small.
     at, size = 0, 256
     while at < len(rows):
         if size > len(rows) - at:
             size //= 2
             continue
-        yield _insertion(size, mark), tuple([value for row in rows[at : at + size] for value in row])
+        yield _INTO.format(_values(size)), tuple([value for row in rows[at : at + size] for value in row])
         at += size
 
 
+_INTO = "INSERT INTO receipts {} ON CONFLICT DO NOTHING"
+
+
 @lru_cache(16)
-def _insertion(rows: int, mark: str) -> str:
+def _values(rows: int) -> str:
     from fittengate.services.tables import RECEIPTS
 
-    names = ", ".join(f'"{column.name}"' for column in RECEIPTS.columns)
-    one = f"({', '.join([mark] * len(RECEIPTS.columns))})"
-    return f"INSERT INTO receipts ({names}) VALUES {', '.join([one] * rows)} ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
+    one = f"({', '.join(['?'] * len(RECEIPTS.columns))})"
+    return f"{_names()} VALUES {', '.join([one] * rows)}"
+
+
+@lru_cache(1)
+def _unnested(dialect: "Dialect") -> str:
+    from fittengate.services.tables import RECEIPTS
+
+    kinds = [column.type.compile(dialect) for column in RECEIPTS.columns]
+    return f"{_names()} SELECT * FROM unnest({', '.join(f'%s::{kind}[]' for kind in kinds)})"  # noqa: S608 - our own names
+
+
+def _names() -> str:
+    from fittengate.services.tables import RECEIPTS
+
+    return "(" + ", ".join([f'"{column.name}"' for column in RECEIPTS.columns]) + ")"
 
 
 class UsageRow(Struct, frozen=True):

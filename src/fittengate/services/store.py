@@ -67,12 +67,12 @@ class Database:
     """A database at a place. May be used from several threads."""
 
     def __init__(self, place: Path | Place, clock: Clock | None = None) -> None:
-        """Opens nothing yet. A path means a SQLite file."""
+        """Note the place, and open nothing yet. A path means a SQLite file."""
         self.place: Place = SqliteFile(place) if isinstance(place, Path) else place
         self.problem: str | None = None
         """Why it could not be used the last time; None when it could, or was not used yet."""
-        self.used: float | None = None
-        """When a use last ended, on the clock that never goes back; None when it was not used yet."""
+        self.tried: float | None = None
+        """When a use last ended, on the clock that never goes back; None when there was none yet."""
         self._clock = clock or SystemClock()
         self._again = 0.0
         self._engine: Engine | None = None
@@ -100,9 +100,9 @@ class Database:
         except (SQLAlchemyError, OSError, MigrationError) as error:
             text = reason(error) + self._given_up(error, engine)
             now = self._clock.monotonic()
-            self.problem, self.used, self._again = text, now, now + self.place.pause
+            self.problem, self.tried, self._again = text, now, now + self.place.pause
             raise StoreDownError(text) from error
-        self.problem, self.used = None, self._clock.monotonic()
+        self.problem, self.tried = None, self._clock.monotonic()
 
     def close(self) -> None:
         """Close every connection; the next use opens it again."""

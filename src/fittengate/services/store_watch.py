@@ -34,13 +34,13 @@ class StoreWatch:
     def problem(self) -> str | None:
         """Return what is wrong, without names of hosts or files; None when all is well, or it was not used yet."""
         database, now = self._database, self._clock.monotonic()
-        if database is None or database.used is None:
+        if database is None or database.tried is None:
             return None
         since = self._since
         if since is not None:
             if now - since > SLOW_SECONDS:
                 return "the database does not answer; keys that were seen before go on"
-        elif now - database.used > (STALE_SECONDS if database.problem is None else RETRY_SECONDS):
+        elif now - database.tried > (STALE_SECONDS if database.problem is None else RETRY_SECONDS):
             self._since = now
             threading.Thread(target=self._look, args=(database,), name="fittengate-watch", daemon=True).start()
         if database.problem is None:
