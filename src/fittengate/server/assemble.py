@@ -198,7 +198,7 @@ async def assembled(
         problems = (lambda: ledger.problem, lambda: watch.problem)
         probes = Probes(exchanges, service.models, names, service.problem, window, *problems)
         key_store = open_key_store(settings.store, database, secrets.token_bytes)
-        known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem)
+        known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem, log.say)
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
         app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby)
