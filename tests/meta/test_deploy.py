@@ -54,8 +54,8 @@ def of_kind(manifests, kind):
 def test_every_variable_in_deploy_is_a_setting(path):
     """A gateway refuses to start with a variable that it does not know."""
     named = set(re.findall(r"\bFITTENGATE_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8")))
-    # Of the compose file's own .env; and the setting of a fleet, which comes with it.
-    assert named - {"FITTENGATE_KEY", "FITTENGATE_FLEET_URL"} <= VARIABLES
+    # The setting of a fleet comes with it.
+    assert named - {"FITTENGATE_FLEET_URL"} <= VARIABLES
 
 
 def test_the_image_runs_as_nobody_in_particular():

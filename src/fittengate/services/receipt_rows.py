@@ -233,6 +233,8 @@ def sweep(database: Database, oldest: float, most_rows: int = MAX_ROWS) -> int:
     before = max(int(oldest * 1000), 0 if over is None else over + 1)
     row_id = tuple_(c.journal, c.number)
     some = select(c.journal, c.number).where(c.at < before).order_by(c.at).limit(BATCH_ROWS)
+    # Another gateway may be at it: what it has in hand is left to it.
+    some = some.with_for_update(skip_locked=True)
     count = 0
     while True:
         with database.begin() as connection:

@@ -134,5 +134,7 @@ def sweep(database: Database, oldest: float, most_bytes: int = MAX_TOTAL_BYTES) 
 def _deleted(database: Database, which: "Select[tuple[str]]") -> int:
     from fittengate.services.tables import RESPONSES
 
+    # Another gateway may be at it: what it has in hand is left to it.
+    free = which.with_for_update(skip_locked=True)
     with database.begin() as connection:
-        return connection.execute(RESPONSES.delete().where(RESPONSES.c.id.in_(which))).rowcount
+        return connection.execute(RESPONSES.delete().where(RESPONSES.c.id.in_(free))).rowcount

@@ -14,15 +14,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from fakes.postgres import query
 from fittengate.core.caller import Receipt
 from fittengate.core.faults import Fault
+from fittengate.core.record import Record
 from fittengate.core.reply import Usage
 from fittengate.services import postgres as postgres_module
-from fittengate.services import postgres_care
+from fittengate.services import postgres_care, receipt_rows, response_rows
 from fittengate.services.clock import SystemClock
 from fittengate.services.key_store import KeyStore, KeyWish
 from fittengate.services.keyring import Keys
 from fittengate.services.migrations import KNOWN, _upgrade
 from fittengate.services.postgres import PostgresServer, check_url, password_of
 from fittengate.services.receipt_rows import packed, store
+from fittengate.services.response_rows import Row, insert
 from fittengate.services.spending import Period, _add
 from fittengate.services.store import Database, RowRefusedError, StoreDownError
 from fittengate.services.store_watch import StoreWatch
@@ -263,6 +265,30 @@ def test_what_replicas_used_adds_up(postgres):
         thread.join()
     assert failed == []
     assert query(postgres, "SELECT DISTINCT tokens FROM spent") == [(90,)]
+
+
+def test_replicas_that_clean_up_at_once_do_not_meet(postgres):
+    """Several that delete old receipts and responses at the same time delete each once, and wait for nobody."""
+    rows = [Row(Record(f"resp_{number}", None, b"", b""), "o", number) for number in range(3000)]
+    gone = []
+    with opened(postgres) as database:
+        for at in range(1, 12_001, 2000):
+            with database.begin() as connection:
+                store(connection, "j", [(number, packed(receipt(f"r{number}"))) for number in range(at, at + 2000)], 0)
+        with database.begin() as connection:
+            insert(connection, rows)
+
+        def clean():
+            gone.append(receipt_rows.sweep(database, 1.8e9))
+            response_rows.sweep(database, 1.8e9)
+
+        threads = [threading.Thread(target=clean) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sum(gone) == 12_000
+    assert query(postgres, "SELECT count(*) FROM receipts UNION ALL SELECT count(*) FROM responses") == [(0,), (0,)]
 
 
 @pytest.mark.parametrize("revision", [None, *KNOWN])
