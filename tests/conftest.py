@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from fakes.postgres import Postgres
 from fakes.running import Process, Running, process, running, scenario
-from fakes.servers import summary
+from fakes.servers import VARIABLE, summary
 from fittengate.simulator import Simulator
 
 
@@ -17,6 +18,12 @@ from fittengate.simulator import Simulator
 def anyio_backend() -> str:
     """Asynchronous tests run on asyncio, as the gateway does."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment() -> None:
+    """Take out of the environment what is for the tests: to a gateway it would be a setting that it does not know."""
+    os.environ.pop(VARIABLE, None)
 
 
 @pytest.fixture

@@ -10,6 +10,10 @@ from typing import Any, NoReturn
 
 import pytest
 
+VARIABLE = "FITTENGATE_REQUIRE_SERVERS"
+
+REQUIRED = os.environ.get(VARIABLE, "") == "1"
+
 REASON = "no server: "
 """What the reason of a test begins with that was left out for want of one."""
 
@@ -17,8 +21,8 @@ REASON = "no server: "
 def missing(what: str, package: str) -> NoReturn:
     """Leave the test out, or fail it, because ``what`` is not installed; ``package`` is Debian's name for it."""
     text = f"{what} is not installed (on Debian: apt-get install {package})"
-    if os.environ.get("FITTENGATE_REQUIRE_SERVERS", "") == "1":
-        pytest.fail(f"{text}, and FITTENGATE_REQUIRE_SERVERS=1 demands it", pytrace=False)
+    if REQUIRED:
+        pytest.fail(f"{text}, and {VARIABLE}=1 demands it", pytrace=False)
     pytest.skip(f"{REASON}{text}")
 
 
