@@ -132,9 +132,11 @@ class PostgresServer:
             pool_use_lifo=True,
         )
 
-    def ends(self, error: Exception) -> bool:  # noqa: ARG002 - whatever it was
-        """Tell that an engine is given up after any error."""
-        return True
+    def ends(self, error: Exception) -> bool:
+        """Tell that an engine is given up, unless too many wanted a connection of it at a time."""
+        from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+        return not isinstance(error, PoolTimeoutError)
 
     def clear(self) -> None:
         """Do nothing: what is wrong with a server is for its operator to repair."""

@@ -63,7 +63,6 @@ class Spending:
         self._restore = restore
         self._loop = asyncio.get_running_loop()
         self._known: asyncio.Future[None] = self._loop.create_future()
-        self._hopeless = False
         # Shared with the thread, under the lock of ``_wake``.
         self._wake = threading.Condition()
         self._changes: dict[Period, int] = {}
@@ -76,7 +75,7 @@ class Spending:
     @property
     def known(self) -> bool:
         """Return whether what was used before is counted, or is not to be waited for."""
-        return self._hopeless or self._known.done()
+        return self._known.done()
 
     async def wait(self) -> None:
         """Wait until it is, but not for long, and not in vain a second time."""
@@ -84,7 +83,7 @@ class Spending:
             async with asyncio.timeout(KNOWN_SECONDS):
                 await asyncio.shield(self._known)
         except TimeoutError:
-            self._hopeless = True
+            self._wait_no_longer()
 
     def add(self, owner: str, day: int, month: int, tokens: int) -> None:
         """Note tokens that were used, or, less than nothing, that were not. Never waits."""
@@ -128,7 +127,7 @@ class Spending:
             if closing:
                 break
             if self._down:
-                self._tell(self._give_up)
+                self._tell(self._wait_no_longer)
                 with self._wake:
                     self._wake.wait_for(lambda: self._closing, RETRY_SECONDS)
         self._database.close()
@@ -153,11 +152,11 @@ class Spending:
             with self._database.begin() as connection:
                 _add(connection, changes, self._clock.now())
 
-    def _give_up(self) -> None:
-        self._hopeless = True
-
     def _take_in(self, spent: Spent) -> None:
         self._restore(spent)
+        self._wait_no_longer()
+
+    def _wait_no_longer(self) -> None:
         if not self._known.done():
             self._known.set_result(None)
 

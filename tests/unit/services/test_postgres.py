@@ -194,6 +194,19 @@ def test_p12_a_statement_ends_at_a_locked_table(postgres, monkeypatch):
             assert store(connection, "j", [(1, packed(receipt("a")))], 0) == (1, 0)
 
 
+def test_p6_connections_are_few_and_waiting_for_one_ends(postgres, monkeypatch):
+    """P6: six at a time; who comes as the seventh is told after a while, and the six go on."""
+    monkeypatch.setattr(postgres_module, "POOL_SECONDS", 0.2)
+    with opened(postgres) as database, contextlib.ExitStack() as busy:
+        held = [busy.enter_context(database.begin()) for _ in range(postgres_module.CONNECTIONS)]
+        with pytest.raises(StoreDownError, match="QueuePool limit"):
+            answers(database)
+        assert [one.exec_driver_sql("SELECT 1").scalar() for one in held] == [1] * 6
+        busy.close()
+        assert answers(database)
+        assert query(postgres, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fittengate'") <= [(6,)]
+
+
 def test_a_database_that_was_emptied_gets_its_tables_again(postgres):
     """As a file that somebody removed: after one failure it is made anew."""
     with opened(postgres) as database:

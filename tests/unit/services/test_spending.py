@@ -142,6 +142,17 @@ async def test_a_store_that_is_down_stops_nobody(make, where, said, clock, monke
     await until(lambda: [level for level, _ in said] == ["error", "info", "error", "info"], 2.0)
 
 
+async def test_p12_a_store_that_is_down_from_the_start_is_not_waited_for(make, where):
+    """P12: what was used before cannot be known; requests go on at once all the same."""
+    database = Fragile(where.database())
+    database.down = True
+    limits = make(database)
+    async with asyncio.timeout(1):
+        for _ in range(5):
+            await use(limits, 100)
+    assert left(limits) == 500
+
+
 async def test_old_rows_are_deleted_and_do_not_count(make, where, clock):
     """After a month and more."""
     limits = make()
