@@ -40,6 +40,7 @@ from fittengate.services.queue import Turns
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
 from fittengate.services.store import Database
+from fittengate.services.store_watch import StoreWatch
 from fittengate.settings import Limits, Settings, Store
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
@@ -68,14 +69,29 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     """Return the log of these settings; ``close`` is owed."""
     log = settings.log
     file = None if log.file in {"", "none"} else Path(log.file)
-    known = (*settings.server.api_key, settings.account.password)
+    known = (*settings.server.api_key, settings.account.password, *_store_secrets(settings.store))
     return Log(LogOptions(log.level, log.format == "json", file, log.content), Redactor(known), terminal)
 
 
 def open_database(store: Store) -> Database | None:
     """Return the database of these settings, which nothing has opened yet; None where there is to be none."""
     path = store.url.removeprefix(SQLITE)
-    return None if path in {"", "none"} else Database(Path(path))
+    if path in {"", "none"}:
+        return None
+    if path.startswith("postgres"):
+        # Only here: it takes its time to import.
+        from fittengate.services.postgres import PostgresServer
+
+        return Database(PostgresServer(path))
+    return Database(Path(path))
+
+
+def _store_secrets(store: Store) -> tuple[str, ...]:
+    if not store.url.startswith("postgres"):
+        return ()
+    from fittengate.services.postgres import password_of
+
+    return store.url, password_of(store.url)
 
 
 def open_ledger(store: Store, database: Database | None, journals: Path | None, log: Log) -> Receipts:
@@ -178,9 +194,11 @@ async def assembled(
             )
         )
         window = settings.models.context_window
-        probes = Probes(exchanges, service.models, names, service.problem, window, lambda: ledger.problem)
+        watch = StoreWatch(database, SystemClock())
+        problems = (lambda: ledger.problem, lambda: watch.problem)
+        probes = Probes(exchanges, service.models, names, service.problem, window, *problems)
         key_store = open_key_store(settings.store, database, secrets.token_bytes)
-        known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem)
+        known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem, log.say)
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
         app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby)
