@@ -20,7 +20,7 @@ from fittengate.settings import Server
 
 if TYPE_CHECKING:
     from fittengate.services.log import Log
-    from fittengate.services.vault import FileVault
+    from fittengate.upstream.base import TokenVault
 
 
 @click.command("serve", short_help="Run the gateway.")
@@ -70,7 +70,7 @@ async def _serve(configured: Configured, sock: socket.socket, door: socket.socke
         keys, journals = stored_keys(configured.state_dir), configured.state_dir / "journal"
         async with assembled(settings, vault, keys, log, notes, journals) as gateway:
             url = f"{'https' if settings.server.tls_cert else 'http'}://{shown_address(sock)}"
-            missing = await account_missing(configured, vault)
+            missing = await account_missing(configured, gateway.vault)
 
             def ready() -> None:
                 greet(url, missing)
@@ -84,7 +84,7 @@ async def _serve(configured: Configured, sock: socket.socket, door: socket.socke
         log.close()
 
 
-async def account_missing(configured: Configured, vault: "FileVault") -> str | None:
+async def account_missing(configured: Configured, vault: "TokenVault") -> str | None:
     """Return what to tell a person when there is no account to use; None when there is one."""
     account, base_url = configured.settings.account, configured.settings.upstream.base_url
     if account.username and account.password:

@@ -126,6 +126,8 @@ class FleetLimits:
         self._touched: dict[str, None] = {}
         self._owed: dict[Period, int] = {}
         """Tokens of days and months that the server is to be told when it is back."""
+        self._recount: dict[str, None] = {}
+        """Owners of whose minute the server is to be told when it is back."""
         self._left_at: dict[tuple[str, str, int], int] = {}
         """What was used of a period when the server went away; by owner, ``day`` or ``month``, and number."""
         self._beat = True
@@ -212,6 +214,7 @@ class FleetLimits:
         places = [(held.owner, 0, held.entry.day, held.entry.month) for held in lease.held]
         for place in places:
             self._owe(place, lease.reserved)
+            self._recount[place[0]] = None
         return FleetLease(self, lease.held, need.slots, lease.reserved, lease.output, places)
 
     def _by_share(self, caller: Caller, use: Callable[[Caller], T]) -> T:
@@ -265,7 +268,7 @@ class FleetLimits:
         return self.local.running()
 
     def _pending(self) -> bool:
-        return bool(self._asked or self._changes or self._touched or self._owed or self._beat)
+        return bool(self._asked or self._changes or self._touched or self._owed or self._recount or self._beat)
 
     async def _run(self) -> None:
         while not self._closing:
@@ -289,6 +292,8 @@ class FleetLimits:
         batch = _Batch(self.local, self._replica, beat=self._beat)
         self._beat = False
         # What is owed goes first: whoever asks is told what counts with it.
+        while self._recount and batch.has_room():
+            batch.add_minute(self._recount.popitem()[0])
         changes: list[tuple[Place, int]] = []
         while self._owed and batch.has_room():
             owner, day, month = period = next(iter(self._owed))
@@ -393,14 +398,15 @@ class _Batch:
         """Return the place of an owner, of whom it is told what runs."""
         return self.places.setdefault(owner, len(self.places) + 1)
 
+    def add_minute(self, owner: str) -> None:
+        """Tell what was used here in the last minute; what the server has not forgotten of it counts twice."""
+        used = self._meter(owner).used(self._local.now())
+        self._ops.append([COUNT, self.place_of(owner), used["rpm"], used["tpm"]])
+
     def add_owed(self, period: Period, tokens: int) -> None:
         """Tell what was used while the server was away."""
         owner, day, month = period
-        place = self.place_of(owner)
-        if owner not in self._told:
-            used = self._meter(owner).used(self._local.now())
-            self._ops.append([COUNT, place, used["rpm"], used["tpm"]])
-        self._ops.append([SPEND, place, day, month, tokens])
+        self._ops.append([SPEND, self.place_of(owner), day, month, tokens])
         self._told[owner] = self._told.get(owner, 0) + tokens
 
     def add_change(self, place: Place, change: int) -> None:
