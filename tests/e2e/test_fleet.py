@@ -100,7 +100,7 @@ async def test_p9_a_thousand_requests_on_three_replicas_do_not_overspend(replica
     statuses = await asyncio.gather(*(ask(number) for number in range(1000)))
     assert set(statuses) == {200, 429}
     spent = statuses.count(200) * 125
-    assert budget * 0.97 <= spent <= budget
+    assert budget * 0.9 <= spent <= budget
     await settled(gateways)
     (key,) = server.ask("KEYS", "*:meter:*")
     meter = msgspec.msgpack.decode(server.ask("GET", key), strict=False)

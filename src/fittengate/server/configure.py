@@ -315,6 +315,8 @@ class _Resolution:
                 wrong("server.workers", what)
             elif self._platform == "win32":
                 wrong("server.workers", "expected 1: Windows has no processes that share a port")
+            elif 0 < self._get("upstream.max_concurrency") < self._get("server.workers"):
+                wrong("server.workers", "expected at most upstream.max_concurrency, whose calls the processes share")
 
     def _store(self) -> None:
         url = self._get("store.url")
