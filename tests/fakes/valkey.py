@@ -55,7 +55,7 @@ class Valkey:
             "--daemonize": "no",
         }
         line = [self._program, *(str(part) for pair in words.items() for part in pair)]
-        self._process = subprocess.Popen(line, stdout=subprocess.DEVNULL, cwd="/")
+        self._process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
         until = time.monotonic() + 10
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):

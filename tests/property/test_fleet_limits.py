@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from fakes.limits_model import LimitsModel
+from fakes.line import until
 from fakes.valkey import name, valkey
 from fittengate.services.fleet_limits import FleetLimits
 from fittengate.services.fleet_script import program
@@ -64,8 +65,8 @@ def machine_on(server):  # noqa: C901 - a machine is a class
             self.loop.run_until_complete(self._told())
 
         async def _told(self):
-            while any(replica._pending() or replica._sending for replica in self.replicas):
-                await asyncio.sleep(0)
+            for replica in self.replicas:
+                await until(lambda replica=replica: not replica._pending() and not replica._sending, pause=0)
 
         def passed(self):
             self.loop.run_until_complete(self._wait())

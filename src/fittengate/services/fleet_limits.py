@@ -6,9 +6,10 @@ reply, and nobody waits for that. What runs here is told as a whole, so a replic
 has not been heard of for a while; what was reserved for its requests stays counted, for nobody knows what they came to.
 
 While the server is away each replica keeps a share of every limit by itself: of what runs and of minutes a share of the
-whole, of days and months a share of what was left. What is used in that time is added when the server is back; where a
-batch broke off and it is not known what became of it, what would free room is not repeated. What the server has lost of
-days and months, it is told by whoever asks first.
+whole, of days and months a share of what was left. What is used in that time is added when the server is back. A batch
+says until when it may be done, so that a server that was stuck does not do what nobody waits for; where a batch broke
+off all the same and it is not known what became of it, what would free room is not repeated. What the server has lost
+of days and months, it is told by whoever asks first.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from fittengate.services.fleet_script import ADMIT, CORRECT, COUNT, LIMITS, SPEN
 from fittengate.services.fleet_seen import Admission, Told, state_of
 from fittengate.services.limits import ACCOUNT, Held, Lease, LocalLease, LocalLimits, Metered, Need, owner_of, refused
 from fittengate.services.meter import Meter
-from fittengate.services.valkey import FleetDownError, Say, Script, Valkey
+from fittengate.services.valkey import CALL_SECONDS, FleetDownError, Say, Script, Valkey
 
 MAX_BATCH = 100
 """So many things are told in one run: some milliseconds of the server's time."""
@@ -130,12 +131,15 @@ class FleetLimits:
         """Owners of whose minute the server is to be told when it is back."""
         self._left_at: dict[tuple[str, str, int], int] = {}
         """What was used of a period when the server went away; by owner, ``day`` or ``month``, and number."""
+        self._ahead: int | None = None
+        """By how many milliseconds the server's clock is ahead of the loop's; None before it has said anything."""
         self._beat = True
         self._sending = False
         self._bell = asyncio.Event()
         self._closing = False
         self._loop = asyncio.get_running_loop()
         valkey.recovered.append(self._recovered)
+        self._bell.set()
         self._timer = self._loop.call_later(BEAT_SECONDS, self._beats)
         self._task = self._loop.create_task(self._run())
 
@@ -311,7 +315,12 @@ class FleetLimits:
             batch.place_of(self._touched.popitem()[0])
         keys = [f"{self._prefix}:replicas", *(f"{self._prefix}:meter:{owner}" for owner in batch.places)]
         try:
-            told = _decode(await self._valkey.run(self._program, keys, batch.encoded()))
+            told = await self._run_there(keys, batch)
+            if told.late:
+                # An answer has come, so it was in time: the server's clock was put forward.
+                told = await self._run_there(keys, batch)
+            if told.late:
+                raise FleetDownError("too late", sent=False)
             for one, admission in zip(asked, told.admissions, strict=True):
                 self._answer(one, admission, told)
             self._broken = False
@@ -322,6 +331,17 @@ class FleetLimits:
             if not self._broken:
                 self._broken = True
                 self._say("error", f"the fleet's limits failed: {type(error).__name__}; this replica goes on by itself")
+
+    async def _run_there(self, keys: list[str], batch: "_Batch") -> Told:
+        told = _decode(await self._valkey.run(self._program, keys, batch.encoded(self._due())))
+        self._ahead = told.ms - round(self._loop.time() * 1000)
+        return told
+
+    def _due(self) -> int:
+        """Return when, by the server's clock, nobody waits for a batch any more that is sent now; 0: not known."""
+        if self._ahead is None:
+            return 0
+        return round((self._loop.time() + CALL_SECONDS) * 1000) + self._ahead
 
     def _broke_off(
         self, batch: "_Batch", asked: list[_Asked], changes: list[tuple[Place, int]], error: FleetDownError
@@ -433,8 +453,8 @@ class _Batch:
         output = -1 if need.output is None else need.output
         self._ops.append([ADMIT, limits, need.requests, need.slots, prompt, output, need.answers])
 
-    def encoded(self) -> bytes:
-        """Return it as it is sent."""
+    def encoded(self, due: int) -> bytes:
+        """Return it as it is sent; after ``due``, by the server's clock, it is not to be done; 0: at any time."""
         now = self._local.now()
         meters = []
         for owner in self.places:
@@ -443,7 +463,8 @@ class _Batch:
             day = meter.days.of.get(now.day, 0) - told
             month = meter.months.of.get(now.month, 0) - told
             meters.append([meter.running, now.day, max(0, day), now.month, max(0, month)])
-        return _encode({"who": self._replica, "beat": self._beat, "meters": meters, "ops": self._ops})
+        whole = {"who": self._replica, "beat": self._beat, "due": due, "meters": meters, "ops": self._ops}
+        return _encode(whole)
 
     def _meter(self, owner: str) -> Meter:
         return self._local.meter(owner) or Meter()

@@ -46,6 +46,8 @@ end
 
 local month = month_of(day)
 local batch = cmsgpack.unpack(ARGV[1])
+-- Whoever sent it has given up by now, and has done without: nothing of it may count.
+if batch.due > 0 and now > batch.due then return cmsgpack.pack({now, day, month, {}, true}) end
 local who, meters = batch.who, {}
 
 -- A use is {number, began, last, amount}; a window has its uses, their total and the number given last.
@@ -244,7 +246,7 @@ for at, m in ipairs(meters) do
   prune(m.months, month)
   redis.call('SET', KEYS[at + 1], cmsgpack.pack(m), 'PX', @KEPT@)
 end
-return cmsgpack.pack({now, day, month, answers})
+return cmsgpack.pack({now, day, month, answers, false})
 """
 
 

@@ -88,6 +88,8 @@ class Told(Struct, frozen=True, array_like=True):
     day: int
     month: int
     admissions: list[Admission]
+    late: bool
+    """It came too late, and nothing of it was done."""
 
     def now(self) -> Now:
         """Return the moment of the answer, by the server's clock."""

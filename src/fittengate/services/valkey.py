@@ -111,11 +111,18 @@ class Valkey:
                     async with asyncio.timeout(CALL_SECONDS):
                         await line.subscribe(channel)
                     heard()
+                    silent = False
                     while True:
-                        message = await line.get_message(ignore_subscribe_messages=True, timeout=LISTEN_SECONDS)
+                        message = await line.get_message(timeout=LISTEN_SECONDS)
                         if message is not None:
-                            heard()
+                            silent = False
+                            if message["type"] == "message":
+                                heard()
+                        elif silent:
+                            # Not even a ping was answered: who is behind it is gone without a word.
+                            break
                         else:
+                            silent = True
                             await line.ping()
             except (RedisError, OSError):
                 # What there is to say of it, the calls of others say.
