@@ -17,7 +17,7 @@ from fittengate.core.account import Tokens
 from fittengate.server.assemble import Gateway, assembled, open_log
 from fittengate.server.run import listen, serve
 from fittengate.services.vault import MemoryVault
-from fittengate.settings import DEFAULT_ALIASES, Account, Limits, Log, Models, Server, Settings, Store, Upstream
+from fittengate.settings import DEFAULT_ALIASES, Account, Fleet, Limits, Log, Models, Server, Settings, Store, Upstream
 from fittengate.simulator import Scenario, Simulator
 
 PASSWORD = "pass-word-of-the-test-account"
@@ -41,6 +41,7 @@ def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Setting
         account=Account(**{"username": USERNAME, "password": PASSWORD, **sections.get("account", {})}),
         upstream=Upstream(**{**upstream, **sections.get("upstream", {})}),
         store=Store(**sections.get("store", {})),
+        fleet=Fleet(**sections.get("fleet", {})),
         limits=Limits(**sections.get("limits", {})),
         models=Models(**{"aliases": dict.fromkeys(DEFAULT_ALIASES, "fitten-code"), **sections.get("models", {})}),
         log=Log(**{"file": "none", **sections.get("log", {})}),
