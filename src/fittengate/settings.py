@@ -45,6 +45,22 @@ class Server(_Section, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, _meta("largest request body", "bytes", ge=0)] = 33_554_432
     max_head_bytes: Annotated[int, _meta("largest request line and headers together", "bytes", ge=0)] = 32_768
     max_connections: Annotated[int, _meta("most client connections at a time", "connections", ge=0)] = 4096
+    head_timeout: Annotated[
+        float, _meta("for a request's head, also for the first one after connecting", "seconds", ge=0)
+    ] = 15
+    body_idle_timeout: Annotated[float, _meta("longest pause within a request's body", "seconds", ge=0)] = 30
+    body_timeout: Annotated[float, _meta("for a whole request body", "seconds", ge=0)] = 300
+    write_timeout: Annotated[
+        float,
+        _meta(
+            "a client that has an answer waiting and reads less than 16 KiB of it in so long is dropped",
+            "seconds",
+            ge=0,
+        ),
+    ] = 60
+    keep_alive_timeout: Annotated[
+        float, _meta("how long an idle connection is kept; most clients drop theirs after a minute", "seconds", ge=0)
+    ] = 75
     hold_seconds: Annotated[
         float, _meta("how long the status line of a stream waits for the first word", "seconds", ge=0)
     ] = 5

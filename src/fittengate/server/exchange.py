@@ -29,7 +29,7 @@ from fittengate.server.choices import Choices, card_for, scopes_of, with_picture
 from fittengate.server.content import prompt_text
 from fittengate.server.course import Course
 from fittengate.server.faults import as_fault, headers_of
-from fittengate.server.request import Headers, Request
+from fittengate.server.request import SLOW, Headers, Request
 from fittengate.server.stream import ClientStream, Relay
 from fittengate.server.typing import Typing
 from fittengate.services.ids import Ids
@@ -403,6 +403,9 @@ class Exchanges:
             self._services.log.exchange(receipt, course.prompt, "".join(course.words))
 
     def _left(self, request: Request) -> Fault:
+        if SLOW in request.scope:
+            text = "The client did not read its answer, and was dropped (server.write_timeout)."
+            return Fault(FaultKind.CALLER_SLOW, text)
         if request.gone:
             return Fault(FaultKind.CALLER_GONE, "The client went away.")
         return Fault(FaultKind.GATEWAY_DRAINING, "The gateway was shut down before the reply ended. Try again.")

@@ -13,16 +13,21 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from fittengate.server.assemble import Gateway
 from fittengate.server.http import protocol_class
+from fittengate.server.patience import Patience, Sweep, Watched
 from fittengate.settings import Server
 
-KEEP_ALIVE_SECONDS = 75
-"""How long an idle client connection is kept; more than the minute after which most clients drop theirs."""
+SEND_BYTES = 128 * 1024
+"""So much of an answer the system keeps for a client that reads slowly (Linux takes twice as much). Left to itself it keeps
+megabytes for each, which count as the gateway's own memory in a container."""
+
+BESIDE_FILES = 256
+"""Descriptors beside the clients' connections: calls to the service, database, journal, log."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,6 +42,8 @@ def listen(host: str, port: int) -> socket.socket:
     with contextlib.ExitStack() as failed:
         made = failed.enter_context(socket.socket(family, socket.SOCK_STREAM))
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         try:
             made.bind((host.strip("[]"), port))
             made.listen(1024)
@@ -66,8 +73,10 @@ class _Server(uvicorn.Server):
         say: Callable[[str], None],
         ready: Callable[[], None],
         door: "tuple[uvicorn.Config, socket.socket] | None",
+        patience: Patience,
     ) -> None:
         super().__init__(config)
+        self._sweep = Sweep(patience, lambda: cast("set[Watched]", self.server_state.connections))
         self._door = door
         self._ready = ready
         self._gateway = gateway
@@ -109,7 +118,13 @@ class _Server(uvicorn.Server):
             protocol: Any = config.http_protocol_class
             make = functools.partial(protocol, config, self.server_state, {})
             self.servers.append(await asyncio.get_running_loop().create_server(make, sock=sock))
+        self._sweep.start(asyncio.get_running_loop())
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close what is left."""
+        self._sweep.stop()
+        await super().shutdown(sockets)
 
     def _begin_drain(self) -> None:
         self._drained = asyncio.create_task(self._drain())
@@ -129,6 +144,20 @@ class _Server(uvicorn.Server):
             for request in tuple(exchanges.running):
                 request.evict()
         self.should_exit = True
+
+
+def _let_open(files: int) -> None:
+    """Ask the system for so many descriptors, as far as this user may have them: many begin with 1,024."""
+    try:
+        import resource
+    except ImportError:  # No POSIX system: there is no such limit.
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # Some systems refuse what they say that they allow; then connections fail one by one, as they would have.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def serve(
@@ -155,8 +184,16 @@ async def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=2,
+    )
+    if settings.max_connections:
+        _let_open(settings.max_connections + BESIDE_FILES)
+    patience = Patience(
+        settings.head_timeout,
+        settings.body_idle_timeout,
+        settings.body_timeout,
+        settings.write_timeout,
+        settings.keep_alive_timeout,
     )
     config = make(gateway.app, **options)
     # Its clients know no HTTPS.
@@ -167,7 +204,7 @@ async def serve(
     # A request makes some hundred objects and no cycles: looking for them after every 700 costs 2 % for nothing.
     gc.set_threshold(20_000, 20, 20)
     try:
-        await _Server(config, gateway, settings.drain_seconds, say, ready, beside).serve([sock])
+        await _Server(config, gateway, settings.drain_seconds, say, ready, beside, patience).serve([sock])
     finally:
         if door is not None:
             door.close()

@@ -6,6 +6,7 @@ type of the exception or by the status, never by the words of a message.
 
 import asyncio
 import ipaddress
+import socket
 import ssl
 from collections.abc import Callable
 
@@ -29,6 +30,10 @@ MAX_ANSWER_BYTES = 1024 * 1024
 
 MAX_ERROR_BYTES = 64 * 1024
 """Of an error's body: a 422 echoes the prompt, and nobody needs all of it."""
+
+RECEIVE_BYTES = 32 * 1024
+"""So much of a reply the system takes in ahead of us (Linux takes twice as much): where a client reads slowly, the service
+is to be held back, and the system's memory is not to fill."""
 
 KEEPALIVE_SECONDS = 30.0
 """How long an unused connection is kept: less than the minute or more after which proxies drop them silently."""
@@ -89,6 +94,13 @@ def _proxy_for(url: str, proxy: str) -> yarl.URL | None:
     return yarl.URL(proxy) if proxy and not local else None
 
 
+def _socket(info: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = info
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+    return made
+
+
 class _Prepared(Struct, frozen=True):
     """What all chat requests with the same tokens have in common."""
 
@@ -112,6 +124,7 @@ class FittenClient:
             keepalive_timeout=KEEPALIVE_SECONDS,
             ttl_dns_cache=60,
             ssl=ssl_context() or True,
+            socket_factory=_socket,
         )
         self._http = aiohttp.ClientSession(
             connector=connector,
