@@ -112,6 +112,23 @@ class Upstream(_Section, frozen=True, kw_only=True):
     queue: Annotated[int, _meta("most requests that wait for their turn", "requests", ge=0)] = 32
     queue_timeout: Annotated[float, _meta("longest wait for a turn", "seconds", ge=0)] = 20
     retries: Annotated[int, _meta("further tries before the first word; a refusal is not tried again", ge=0, le=10)] = 2
+    breaker_calls: Annotated[
+        int,
+        _meta(
+            "where half of so many calls within 30 s failed, or of more, the service is left alone for a moment",
+            "calls",
+            ge=0,
+        ),
+    ] = 20
+    breaker_pause: Annotated[
+        float,
+        _meta(
+            "that moment; after it single calls find out whether the service is back, twice as far apart each time, up to "
+            "a minute",
+            "seconds",
+            ge=0,
+        ),
+    ] = 5
     proxy: Annotated[
         str,
         _meta("HTTP proxy towards the service", default_text="`HTTPS_PROXY`, `NO_PROXY`; loopback never proxied"),

@@ -36,7 +36,13 @@ def scenario(**fields: Any) -> Scenario:
 def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Settings:
     """Return settings for a gateway in front of ``simulator``; each section may name what shall differ."""
     url = simulator.base_url
-    upstream = {"base_url": url, "models_url": url, "user_agent": "fittengate/test", "max_concurrency": 0}
+    upstream = {
+        "base_url": url,
+        "models_url": url,
+        "user_agent": "fittengate/test",
+        "max_concurrency": 0,
+        "breaker_calls": 0,
+    }
     return Settings(
         server=Server(**{"api_key": (KEY,), **sections.get("server", {})}),
         account=Account(**{"username": USERNAME, "password": PASSWORD, **sections.get("account", {})}),

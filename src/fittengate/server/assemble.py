@@ -6,6 +6,7 @@ import secrets
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
@@ -42,6 +43,7 @@ from fittengate.services.responses import Responses
 from fittengate.services.store import Database
 from fittengate.settings import Limits, Settings, Store
 from fittengate.upstream.base import TokenVault
+from fittengate.upstream.breaker import Breaker
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import FittenClient, Route
@@ -118,7 +120,8 @@ async def connected(
     account = Account(upstream.base_url, settings.account.username, settings.account.password)
     keeper = AccountKeeper(account, vault, client.send, clock)
     deadlines = Deadlines(upstream.first_token_timeout, upstream.idle_timeout, upstream.total_timeout)
-    rules = Rules(deadlines, upstream.retries, settings.models.context_window)
+    window = settings.models.context_window
+    rules = Rules(deadlines, upstream.retries, window, upstream.breaker_calls, upstream.breaker_pause)
     chance = Chance(secrets.SystemRandom().random, Ids(secrets.token_bytes).tail, secrets.token_bytes(32))
     try:
         yield FittenService(client, keeper, timers, rules, chance, calibrator or Calibrator())
@@ -144,6 +147,8 @@ async def assembled(
     """
     calibrator = Calibrator(None if notes is None else NoteFile(notes))
     async with connected(settings, vault, calibrator) as service, _learning(calibrator, log):
+        for breaker in (service.chat_breaker, service.completion_breaker):
+            breaker.changed = partial(_tell_breaker, log)
         ids = Ids(secrets.token_bytes)
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
@@ -201,6 +206,12 @@ async def assembled(
                 await asyncio.to_thread(key_store.close)
             await asyncio.to_thread(ledger.close)
             await asyncio.to_thread(responses.close)
+
+
+def _tell_breaker(log: Log, breaker: Breaker) -> None:
+    words = {"open": "is left alone", "probing": "is tried", "closed": "is back"}
+    level = "info" if breaker.state == "closed" else "warning" if breaker.state == "open" else "debug"
+    log.say(level, f"the service's {breaker.what} {words[breaker.state]}", retry_after=round(breaker.retry_after, 1))
 
 
 @asynccontextmanager

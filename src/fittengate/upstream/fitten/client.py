@@ -31,7 +31,7 @@ MAX_ANSWER_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 """Of an error's body: a 422 echoes the prompt, and nobody needs all of it."""
 
-RECEIVE_BYTES = 32 * 1024
+RECEIVE_BYTES = 128 * 1024
 """So much of a reply the system takes in ahead of us (Linux takes twice as much): where a client reads slowly, the service
 is to be held back, and the system's memory is not to fill."""
 
@@ -56,6 +56,13 @@ class Failure(Struct, frozen=True):
     again: bool
     gone: bool = False
     """There is nothing at this path, or nothing that takes the request."""
+    answered: bool = False
+    """The service itself says so, in the form it has for that."""
+
+    @property
+    def broken(self) -> bool:
+        """Return whether the service is out of order, or what is in front of it."""
+        return self.fault.kind is FaultKind.UPSTREAM_BROKEN and not self.answered
 
 
 def broken(error: BaseException) -> Failure:
