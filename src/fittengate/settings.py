@@ -174,6 +174,18 @@ class Limits(_Section, frozen=True, kw_only=True):
     ] = 0
 
 
+class Overload(_Section, frozen=True, kw_only=True):
+    """Where the gateway is full. From 70 % of any measure on it sheds load by degrees; what was accepted goes on."""
+
+    loop_lag: Annotated[float, _meta("how late it does what is due, twice in a row", "seconds", ge=0)] = 0.5
+    memory_bytes: Annotated[int, _meta("its resident memory (on Linux)", "bytes", ge=0)] = 0
+    open_requests: Annotated[int, _meta("requests under way, those in the queue included", "requests", ge=0)] = 2000
+    queue_age: Annotated[
+        float,
+        _meta("how long the oldest request in the queue has waited; turns away background work alone", "seconds", ge=0),
+    ] = 20
+
+
 class Models(_Section, frozen=True, kw_only=True):
     """Names of models."""
 
@@ -236,6 +248,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     upstream: Upstream = Upstream()
     store: Store = Store()
     limits: Limits = Limits()
+    overload: Overload = Overload()
     models: Models = Models()
     lsp: Lsp = Lsp()
     log: Log = Log()

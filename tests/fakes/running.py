@@ -18,7 +18,18 @@ from fittengate.core.account import Tokens
 from fittengate.server.assemble import Gateway, assembled, open_log
 from fittengate.server.run import listen, serve
 from fittengate.services.vault import MemoryVault
-from fittengate.settings import DEFAULT_ALIASES, Account, Limits, Log, Models, Server, Settings, Store, Upstream
+from fittengate.settings import (
+    DEFAULT_ALIASES,
+    Account,
+    Limits,
+    Log,
+    Models,
+    Overload,
+    Server,
+    Settings,
+    Store,
+    Upstream,
+)
 from fittengate.simulator import Scenario, Simulator
 
 PASSWORD = "pass-word-of-the-test-account"
@@ -49,6 +60,7 @@ def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Setting
         upstream=Upstream(**{**upstream, **sections.get("upstream", {})}),
         store=Store(**sections.get("store", {})),
         limits=Limits(**sections.get("limits", {})),
+        overload=Overload(**sections.get("overload", {})),
         models=Models(**{"aliases": dict.fromkeys(DEFAULT_ALIASES, "fitten-code"), **sections.get("models", {})}),
         log=Log(**{"file": "none", **sections.get("log", {})}),
     )

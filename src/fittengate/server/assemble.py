@@ -37,11 +37,13 @@ from fittengate.services.log import Log, LogOptions
 from fittengate.services.memory import Memory
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
+from fittengate.services.overload import Load, Overload, Sampler
 from fittengate.services.queue import Turns
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
 from fittengate.services.store import Database
 from fittengate.settings import Limits, Settings, Store
+from fittengate.settings import Overload as Full
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.breaker import Breaker
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
@@ -96,6 +98,11 @@ def allowances(limits: Limits) -> tuple[Allowance, Allowance]:
     """Return what a key without limits of its own may use, and what all keys together may."""
     each = {name: getattr(limits, name) for name in LIMITS}
     return Allowance(**each), Allowance(**{name: getattr(limits, f"account_{name}") for name in LIMITS})
+
+
+def open_overload(full: Full) -> Overload:
+    """Return what knows how full the gateway is, by these bounds."""
+    return Overload(Load(full.loop_lag, full.memory_bytes, full.open_requests, full.queue_age))
 
 
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:
@@ -164,6 +171,7 @@ async def assembled(
         if database is not None:
             limits.survive(database, log.say)
         keys = Keys(server.api_key, stored_keys, defaults, database, SystemClock(), log.say)
+        overload = open_overload(settings.overload)
         exchanges = Exchanges(
             Services(
                 upstream=service,
@@ -179,6 +187,7 @@ async def assembled(
                 clock=SystemClock(),
                 timers=timers,
                 limits=limits,
+                overload=overload,
                 bounds=Bounds(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
             )
         )
@@ -189,11 +198,13 @@ async def assembled(
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
         app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby)
+        sampler = _sampler(overload, exchanges, log)
         upkeep = asyncio.create_task(service.upkeep())
         try:
             door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id, defaults)
             yield Gateway(with_cors(app, server.cors_origins), door, exchanges, service, log)
         finally:
+            sampler.stop()
             upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await upkeep
@@ -206,6 +217,22 @@ async def assembled(
                 await asyncio.to_thread(key_store.close)
             await asyncio.to_thread(ledger.close)
             await asyncio.to_thread(responses.close)
+
+
+def _sampler(overload: Overload, exchanges: Exchanges, log: Log) -> Sampler:
+    """Return what measures the load of these exchanges; it runs, and ``stop`` is owed."""
+    loop = asyncio.get_running_loop()
+    made = Sampler(
+        overload,
+        lambda: (len(exchanges.running), exchanges.turns.oldest(loop.time())),
+        partial(_tell_overload, log),
+    )
+    made.start(loop)
+    return made
+
+
+def _tell_overload(log: Log, overload: Overload) -> None:
+    log.say("warning" if overload.grade else "info", "overload", grade=overload.grade, cause=overload.cause or None)
 
 
 def _tell_breaker(log: Log, breaker: Breaker) -> None:

@@ -8,7 +8,7 @@ the request's task the moment its client goes away. Uvicorn tells an application
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -37,11 +37,18 @@ def _raw(status: str, code: str, message: str) -> bytes:
     ).encode() + body
 
 
+class Graded(Protocol):
+    """What knows how full the gateway is."""
+
+    grade: int
+
+
 class GatewayProtocol(HttpToolsProtocol):
     """One client connection. :func:`protocol_class` sets the bounds."""
 
     max_head_bytes = 0
     max_connections = 0
+    overload: Graded
 
     def __init__(
         self,
@@ -118,6 +125,8 @@ class GatewayProtocol(HttpToolsProtocol):
         """Expect the next head."""
         super().on_message_complete()
         self._swallowed = 0
+        if self.overload.grade:
+            self.cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
         """Take up the next request; for one that does not come the sweep looks, not a timer."""
@@ -183,9 +192,9 @@ class GatewayProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def protocol_class(max_head_bytes: int, max_connections: int) -> type[GatewayProtocol]:
-    """Return the protocol with its bounds; 0 means none."""
-    bounds = {"max_head_bytes": max_head_bytes, "max_connections": max_connections}
+def protocol_class(max_head_bytes: int, max_connections: int, overload: Graded) -> type[GatewayProtocol]:
+    """Return the protocol with its bounds; 0 means none. Where ``overload`` has a grade, answers close connections."""
+    bounds = {"max_head_bytes": max_head_bytes, "max_connections": max_connections, "overload": overload}
     return type("BoundedGatewayProtocol", (GatewayProtocol,), bounds)
 
 

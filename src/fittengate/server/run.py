@@ -177,7 +177,7 @@ async def serve(
         options = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
     make = functools.partial(
         uvicorn.Config,
-        http=protocol_class(settings.max_head_bytes, settings.max_connections),
+        http=protocol_class(settings.max_head_bytes, settings.max_connections, gateway.exchanges.overload),
         ws="none",
         lifespan="off",
         log_config=None,
