@@ -63,7 +63,8 @@ class Request:
         own = self.headers.get(b"x-request-id")
         self.id = own.decode() if own is not None and _SANE_ID.match(own) else make_id()
         self.send = send
-        self.outlet: Outlet | None = scope.get(OUTLET)
+        # Taken out: it knows the scope's owner, and what knows itself waits for the cycle collector.
+        self.outlet: Outlet | None = scope.pop(OUTLET, None)
         self.status = 0
         """The HTTP status that was sent; 0 before that."""
         self.gone = False

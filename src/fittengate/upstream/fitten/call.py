@@ -176,6 +176,8 @@ class Call(asyncio.Protocol):
         if connection is None:
             return
         self._connection = None
+        # It knows this object, which would keep both from going away without the cycle collector. Nothing is fed any more.
+        del self._parser
         transport = self._transport
         if self._keep and not transport.is_closing():
             if self._paused:
