@@ -17,7 +17,19 @@ from fittengate.core.account import Tokens
 from fittengate.server.assemble import Gateway, assembled, open_log
 from fittengate.server.run import listen, serve
 from fittengate.services.vault import MemoryVault
-from fittengate.settings import DEFAULT_ALIASES, Account, Fleet, Limits, Log, Models, Server, Settings, Store, Upstream
+from fittengate.settings import (
+    DEFAULT_ALIASES,
+    Account,
+    Fleet,
+    Limits,
+    Log,
+    Models,
+    Overload,
+    Server,
+    Settings,
+    Store,
+    Upstream,
+)
 from fittengate.simulator import Scenario, Simulator
 
 PASSWORD = "pass-word-of-the-test-account"
@@ -35,7 +47,13 @@ def scenario(**fields: Any) -> Scenario:
 def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Settings:
     """Return settings for a gateway in front of ``simulator``; each section may name what shall differ."""
     url = simulator.base_url
-    upstream = {"base_url": url, "models_url": url, "user_agent": "fittengate/test", "max_concurrency": 0}
+    upstream = {
+        "base_url": url,
+        "models_url": url,
+        "user_agent": "fittengate/test",
+        "max_concurrency": 0,
+        "breaker_calls": 0,
+    }
     return Settings(
         server=Server(**{"api_key": (KEY,), **sections.get("server", {})}),
         account=Account(**{"username": USERNAME, "password": PASSWORD, **sections.get("account", {})}),
@@ -43,6 +61,7 @@ def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Setting
         store=Store(**sections.get("store", {})),
         fleet=Fleet(**sections.get("fleet", {})),
         limits=Limits(**sections.get("limits", {})),
+        overload=Overload(**sections.get("overload", {})),
         models=Models(**{"aliases": dict.fromkeys(DEFAULT_ALIASES, "fitten-code"), **sections.get("models", {})}),
         log=Log(**{"file": "none", **sections.get("log", {})}),
     )
