@@ -195,6 +195,13 @@ class Log(_Section, frozen=True, kw_only=True):
     content: Annotated[bool, _meta("write the text of prompts and replies too (up to 8,192 characters each)")] = False
 
 
+class Telemetry(_Section, frozen=True, kw_only=True):
+    """What programs can watch of the gateway."""
+
+    metrics: Annotated[bool, _meta("answer `/metrics` for Prometheus, with any key")] = True
+    key_labels: Annotated[bool, _meta("count for each key too; the names of keys then stand in the metrics")] = False
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """All settings. Made by ``server/configure.py``, read once, handed down in slices."""
 
@@ -206,6 +213,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     models: Models = Models()
     lsp: Lsp = Lsp()
     log: Log = Log()
+    telemetry: Telemetry = Telemetry()
 
 
 class Row(NamedTuple):

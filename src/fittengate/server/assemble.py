@@ -11,12 +11,15 @@ from typing import TextIO, TypeAlias
 
 from msgspec import Struct
 
+from fittengate import __version__
 from fittengate.core.caller import Allowance
 from fittengate.lib.timers import Timers
 from fittengate.server.admin import Admin, AdminServices
 from fittengate.server.app import App, with_cors
 from fittengate.server.configure import SQLITE
 from fittengate.server.exchange import Bounds, Exchanges, Services
+from fittengate.server.metric_families import Parts, families
+from fittengate.server.metrics import Metrics
 from fittengate.server.ollama import OllamaModels
 from fittengate.server.ollama_door import OllamaDoor
 from fittengate.server.pages import Pages
@@ -25,6 +28,8 @@ from fittengate.server.request import Receive, Scope, Send
 from fittengate.server.tabby import Tabby
 from fittengate.server.typing import Typing
 from fittengate.services.clock import SystemClock
+from fittengate.services.exposition import Exposition
+from fittengate.services.figures import Figures
 from fittengate.services.ids import Ids
 from fittengate.services.key_rows import LIMITS
 from fittengate.services.key_store import KeyStore
@@ -33,6 +38,7 @@ from fittengate.services.keys import StoredKey
 from fittengate.services.ledger import Ledger, NoLedger, Receipts
 from fittengate.services.limits import LocalLimits
 from fittengate.services.log import Log, LogOptions
+from fittengate.services.loop_lag import LoopLag
 from fittengate.services.memory import Memory
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
@@ -62,6 +68,8 @@ class Gateway(Struct, frozen=True):
     exchanges: Exchanges
     service: FittenService
     log: Log
+    exposition: Exposition
+    """All metrics; whoever has one more adds it."""
 
 
 def open_log(settings: Settings, terminal: TextIO | None) -> Log:
@@ -143,7 +151,7 @@ async def assembled(
     where receipts are safe until the store has them; without it, or without a store, nothing is kept of them.
     """
     calibrator = Calibrator(None if notes is None else NoteFile(notes))
-    async with connected(settings, vault, calibrator) as service, _learning(calibrator, log):
+    async with connected(settings, vault, calibrator) as service, _learning(calibrator, log), _watched() as lag:
         ids = Ids(secrets.token_bytes)
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
@@ -153,7 +161,9 @@ async def assembled(
         ledger = open_ledger(settings.store, database, journals, log)
         server, upstream = settings.server, settings.upstream
         turns = Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout)
-        typing = Typing(service, turns, Memory(SystemClock()))
+        memory = Memory(SystemClock())
+        typing = Typing(service, turns, memory)
+        figures = Figures(by_key=settings.telemetry.key_labels)
         defaults, account = allowances(settings.limits)
         limits = LocalLimits(account, SystemClock())
         if database is not None:
@@ -170,6 +180,7 @@ async def assembled(
                 responses=responses,
                 ledger=ledger,
                 log=log,
+                figures=figures,
                 ids=ids,
                 clock=SystemClock(),
                 timers=timers,
@@ -183,11 +194,14 @@ async def assembled(
         known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem)
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
-        app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby)
+        parts = Parts(figures, exchanges, service, typing, memory, turns, ledger, responses, log, lag)
+        exposition = Exposition(families(parts, __version__))
+        metrics = Metrics(exchanges, exposition, on=settings.telemetry.metrics)
+        app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby, metrics)
         upkeep = asyncio.create_task(service.upkeep())
         try:
             door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id, defaults)
-            yield Gateway(with_cors(app, server.cors_origins), door, exchanges, service, log)
+            yield Gateway(with_cors(app, server.cors_origins), door, exchanges, service, log, exposition)
         finally:
             upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -201,6 +215,17 @@ async def assembled(
                 await asyncio.to_thread(key_store.close)
             await asyncio.to_thread(ledger.close)
             await asyncio.to_thread(responses.close)
+
+
+@asynccontextmanager
+async def _watched() -> AsyncIterator[LoopLag]:
+    """Measure how late the event loop is."""
+    lag = LoopLag(asyncio.get_running_loop(), SystemClock().monotonic)
+    lag.start()
+    try:
+        yield lag
+    finally:
+        lag.close()
 
 
 @asynccontextmanager

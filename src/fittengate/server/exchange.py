@@ -32,6 +32,7 @@ from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import Headers, Request
 from fittengate.server.stream import ClientStream, Relay
 from fittengate.server.typing import Typing
+from fittengate.services.figures import Figures
 from fittengate.services.ids import Ids
 from fittengate.services.keyring import Keys
 from fittengate.services.ledger import Receipts
@@ -70,6 +71,7 @@ class Services(Struct, frozen=True):
     responses: Responses
     ledger: Receipts
     log: Log
+    figures: Figures
     ids: Ids
     clock: Clock
     timers: Timers
@@ -91,6 +93,7 @@ class Exchanges:
         self._services = services
         self._admission = Admission(services.keys, services.limits, services.upstream)
         self._loop = asyncio.get_running_loop()
+        self._now = services.clock.monotonic
 
     @property
     def turns(self) -> Turns:
@@ -109,7 +112,8 @@ class Exchanges:
     async def handle(self, dialect: Dialect, request: Request) -> None:
         """Answer one request in ``dialect``. Never raises, except for a cancellation that is not ours."""
         services = self._services
-        course = Course(self._loop.time(), services.clock.now())
+        course = Course(self._now, services.clock.now())
+        request.timing = course.timing
         self.running.add(request)
         request.watch_client(self._loop)
         try:
@@ -147,6 +151,7 @@ class Exchanges:
         caller = course.caller = await self._admission.caller(request)
         if dialect.scope is not None:
             require_scope(caller, dialect.scope)
+        course.authed_at = self._now()
         if self.draining:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
         body = await request.body(services.bounds.max_body_bytes)
@@ -155,6 +160,7 @@ class Exchanges:
             for scope in sorted(scopes_of(ask)):
                 require_scope(caller, scope)
         ask = await self._prepared(ask, caller, course)
+        course.read_at = self._now()
         if services.log.content:
             course.words = []
             course.prompt = prompt_text(ask)
@@ -168,6 +174,7 @@ class Exchanges:
                 lane = "completion" if course.kind == "completion" else caller.lane
                 await services.turns.enter(caller.name, calls, lane)
             course.turns = calls
+        course.turn_at = self._now()
         if ask.wishes.stream:
             await self._stream(dialect, request, ask, course)
         else:
@@ -246,9 +253,14 @@ class Exchanges:
 
     def note(self, dialect: Dialect, request: Request, fault: Fault) -> None:
         """Write the line of a request that was answered with a fault before it came to an exchange."""
-        course = Course(self._loop.time(), self._services.clock.now())
+        course = Course(self._now, self._services.clock.now())
         course.fault = fault
         self._log(dialect, request, course)
+
+    def stopwatch(self) -> Callable[[], bytes]:
+        """Return what tells the time from now on as ``Server-Timing`` has it, for a request that is no exchange."""
+        now, began = self._now, self._now()
+        return lambda: b"total;dur=%.2f" % ((now() - began) * 1000)
 
     async def answer_fault(
         self, dialect: Dialect, request: Request, fault: Fault, course: Course | None = None
@@ -281,9 +293,7 @@ class Exchanges:
         tokens = 0
         if dialect.tells_input and ask.wishes.stream and isinstance(ask, Ask):
             tokens = services.upstream.estimate(ask, card).input_tokens
-        head = Head(
-            services.ids.tail(), int(course.at), ask.model or card_id, tokens, lambda: course.times(self._loop.time())
-        )
+        head = Head(services.ids.tail(), int(course.at), ask.model or card_id, tokens, course.times)
         headers: Headers = [(b"x-fittengate-model", card_id.encode())]
         headers += [(name, request.id.encode()) for name in dialect.id_headers]
         if course.filling is not None and course.filling.source is not None:
@@ -307,7 +317,7 @@ class Exchanges:
         events = self._events(ask, course)
         try:
             async for batch in events:
-                course.heard(batch, self._loop)
+                course.heard(batch)
                 total.feed(batch)
         finally:
             await events.aclose()
@@ -338,6 +348,7 @@ class Exchanges:
             self._loop,
             hold=bounds.hold_seconds,
             beat=bounds.heartbeat_seconds,
+            gaps=services.figures.cell(dialect.name, "" if course.card is None else course.card.id).gaps,
             form=dialect.form,
         )
         writer: Writer | ChoicesWriter
@@ -351,7 +362,7 @@ class Exchanges:
         events = self._events(ask, course, sink)
         try:
             async for batch in events:
-                course.heard(batch, self._loop)
+                course.heard(batch)
                 data = writer.feed(batch)
                 last = batch[-1]
                 if type(last) is Ended:
@@ -390,13 +401,14 @@ class Exchanges:
         """
         receipt = course.receipt
         if receipt is None:
-            receipt = course.receipt = course.made_receipt(dialect.name, request, status, self._loop.time())
+            receipt = course.receipt = course.made_receipt(dialect.name, request, status)
             if course.caller is not None:
                 self._services.ledger.add(receipt)
         return receipt
 
     def _log(self, dialect: Dialect, request: Request, course: Course) -> None:
         receipt = self._settle(dialect, request, course, request.status or 499)
+        self._services.figures.count(receipt)
         if course.words is None:
             self._services.log.exchange(receipt)
         else:

@@ -19,6 +19,7 @@ import uvicorn
 
 from fittengate.server.assemble import Gateway
 from fittengate.server.http import protocol_class
+from fittengate.server.metric_families import connections
 from fittengate.settings import Server
 
 KEEP_ALIVE_SECONDS = 75
@@ -166,8 +167,11 @@ async def serve(
     gc.freeze()
     # A request makes some hundred objects and no cycles: looking for them after every 700 costs 2 % for nothing.
     gc.set_threshold(20_000, 20, 20)
+    server = _Server(config, gateway, settings.drain_seconds, say, ready, beside)
+    state = server.server_state
+    gateway.exposition.add(connections(lambda: len(state.connections)))
     try:
-        await _Server(config, gateway, settings.drain_seconds, say, ready, beside).serve([sock])
+        await server.serve([sock])
     finally:
         if door is not None:
             door.close()

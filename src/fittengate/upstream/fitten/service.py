@@ -120,6 +120,10 @@ class FittenService:
             return self.keeper.problem.message
         return "Not signed in to the Fitten service yet."
 
+    def connections(self) -> tuple[int, int]:
+        """Return how many connections to the service carry a call, and how many are kept for the next one."""
+        return self._client.connections()
+
     async def refresh_models(self) -> Fault | None:
         """Fetch the model list; return why it stays as it was, or None when it was fetched."""
         try:
