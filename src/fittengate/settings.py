@@ -200,6 +200,16 @@ class Telemetry(_Section, frozen=True, kw_only=True):
 
     metrics: Annotated[bool, _meta("answer `/metrics` for Prometheus, with any key")] = True
     key_labels: Annotated[bool, _meta("count for each key too; the names of keys then stand in the metrics")] = False
+    otlp_endpoint: Annotated[
+        str,
+        _meta(
+            "send traces to this OpenTelemetry collector (OTLP over HTTP, such as `http://127.0.0.1:4318`); needs "
+            "`pip install 'fittengate[tracing]'`"
+        ),
+    ] = ""
+    otlp_headers: Annotated[
+        dict[str, str], _meta("further headers for the collector, such as `authorization`", secret=True)
+    ] = {}
 
 
 class Settings(Struct, frozen=True, kw_only=True):

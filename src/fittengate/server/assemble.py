@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TextIO, TypeAlias
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -45,13 +46,15 @@ from fittengate.services.notes import NoteFile
 from fittengate.services.queue import Turns
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
+from fittengate.services.spans import Origin
 from fittengate.services.store import Database
+from fittengate.services.traces import Collector, Traces
 from fittengate.settings import Limits, Settings, Store
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import FittenClient, Route
-from fittengate.upstream.fitten.service import Chance, FittenService, Rules
+from fittengate.upstream.fitten.service import PROVIDER, Chance, FittenService, Rules
 from fittengate.upstream.fitten.session import Account
 from fittengate.upstream.fitten.watch import Deadlines
 from fittengate.upstream.pictures import Pictures
@@ -76,7 +79,9 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     """Return the log of these settings; ``close`` is owed."""
     log = settings.log
     file = None if log.file in {"", "none"} else Path(log.file)
-    known = (*settings.server.api_key, settings.account.password)
+    # Of "Bearer SECRET" the secret alone, too.
+    collector = [form for text in settings.telemetry.otlp_headers.values() for form in (text, text.split(" ")[-1])]
+    known = (*settings.server.api_key, settings.account.password, *collector)
     return Log(LogOptions(log.level, log.format == "json", file, log.content), Redactor(known), terminal)
 
 
@@ -151,7 +156,12 @@ async def assembled(
     where receipts are safe until the store has them; without it, or without a store, nothing is kept of them.
     """
     calibrator = Calibrator(None if notes is None else NoteFile(notes))
-    async with connected(settings, vault, calibrator) as service, _learning(calibrator, log), _watched() as lag:
+    async with (
+        connected(settings, vault, calibrator) as service,
+        _learning(calibrator, log),
+        _watched() as lag,
+        _tracing(settings, log) as traces,
+    ):
         ids = Ids(secrets.token_bytes)
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
@@ -186,6 +196,7 @@ async def assembled(
                 timers=timers,
                 limits=limits,
                 bounds=Bounds(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
+                traces=traces,
             )
         )
         window = settings.models.context_window
@@ -194,7 +205,7 @@ async def assembled(
         known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem)
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
-        parts = Parts(figures, exchanges, service, typing, memory, turns, ledger, responses, log, lag)
+        parts = Parts(figures, exchanges, service, typing, memory, turns, ledger, responses, log, lag, traces)
         exposition = Exposition(families(parts, __version__))
         metrics = Metrics(exchanges, exposition, on=settings.telemetry.metrics)
         app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby, metrics)
@@ -215,6 +226,24 @@ async def assembled(
                 await asyncio.to_thread(key_store.close)
             await asyncio.to_thread(ledger.close)
             await asyncio.to_thread(responses.close)
+
+
+@asynccontextmanager
+async def _tracing(settings: Settings, log: Log) -> AsyncIterator[Traces | None]:
+    """Send spans to the collector of these settings; None where there is none."""
+    telemetry = settings.telemetry
+    if not telemetry.otlp_endpoint:
+        yield None
+        return
+    service = urlsplit(settings.upstream.base_url)
+    port = service.port or (443 if service.scheme == "https" else 80)
+    origin = Origin(PROVIDER, service.hostname or "", port, "https" if settings.server.tls_cert else "http")
+    collector = Collector(telemetry.otlp_endpoint, telemetry.otlp_headers, __version__)
+    traces = Traces(collector, origin, secrets.token_bytes, log.say)
+    try:
+        yield traces
+    finally:
+        await asyncio.to_thread(traces.close)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from typing import Any
 from fittengate.core.caller import Caller, ModelCard, Receipt
 from fittengate.core.events import OfChoice, RefusalDelta, TextDelta
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.core.reply import Usage
+from fittengate.core.reply import StopReason, Usage
 from fittengate.server.asking import Asking
 from fittengate.server.choices import Choices
 from fittengate.server.request import Request
@@ -14,12 +14,14 @@ from fittengate.server.typing import Filling
 from fittengate.services.lease_parts import LeaseParts
 from fittengate.services.limits import Lease
 from fittengate.services.shares import CallKind
+from fittengate.services.spans import Passage, Trace
 
 
 class Course:
     """One exchange from its beginning; filled in on its way."""
 
     __slots__ = (
+        "asked",
         "asking",
         "at",
         "authed_at",
@@ -35,7 +37,10 @@ class Course:
         "now",
         "prompt",
         "read_at",
+        "reason",
         "receipt",
+        "stream",
+        "trace",
         "trace_id",
         "turn_at",
         "turns",
@@ -56,6 +61,14 @@ class Course:
         """When there was a turn at the service."""
         self.last = 0.0
         """When the last events came that did not go the short way."""
+        self.asked: str | None = None
+        """The model's name as the client wrote it."""
+        self.stream = False
+        """The answer is to be a stream."""
+        self.reason: StopReason | None = None
+        """Why the reply ended; None where it has not, or has several ends."""
+        self.trace: Trace | None = None
+        """Where its spans belong; None where nobody wants them."""
         self.trace_id: str | None = None
         """Of the trace that it belongs to; None where there is none."""
         self.caller: Caller | None = None
@@ -116,6 +129,25 @@ class Course:
             (first - turn) * 1000,
             (last - first) * 1000,
             (read - authed + now - last) * 1000,
+        )
+
+    def passage(self, trace: Trace, receipt: Receipt) -> Passage:
+        """Return the exchange and its times, for its spans."""
+        filling = self.filling
+        return Passage(
+            trace,
+            receipt,
+            self.began,
+            self.authed_at,
+            self.read_at,
+            self.turn_at,
+            self.first or 0.0,
+            self.last,
+            self.asked,
+            self.stream,
+            "chat" if self.kind == "chat" else "text_completion",
+            filling is None or filling.source is None,
+            self.reason,
         )
 
     def made_receipt(self, dialect: str, request: Request, status: int) -> Receipt:

@@ -22,6 +22,7 @@ from fittengate.dialects import KEEPING
 from fittengate.dialects.base import ChoicesDialect, ChoicesWriter, CountingDialect, Dialect, Head, Writer
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
+from fittengate.lib.traceparent import read_traceparent
 from fittengate.prompting.render import images_left_out
 from fittengate.server.admission import Admission, give_back
 from fittengate.server.asking import Asking, AskingCounts, Leases, again_for
@@ -42,6 +43,7 @@ from fittengate.services.models import ModelNames
 from fittengate.services.permission import require_model, require_scope
 from fittengate.services.queue import Turns
 from fittengate.services.responses import Responses
+from fittengate.services.traces import Traces
 from fittengate.upstream.base import Sink, Upstream
 from fittengate.upstream.pictures import Pictures
 
@@ -77,6 +79,7 @@ class Services(Struct, frozen=True):
     timers: Timers
     limits: Limits
     bounds: Bounds
+    traces: Traces | None
 
 
 class Exchanges:
@@ -114,6 +117,11 @@ class Exchanges:
         services = self._services
         course = Course(self._now, services.clock.now())
         request.timing = course.timing
+        header = request.headers.get(b"traceparent")
+        if services.traces is not None:
+            course.trace_id, course.trace = services.traces.begin(header)
+        elif header is not None and (parent := read_traceparent(header)) is not None:
+            course.trace_id = parent.trace_id
         self.running.add(request)
         request.watch_client(self._loop)
         try:
@@ -156,6 +164,7 @@ class Exchanges:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
         body = await request.body(services.bounds.max_body_bytes)
         ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, caller)
+        course.asked, course.stream = ask.model, ask.wishes.stream
         if dialect.scope is None:
             for scope in sorted(scopes_of(ask)):
                 require_scope(caller, scope)
@@ -327,7 +336,7 @@ class Exchanges:
             body = cast("ChoicesDialect", dialect).whole_choices(replies, ask, head)
         else:
             reply = cast("Fold", total).reply()
-            course.usage = reply.usage
+            course.usage, course.reason = reply.usage, reply.reason
             body = dialect.whole(reply, ask, head)
         if course.asking is not None and course.asking.warning is not None:
             headers.append((b"x-fittengate-warning", course.asking.warning.encode()))
@@ -366,7 +375,7 @@ class Exchanges:
                 data = writer.feed(batch)
                 last = batch[-1]
                 if type(last) is Ended:
-                    course.usage = last.usage
+                    course.usage, course.reason = last.usage, last.reason
                     data += writer.close()
                     self._keep(dialect, ask, head, writer, course)
                     await out.finish(data, settle)
@@ -408,11 +417,14 @@ class Exchanges:
 
     def _log(self, dialect: Dialect, request: Request, course: Course) -> None:
         receipt = self._settle(dialect, request, course, request.status or 499)
-        self._services.figures.count(receipt)
+        services = self._services
+        services.figures.count(receipt)
+        if course.trace is not None and services.traces is not None:
+            services.traces.end(course.passage(course.trace, receipt))
         if course.words is None:
-            self._services.log.exchange(receipt)
+            services.log.exchange(receipt)
         else:
-            self._services.log.exchange(receipt, course.prompt, "".join(course.words))
+            services.log.exchange(receipt, course.prompt, "".join(course.words))
 
     def _left(self, request: Request) -> Fault:
         if request.gone:

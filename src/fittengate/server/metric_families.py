@@ -19,6 +19,7 @@ from fittengate.services.loop_lag import LoopLag
 from fittengate.services.memory import Memory
 from fittengate.services.queue import Turns
 from fittengate.services.responses import Responses
+from fittengate.services.traces import Traces
 from fittengate.upstream.fitten.service import FittenService
 
 FAILURES = frozenset({Trouble.UNKNOWN_TOOL, Trouble.UNFIT_VALUE, Trouble.UNWANTED, Trouble.ABORTED})
@@ -44,6 +45,7 @@ class Parts(Struct, frozen=True):
     responses: Responses
     log: Log
     lag: LoopLag
+    traces: Traces | None
 
 
 def families(parts: Parts, version: str) -> list[Family]:
@@ -257,7 +259,7 @@ def _completion(typing: Typing, memory: Memory) -> Iterable[Family]:
 
 
 def _house(parts: Parts, version: str) -> Iterable[Family]:
-    ledger, responses, log, lag = parts.ledger, parts.responses, parts.log, parts.lag
+    ledger, responses, log, lag, traces = parts.ledger, parts.responses, parts.log, parts.lag, parts.traces
 
     def receipts() -> dict[str, float]:
         depth, memory = ledger.depth
@@ -281,6 +283,13 @@ def _house(parts: Parts, version: str) -> Iterable[Family]:
         "Lines that the log lost: too_many came at once, or the file took none (unwritten)",
         each(lambda: {"too_many": log.dropped, "unwritten": log.unwritten}),
         ("reason",),
+    )
+    yield Family(
+        "counter",
+        "traces",
+        "Exchanges whose spans were sent to the collector, and those whose were lost",
+        each(lambda: {} if traces is None else {"sent": traces.sent, "lost": traces.lost}),
+        ("outcome",),
     )
     yield Family(
         "histogram",

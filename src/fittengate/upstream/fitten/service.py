@@ -33,6 +33,9 @@ from fittengate.upstream.fitten.tap import Tap
 from fittengate.upstream.fitten.watch import Deadlines, Watch
 from fittengate.upstream.fitten.wire import chat_body, models_call
 
+PROVIDER = "fitten"
+"""The service's name in traces (OpenTelemetry, `gen_ai.provider.name`)."""
+
 RETRY_SECONDS = 0.25
 RETRY_MOST_SECONDS = 4.0
 """Pause before the first further try and longest pause; doubled each time, with up to half of it by chance on top."""
