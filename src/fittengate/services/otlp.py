@@ -4,7 +4,7 @@ The library's records cost six times as much as all else about a span; a message
 other, and most fields of our spans are the same again and again. A test reads everything back with the library's classes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
 
@@ -17,6 +17,8 @@ ERROR = b"\x7a\x02\x18\x02"
 REMOTE, LOCAL = b"\x85\x01\x01\x03\x00\x00", b"\x85\x01\x01\x01\x00\x00"
 """Flags: sampled, and whether the parent span is of another process."""
 
+_IDS = Struct(">2s16s2sQ")
+_PARENT = Struct(">2sQ")
 _TIMES = Struct("<BQBQ")
 _DOUBLE = Struct("<d")
 
@@ -26,6 +28,8 @@ _CACHED = 2048
 def _varint(number: int) -> bytes:
     if number < 0x80:
         return bytes((number,))
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -45,10 +49,6 @@ def _attribute(key: str, value: bytes) -> bytes:
 def text(key: str, value: str) -> bytes:
     """Return an attribute of text."""
     return _attribute(key, _field(b"\x0a", value.encode("utf-8", "replace")))
-
-
-word = lru_cache(_CACHED)(text)
-"""The same for what comes again and again."""
 
 
 @lru_cache(_CACHED)
@@ -80,16 +80,15 @@ def named(name: str, kind: bytes) -> bytes:
     return _field(b"\x2a", name.encode("utf-8", "replace")) + kind
 
 
-def span(trace_id: bytes, span_id: int, parent: int, start: int, end: int, fields: Iterable[bytes]) -> bytes:
+def span(trace_id: bytes, span_id: int, parent: int, start: int, end: int, fields: bytes) -> bytes:
     """Return a span.
 
     ``trace_id`` has 16 bytes, ids of spans are below 2**64, a ``parent`` of 0 means none; ``start`` and ``end`` are nanoseconds since
-    the epoch; ``fields`` are all others: :func:`named`, kind, flags, attributes, status.
+    the epoch; ``fields`` are all others, joined: name and kind (:func:`named`), flags, attributes, status.
     """
-    ids = b"\x0a\x10" + trace_id + b"\x12\x08" + span_id.to_bytes(8, "big")
+    data = _IDS.pack(b"\x0a\x10", trace_id, b"\x12\x08", span_id) + _TIMES.pack(0x39, start, 0x41, end) + fields
     if parent:
-        ids += b"\x22\x08" + parent.to_bytes(8, "big")
-    data = ids + _TIMES.pack(0x39, start, 0x41, end) + b"".join(fields)
+        data += _PARENT.pack(b"\x22\x08", parent)
     # As a field of the list of spans, see request().
     return b"\x12" + _varint(len(data)) + data
 

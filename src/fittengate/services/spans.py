@@ -6,6 +6,7 @@ names of attributes are OpenTelemetry's for HTTP servers and for generative AI; 
 a prompt or of an answer.
 """
 
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
@@ -15,6 +16,9 @@ from fittengate.core.reply import StopReason
 from fittengate.services import otlp
 
 MAX_MODEL_CHARS = 100
+
+MAX_KNOWN = 512
+"""So many beginnings of spans are kept: nearly all requests of a gateway have one of a few."""
 
 _REASONS = {
     StopReason.DONE: "stop",
@@ -71,96 +75,115 @@ class Origin(Struct, frozen=True):
 
 def spans_of(passage: Passage, origin: Origin) -> list[bytes]:
     """Return the spans of an exchange, each as OTLP has it."""
-    trace, receipt, began = passage.trace, passage.receipt, passage.began
+    trace, receipt = passage.trace, passage.receipt
     trace_id, root = bytes.fromhex(trace.trace_id), trace.span_id
-    offset = receipt.at - began
-    over = began + receipt.total_seconds
-    made: list[bytes] = []
-
-    def add(start: float, end: float, *fields: bytes) -> None:
-        made.append(
-            otlp.span(
-                trace_id,
-                # Zero would be no id.
-                ((root + len(made) + 1) & _EVERY_ID) or len(made) + 1,
-                root,
-                int((offset + start) * 1e9),
-                int((offset + max(start, end)) * 1e9),
-                (*fields, otlp.LOCAL),
-            )
-        )
-
-    add(began, passage.authed or over, otlp.named("auth", otlp.INTERNAL))
-    if passage.authed:
-        add(passage.authed, passage.read or over, otlp.named("read", otlp.INTERNAL))
-    if passage.read:
-        add(passage.read, passage.turn or over, otlp.named("queue", otlp.INTERNAL))
-    if passage.turn and passage.called:
-        add(passage.turn, passage.last or over, *_call(passage, origin))
-    if passage.first:
-        if passage.stream:
-            add(passage.first, over, otlp.named("stream", otlp.INTERNAL))
-        else:
-            add(passage.last, over, otlp.named("translate", otlp.INTERNAL))
-    start, end = int((offset + began) * 1e9), int((offset + over) * 1e9)
-    made.append(otlp.span(trace_id, root, trace.parent, start, end, _request(passage, origin)))
+    # From the process' own clock to nanoseconds since the epoch; what was not come to stays 0.
+    offset = receipt.at - passage.began
+    began, over = _nanoseconds(receipt.at), _nanoseconds(receipt.at + receipt.total_seconds)
+    authed, read, turn, first, last = [
+        min(_nanoseconds(offset + at), over) if at else 0
+        for at in (passage.authed, passage.read, passage.turn, passage.first, passage.last)
+    ]
+    stages = [(began, authed or over, _AUTH)]
+    if authed:
+        stages.append((authed, read or over, _READ))
+    if read:
+        stages.append((read, turn or over, _QUEUE))
+    if turn and passage.called:
+        stages.append((turn, last or over, _call(passage, origin)))
+    if first:
+        stages.append((first, over, _STREAM) if passage.stream else (last, over, _TRANSLATE))
+    made = [
+        # No id may be 0.
+        otlp.span(trace_id, ((root + at) & _EVERY_ID) or at, root, start, end, fields)
+        for at, (start, end, fields) in enumerate(stages, 1)
+    ]
+    made.append(otlp.span(trace_id, root, trace.parent, began, over, _request(passage, origin)))
     return made
 
 
-def _request(passage: Passage, origin: Origin) -> list[bytes]:
+def _nanoseconds(at: float) -> int:
+    return int(at * 1e9)
+
+
+def _inside(name: str) -> bytes:
+    return otlp.named(name, otlp.INTERNAL) + otlp.LOCAL
+
+
+_AUTH, _READ, _QUEUE, _STREAM, _TRANSLATE = map(_inside, ("auth", "read", "queue", "stream", "translate"))
+
+
+def _request(passage: Passage, origin: Origin) -> bytes:
     receipt = passage.receipt
+    known = _known_request(
+        receipt.method, receipt.path, receipt.status, receipt.dialect, receipt.outcome, receipt.fault, origin.scheme
+    )
+    flags = otlp.REMOTE if passage.trace.parent else otlp.LOCAL
+    return known + flags + otlp.text("fittengate.request_id", receipt.request_id)
+
+
+@lru_cache(MAX_KNOWN)
+def _known_request(
+    method: str, path: str, status: int, dialect: str, outcome: str, fault: str | None, scheme: str
+) -> bytes:
     fields = [
-        otlp.named(f"{receipt.method} {receipt.path}", otlp.SERVER),
-        otlp.REMOTE if passage.trace.parent else otlp.LOCAL,
-        otlp.word("http.request.method", receipt.method),
-        otlp.word("http.route", receipt.path),
-        otlp.word("url.path", receipt.path),
-        otlp.word("url.scheme", origin.scheme),
-        otlp.number("http.response.status_code", receipt.status),
-        otlp.text("fittengate.request_id", receipt.request_id),
-        otlp.word("fittengate.dialect", receipt.dialect),
-        otlp.word("fittengate.outcome", receipt.outcome),
+        otlp.named(f"{method} {path}", otlp.SERVER),
+        otlp.text("http.request.method", method),
+        otlp.text("http.route", path),
+        otlp.text("url.path", path),
+        otlp.text("url.scheme", scheme),
+        otlp.number("http.response.status_code", status),
+        otlp.text("fittengate.dialect", dialect),
+        otlp.text("fittengate.outcome", outcome),
     ]
-    if receipt.fault is not None:
-        fields.append(otlp.word("error.type", receipt.fault))
-        if not receipt.fault.startswith(("caller_", "policy_")):
-            fields.append(otlp.ERROR)
-    return fields
+    return b"".join([*fields, _failed(fault)])
 
 
-def _call(passage: Passage, origin: Origin) -> list[bytes]:
-    receipt = passage.receipt
+def _call(passage: Passage, origin: Origin) -> bytes:
+    receipt, usage = passage.receipt, passage.receipt.usage
     asked = (passage.asked or receipt.model)[:MAX_MODEL_CHARS]
     fields = [
-        _called(passage.operation, asked, origin),
-        otlp.word("gen_ai.response.model", receipt.model),
-        otlp.truth("gen_ai.request.stream", passage.stream),
+        _known_call(passage.operation, asked, receipt.model, passage.stream, passage.reason, receipt.fault, origin),
+        otlp.LOCAL,
     ]
     if passage.first:
         fields.append(otlp.seconds("gen_ai.response.time_to_first_chunk", passage.first - passage.turn))
-    if (usage := receipt.usage) is not None:
+    if usage is not None:
         fields.append(otlp.number("gen_ai.usage.input_tokens", usage.input_tokens))
         fields.append(otlp.number("gen_ai.usage.output_tokens", usage.output_tokens))
         if usage.reasoning_tokens:
             fields.append(otlp.number("gen_ai.usage.reasoning.output_tokens", usage.reasoning_tokens))
         fields.append(otlp.truth("fittengate.usage.estimated", usage.estimated))
-    if passage.reason is not None:
-        fields.append(otlp.words("gen_ai.response.finish_reasons", (_REASONS[passage.reason],)))
-    if receipt.fault is not None:
-        fields.append(otlp.word("error.type", receipt.fault))
-        if not receipt.fault.startswith(("caller_", "policy_")):
-            fields.append(otlp.ERROR)
-    return fields
+    return b"".join(fields)
 
 
-def _called(operation: str, asked: str, origin: Origin) -> bytes:
-    return b"".join(
-        (
-            otlp.named(f"{operation} {asked}", otlp.CLIENT),
-            otlp.word("gen_ai.operation.name", operation),
-            otlp.word("gen_ai.provider.name", origin.provider),
-            otlp.word("gen_ai.request.model", asked),
-            otlp.word("server.address", origin.address),
-            otlp.number("server.port", origin.port),
-        )
-    )
+@lru_cache(MAX_KNOWN)
+def _known_call(
+    operation: str,
+    asked: str,
+    model: str,
+    stream: bool,  # noqa: FBT001 - it is the value
+    reason: StopReason | None,
+    fault: str | None,
+    origin: Origin,
+) -> bytes:
+    fields = [
+        otlp.named(f"{operation} {asked}", otlp.CLIENT),
+        otlp.text("gen_ai.operation.name", operation),
+        otlp.text("gen_ai.provider.name", origin.provider),
+        otlp.text("gen_ai.request.model", asked),
+        otlp.text("gen_ai.response.model", model),
+        otlp.truth("gen_ai.request.stream", stream),
+        otlp.text("server.address", origin.address),
+        otlp.number("server.port", origin.port),
+        b"" if reason is None else otlp.words("gen_ai.response.finish_reasons", (_REASONS[reason],)),
+    ]
+    return b"".join([*fields, _failed(fault)])
+
+
+def _failed(fault: str | None) -> bytes:
+    """Return what a span says of a fault; a client's own mistakes and limits are no error of the span's."""
+    if fault is None:
+        return b""
+    told = otlp.text("error.type", fault)
+    return told if fault.startswith(("caller_", "policy_")) else told + otlp.ERROR
