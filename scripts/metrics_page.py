@@ -40,7 +40,7 @@ scrape_configs:
 
 - **What it costs.** Exchanges add to plain numbers; text is made only for a scrape, in a thread.
 - **Labels are bounded.** Dialects, outcomes and kinds are closed lists; `model` is an id of the catalogue, `none` where
-  it did not come to a model, and `other` beyond 256 pairs of dialect and model. What clients make up becomes no label. Names of
+  it did not come to a model, and `other` beyond 100 pairs of dialect and model. What clients make up becomes no label. Names of
   keys are shown only with `telemetry.key_labels`, a thousand of them at most.
 - **One process, one `/metrics`.** Counters are those of the process that answers, since its start. In a fleet let Prometheus scrape
   each replica at its own address, not through the load balancer, and sum over `instance`. Processes that share one

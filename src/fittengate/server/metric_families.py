@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from msgspec import Struct
 
@@ -12,7 +11,7 @@ from fittengate.prompting.trouble import Trouble
 from fittengate.server.exchange import Exchanges
 from fittengate.server.typing import Typing
 from fittengate.services.exposition import Family, Sample, each, one
-from fittengate.services.figures import NONE, Cell, Figures
+from fittengate.services.figures import NONE, Cell, Durations, Figures
 from fittengate.services.ledger import Receipts
 from fittengate.services.log import Log
 from fittengate.services.loop_lag import LoopLag
@@ -65,8 +64,10 @@ def connections(count: Callable[[], int]) -> Family:
     return Family("gauge", "client_connections", "Connections of clients", one(count))
 
 
-def _cells(figures: Figures, read: Callable[[Cell], Any]) -> list[Sample]:
-    return [((dialect, model or NONE), read(cell)) for (dialect, model), cell in list(figures.cells.items())]
+def _spread(figures: Figures, read: Callable[[Cell], Durations]) -> list[Sample]:
+    """Return a histogram of each dialect and model; where nothing was counted there is none."""
+    found = [((dialect, model or NONE), read(cell)) for (dialect, model), cell in figures.cells.items()]
+    return [(labels, durations) for labels, durations in found if any(durations.counts)]
 
 
 def _exchanges(figures: Figures, exchanges: Exchanges) -> Iterable[Family]:
@@ -105,21 +106,21 @@ def _exchanges(figures: Figures, exchanges: Exchanges) -> Iterable[Family]:
         "histogram",
         "first_token_seconds",
         "From the request to the first event of the answer; only requests that had one",
-        lambda: _cells(figures, lambda cell: cell.first),
+        lambda: _spread(figures, lambda cell: cell.first),
         _BOTH,
     )
     yield Family(
         "histogram",
         "inter_delta_seconds",
         "Between two pieces of a streamed reply on their way to the client; all of them, to the thousandth of a second",
-        lambda: _cells(figures, lambda cell: cell.gaps),
+        lambda: _spread(figures, lambda cell: cell.gaps),
         _BOTH,
     )
     yield Family(
         "histogram",
         "request_seconds",
         "From the request to the end of the answer",
-        lambda: _cells(figures, lambda cell: cell.total),
+        lambda: _spread(figures, lambda cell: cell.total),
         _BOTH,
     )
     yield Family(

@@ -15,8 +15,8 @@ GAP_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.5, 5.0, 10.0
 TOTAL_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0)
 """Upper ends of buckets, for a service whose first word takes about a second and whose replies take up to minutes."""
 
-MAX_CELLS = 256
-"""So many pairs of dialect and model are told apart; a catalogue has a dozen models."""
+MAX_CELLS = 100
+"""So many pairs of dialect and model are told apart; each is some fifty lines of a scrape."""
 
 MAX_KEYS = 1000
 
