@@ -46,6 +46,8 @@ scrape_configs:
   each replica at its own address, not through the load balancer, and sum over `instance`. Processes that share one
   port cannot be told apart by a scrape: give each a port of its own if you want metrics of all of them.
 
+Requests are those to the paths that answer with a model, and those that were refused; model lists, probes and scrapes are not counted.
+
 Every answer also says in `Server-Timing` where its time went, in milliseconds: `auth` (recognising the key), `queue` (waiting for a
 turn), `upstream` (until the service's first event), `stream` (from there to the last event that is known when
 the head goes out) and `translate` (reading the request, reserving what it needs, writing the answer). Answers that are no exchange with the

@@ -4,6 +4,7 @@ import secrets
 import threading
 
 import pytest
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from fittengate.core.caller import Receipt
 from fittengate.core.reply import StopReason, Usage
@@ -94,3 +95,16 @@ def test_the_thread_is_no_reason_to_stay(traces):
     """A process ends without waiting for a collector."""
     assert traces._thread.daemon
     assert traces._thread in threading.enumerate()
+
+
+def test_the_environment_may_say_what_the_process_is_called(monkeypatch):
+    """OpenTelemetry's own variables go before our words; what they do not say is ours."""
+    found = Resource.FromString(module._envelope("1.2")[0])
+    assert {one.key: one.value.string_value for one in found.attributes}["service.name"] == "fittengate"
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "gateway-east")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+    found = Resource.FromString(module._envelope("1.2")[0])
+    attributes = {one.key: one.value.string_value for one in found.attributes}
+    assert attributes["service.name"] == "gateway-east"
+    assert attributes["service.version"] == "1.2"
+    assert attributes["deployment.environment.name"] == "test"
