@@ -15,8 +15,8 @@ class Parent(NamedTuple):
 
     trace_id: str
     """32 hexadecimal digits, never all 0."""
-    span_id: int
-    """Never 0."""
+    span_id: bytes
+    """Eight bytes, never all 0."""
     sampled: bool
     """The client's own side keeps this trace."""
 
@@ -29,4 +29,4 @@ def read_traceparent(header: bytes) -> Parent | None:
     version, trace_id, span_id, flags, more = found.groups()
     if version == b"ff" or (version == b"00" and more is not None) or trace_id == _NO_TRACE or span_id == _NO_SPAN:
         return None
-    return Parent(trace_id.decode(), int(span_id, 16), bool(int(flags, 16) & 1))
+    return Parent(trace_id.decode(), bytes.fromhex(span_id.decode()), bool(int(flags, 16) & 1))

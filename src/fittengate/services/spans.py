@@ -37,7 +37,7 @@ class Trace(Struct, frozen=True, gc=False):
     trace_id: str
     """32 hexadecimal digits."""
     span_id: int
-    """Of the request's own span; those below it count on from it."""
+    """Of the request's own span, as ``otlp.span`` has it; those below it count on from it."""
     parent: int
     """The span of the client that it came out of; 0 for none."""
 
@@ -75,42 +75,39 @@ class Origin(Struct, frozen=True):
 
 def spans_of(passage: Passage, origin: Origin) -> list[bytes]:
     """Return the spans of an exchange, each as OTLP has it."""
-    trace, receipt = passage.trace, passage.receipt
+    trace, receipt, began = passage.trace, passage.receipt, passage.began
     trace_id, root = bytes.fromhex(trace.trace_id), trace.span_id
-    # From the process' own clock to nanoseconds since the epoch; what was not come to stays 0.
-    offset = receipt.at - passage.began
-    began, over = _nanoseconds(receipt.at), _nanoseconds(receipt.at + receipt.total_seconds)
-    authed, read, turn, first, last = [
-        min(_nanoseconds(offset + at), over) if at else 0
-        for at in (passage.authed, passage.read, passage.turn, passage.first, passage.last)
-    ]
-    stages = [(began, authed or over, _AUTH)]
+    start = int(receipt.at * 1e9)
+    over = start + int(receipt.total_seconds * 1e9)
+    authed, read, turn = passage.authed, passage.read, passage.turn
+    # From the process' own clock to nanoseconds since the epoch. What was not come to ended with the request.
+    to_auth = start + int((authed - began) * 1e9) if authed else over
+    to_read = start + int((read - began) * 1e9) if read else over
+    to_turn = start + int((turn - began) * 1e9) if turn else over
+    to_last = start + int((passage.last - began) * 1e9) if passage.last else over
+    made = [_AUTH(trace_id, _id(root, 1), root, start, to_auth)]
     if authed:
-        stages.append((authed, read or over, _READ))
+        made.append(_READ(trace_id, _id(root, 2), root, to_auth, to_read))
     if read:
-        stages.append((read, turn or over, _QUEUE))
+        made.append(_QUEUE(trace_id, _id(root, 3), root, to_read, to_turn))
     if turn and passage.called:
-        stages.append((turn, last or over, _call(passage, origin)))
-    if first:
-        stages.append((first, over, _STREAM) if passage.stream else (last, over, _TRANSLATE))
-    made = [
-        # No id may be 0.
-        otlp.span(trace_id, ((root + at) & _EVERY_ID) or at, root, start, end, fields)
-        for at, (start, end, fields) in enumerate(stages, 1)
-    ]
-    made.append(otlp.span(trace_id, root, trace.parent, began, over, _request(passage, origin)))
+        made.append(otlp.span(trace_id, _id(root, 4), root, to_turn, to_last, _call(passage, origin)))
+    if passage.first:
+        if passage.stream:
+            to_first = start + int((passage.first - began) * 1e9)
+            made.append(_STREAM(trace_id, _id(root, 5), root, to_first, over))
+        else:
+            made.append(_TRANSLATE(trace_id, _id(root, 5), root, to_last, over))
+    made.append(otlp.span(trace_id, root, trace.parent, start, over, _request(passage, origin)))
     return made
 
 
-def _nanoseconds(at: float) -> int:
-    return int(at * 1e9)
+_AUTH, _READ, _QUEUE, _STREAM, _TRANSLATE = map(otlp.stage, ("auth", "read", "queue", "stream", "translate"))
 
 
-def _inside(name: str) -> bytes:
-    return otlp.named(name, otlp.INTERNAL) + otlp.LOCAL
-
-
-_AUTH, _READ, _QUEUE, _STREAM, _TRANSLATE = map(_inside, ("auth", "read", "queue", "stream", "translate"))
+def _id(root: int, number: int) -> int:
+    # No id may be 0.
+    return ((root + number) & _EVERY_ID) or number
 
 
 def _request(passage: Passage, origin: Origin) -> bytes:

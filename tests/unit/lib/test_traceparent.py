@@ -11,8 +11,8 @@ SPAN = "b7ad6b7169203331"
 def test_the_example_of_the_recommendation_is_read():
     """Trace id, span id and the flag that says whether it is kept."""
     header = f"00-{TRACE}-{SPAN}-01".encode()
-    assert read_traceparent(header) == Parent(TRACE, int(SPAN, 16), True)
-    assert read_traceparent(header[:-1] + b"0") == Parent(TRACE, int(SPAN, 16), False)
+    assert read_traceparent(header) == Parent(TRACE, bytes.fromhex(SPAN), True)
+    assert read_traceparent(header[:-1] + b"0") == Parent(TRACE, bytes.fromhex(SPAN), False)
 
 
 def test_flags_that_are_not_known_are_passed_over():

@@ -27,8 +27,8 @@ def test_ids_times_and_name_come_out_as_they_went_in(trace_id, span_id, parent, 
     made = otlp.span(trace_id, span_id, parent, start, end, otlp.named(name, otlp.CLIENT) + otlp.REMOTE + otlp.ERROR)
     (span,) = read([made])
     assert span.trace_id == trace_id
-    assert span.span_id == span_id.to_bytes(8, "big")
-    assert span.parent_span_id == (parent.to_bytes(8, "big") if parent else b"")
+    assert span.span_id == span_id.to_bytes(8, "little")
+    assert span.parent_span_id == (parent.to_bytes(8, "little") if parent else b"")
     assert (span.start_time_unix_nano, span.end_time_unix_nano, span.name) == (start, end, name)
     assert (span.kind, span.status.code, span.flags) == (3, 2, 0x301)
 
@@ -63,3 +63,12 @@ def test_many_spans_are_one_request():
     """They come out in their order."""
     spans = [otlp.span(bytes(16), number, 0, 0, 0, otlp.named(f"n{number}", otlp.INTERNAL)) for number in range(1, 500)]
     assert [span.name for span in read(spans)] == [f"n{number}" for number in range(1, 500)]
+
+
+@given(st.binary(min_size=16, max_size=16), IDS, IDS, TIMES, TIMES, st.text("abcdefghij", max_size=200))
+def test_spans_of_one_name_are_what_others_are(trace_id, span_id, parent, start, end, name):
+    """The short way for spans without attributes gives what the long one gives."""
+    fields = otlp.named(name, otlp.INTERNAL) + otlp.LOCAL
+    (short,) = read([otlp.stage(name)(trace_id, span_id, parent, start, end)])
+    (long,) = read([otlp.span(trace_id, span_id, parent, start, end, fields)])
+    assert short == long

@@ -53,7 +53,7 @@ def test_a_clients_trace_is_gone_on_with(traces):
     """Its trace id and its span as parent, an id of our own; without the flag there is the trace's id alone."""
     trace_id, trace = traces.begin(PARENT)
     assert trace_id == trace.trace_id == "0af7651916cd43dd8448eb211c80319c"
-    assert trace.parent == 0xB7AD6B7169203331
+    assert trace.parent.to_bytes(8, "little").hex() == "b7ad6b7169203331"
     assert trace.span_id != trace.parent
     assert traces.begin(PARENT[:-1] + b"0") == (trace_id, None)
 
@@ -69,13 +69,20 @@ def test_what_finds_the_queue_full_is_counted(traces, monkeypatch):
     assert traces.lost == 5
 
 
-def test_a_defect_ends_the_sender_and_nothing_else(said, monkeypatch):
-    """Whatever goes wrong in the thread is said once; taking exchanges goes on, and so does closing."""
+def test_spans_that_cannot_be_made_are_counted_and_told_once(traces, said, monkeypatch):
+    """A defect there ends no request."""
+    one = passage(traces)
     monkeypatch.setattr(module, "spans_of", lambda *_: 1 / 0)
+    for _ in range(3):
+        traces.end(one)
+    assert traces.lost == 3
+    assert said == [("error", "spans could not be made")]
+
+
+def test_a_defect_ends_the_sender_and_nothing_else(traces, said, monkeypatch):
+    """Whatever goes wrong in the thread is said once; taking exchanges goes on, and so does closing."""
+    monkeypatch.setattr(module, "_session", lambda collector: 1 / 0)
     monkeypatch.setattr(module, "GATHER_SECONDS", 0.0)
-    traces = Traces(
-        Collector("http://127.0.0.1:1", {}, "0"), ORIGIN, secrets.token_bytes, lambda *words, **_: said.append(words)
-    )
     traces.end(passage(traces))
     traces._thread.join(10)
     assert said == [("error", "traces have stopped")]
