@@ -82,6 +82,18 @@ async def test_gaps_between_pieces_are_measured_on_the_short_way_too(gateway, si
     assert of(samples, "inter_delta_seconds_bucket", **here, le="0.02") <= 3
 
 
+async def test_a_reply_that_begins_with_a_heartbeat_leaves_no_gap_before_its_first_piece(start, simulator):
+    """Headers that went out early are no piece of the reply: what is measured is shorter than the reply."""
+    simulator.plan("chat", Plan(deltas=("word ",) * 8, first_ms=400, interval_ms=30))
+    async with start(server={"hold_seconds": 0.1, "heartbeat_seconds": 0.1}) as gateway:
+        reply = await gateway.chat("hello", stream=True)
+        samples = await scraped(gateway)
+    assert b": " in reply.body
+    here = {"dialect": "openai_chat", "model": "fitten-code"}
+    assert 4 <= of(samples, "inter_delta_seconds_count", **here) <= 8
+    assert of(samples, "inter_delta_seconds_sum", **here) < 2
+
+
 async def test_a_fault_is_counted_by_its_kind(gateway):
     """A model that does not exist: a failed request without a model, and a fault of that kind."""
     assert (await gateway.chat("hello", model="no-such-model")).status == 404

@@ -143,6 +143,22 @@ async def test_a_fault_is_on_the_spans(start, simulator):
     assert not refused.failed
 
 
+async def test_a_call_that_fell_silent_lasts_until_it_was_given_up(start, simulator):
+    """The call's span ends with the fault and not with the last word, and nothing was translated."""
+    simulator.plan("chat", Plan(deltas=("Hel", "lo"), cut="stall", cut_after=1))
+    async with (
+        collector() as seen,
+        start(telemetry={"otlp_endpoint": seen.url}, upstream={"idle_timeout": 0.3, "retries": 0}) as gateway,
+    ):
+        assert (await chat(gateway)).status == 504
+        spans = by_name(await seen.until(1))
+    call = spans["chat fitten-code"]
+    assert call.end == spans["POST /v1/chat/completions"].end
+    assert call.end - call.start >= 250_000_000
+    assert call.attributes["error.type"] == "upstream_late"
+    assert "translate" not in spans
+
+
 async def test_a_collector_that_is_away_hurts_nobody(start):
     """Requests go on; it is said once; what was not sent is sent when the collector is back."""
     async with collector() as first:

@@ -85,7 +85,8 @@ class ClientStream:
         if self._outlet is not None:
             self._outlet.piece(data)
         now = self._loop.time()
-        self._gaps.note(now - self._last)
+        if self._last:
+            self._gaps.note(now - self._last)
         self._last = now
         if self._timer is not None:
             self._timer.when = now + self._beat_seconds
@@ -106,9 +107,10 @@ class ClientStream:
             outlet.piece(data)
         self._busy = False
         now = self._loop.time()
-        if self._last:
-            self._gaps.note(now - self._last)
-        self._last = now
+        if data:
+            if self._last:
+                self._gaps.note(now - self._last)
+            self._last = now
         if self._timer is not None:
             self._timer.when = now + self._beat_seconds
 

@@ -84,7 +84,9 @@ def spans_of(passage: Passage, origin: Origin) -> list[bytes]:
     to_auth = start + int((authed - began) * 1e9) if authed else over
     to_read = start + int((read - began) * 1e9) if read else over
     to_turn = start + int((turn - began) * 1e9) if turn else over
-    to_last = start + int((passage.last - began) * 1e9) if passage.last else over
+    # Where it failed the service was waited for to the end.
+    whole = bool(passage.last) and receipt.fault is None
+    to_last = start + int((passage.last - began) * 1e9) if whole else over
     made = [_AUTH(trace_id, _id(root, 1), root, start, to_auth)]
     if authed:
         made.append(_READ(trace_id, _id(root, 2), root, to_auth, to_read))
@@ -96,7 +98,7 @@ def spans_of(passage: Passage, origin: Origin) -> list[bytes]:
         if passage.stream:
             to_first = start + int((passage.first - began) * 1e9)
             made.append(_STREAM(trace_id, _id(root, 5), root, to_first, over))
-        else:
+        elif whole:
             made.append(_TRANSLATE(trace_id, _id(root, 5), root, to_last, over))
     made.append(otlp.span(trace_id, root, trace.parent, start, over, _request(passage, origin)))
     return made

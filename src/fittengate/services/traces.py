@@ -1,10 +1,10 @@
 """Traces: spans of each exchange, sent to a collector (OTLP over HTTP) by a thread of its own.
 
-Laws: on the event loop a trace costs an id at the beginning and, when the client has its answer, ten microseconds for bytes that
-are put into a queue: made while all they tell of is at hand, they cost half of what they cost a thread later. Everything else is the
-thread's. What waits is bounded, and what finds no room is counted. A collector that is slow, away or wrong hurts nobody: what it did not take is
-tried again with growing pauses, and given up when the queue is full behind it. A client's ``traceparent`` decides which trace a request
-belongs to and, by its flag, whether it is kept at all.
+Laws: on the event loop a trace costs an id at the beginning and, when the client has its answer, some microseconds for bytes
+that are put into a queue: made while all they tell of is at hand, they cost half of what they cost a thread later. Everything
+else is the thread's. What waits is bounded, and what finds no room is counted. A collector that is slow, away or wrong hurts
+nobody: what it did not take is tried again with growing pauses, and given up when the queue is full behind it. A client's
+``traceparent`` decides which trace a request belongs to and, by its flag, whether it is kept at all.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from requests import Session
 
 GATHER_SECONDS = 1.0
+"""How long spans gather before they are sent: a request to the collector costs as much as the spans of a hundred others."""
 
 MAX_QUEUED = 8192
 """Exchanges in memory at most, some 10 MB."""
@@ -203,7 +204,7 @@ def _posted(session: "Session", url: str, body: bytes) -> tuple[str | None, bool
     except requests.RequestException as error:
         # Its words hold the whole URL and an address in memory; the kind says enough.
         return type(error).__name__, True
-    if answer.status_code == 200:
+    if answer.ok:
         return None, False
     return f"status {answer.status_code}", answer.status_code in AGAIN
 
