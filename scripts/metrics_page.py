@@ -43,8 +43,9 @@ scrape_configs:
   it did not come to a model, and `other` beyond 100 pairs of dialect and model. What clients make up becomes no label. Names of
   keys are shown only with `telemetry.key_labels`, a thousand of them at most.
 - **One process, one `/metrics`.** Counters are those of the process that answers, since its start. In a fleet let Prometheus scrape
-  each replica at its own address, not through the load balancer, and sum over `instance`. Processes that share one
-  port cannot be told apart by a scrape: give each a port of its own if you want metrics of all of them.
+  each replica at its own address, not through the load balancer, and sum over `instance`. With `--workers` a scrape reaches
+  whichever worker takes the connection, so its counters are one worker's: they show what kind of things happen, not how often. For
+  figures that add up run single processes behind a load balancer ([fleets](fleet.md)).
 
 Requests are those to the paths that answer with a model, and those that were refused; model lists, probes and scrapes are not counted.
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TextIO, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
@@ -24,13 +24,14 @@ from fittengate.server.metrics import Metrics
 from fittengate.server.ollama import OllamaModels
 from fittengate.server.ollama_door import OllamaDoor
 from fittengate.server.pages import Pages
-from fittengate.server.probes import Probes
+from fittengate.server.probes import Probes, Troubled
 from fittengate.server.request import Receive, Scope, Send
 from fittengate.server.tabby import Tabby
 from fittengate.server.typing import Typing
 from fittengate.services.clock import SystemClock
 from fittengate.services.exposition import Exposition
 from fittengate.services.figures import Figures
+from fittengate.services.fleet import Fleet
 from fittengate.services.ids import Ids
 from fittengate.services.key_rows import LIMITS
 from fittengate.services.key_store import KeyStore
@@ -48,6 +49,7 @@ from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
 from fittengate.services.spans import Origin
 from fittengate.services.store import Database
+from fittengate.services.store_watch import StoreWatch
 from fittengate.services.traces import Collector, Traces
 from fittengate.settings import Limits, Settings, Store
 from fittengate.upstream.base import TokenVault
@@ -70,6 +72,10 @@ class Gateway(Struct, frozen=True):
     """What is behind the port without a key."""
     exchanges: Exchanges
     service: FittenService
+    vault: TokenVault
+    """Where the account's tokens are: the one that was handed in, or the fleet's."""
+    fleet: Fleet | None
+    """This gateway's part in its fleet; None where it is alone."""
     log: Log
     exposition: Exposition
     """All metrics; whoever has one more adds it."""
@@ -81,14 +87,30 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     file = None if log.file in {"", "none"} else Path(log.file)
     # Of "Bearer SECRET" the secret alone, too.
     collector = [form for text in settings.telemetry.otlp_headers.values() for form in (text, text.split(" ")[-1])]
-    known = (*settings.server.api_key, settings.account.password, *collector)
+    fleet = unquote(urlsplit(settings.fleet.url).password or "")
+    known = (*settings.server.api_key, settings.account.password, fleet, *collector, *_store_secrets(settings.store))
     return Log(LogOptions(log.level, log.format == "json", file, log.content), Redactor(known), terminal)
 
 
 def open_database(store: Store) -> Database | None:
     """Return the database of these settings, which nothing has opened yet; None where there is to be none."""
     path = store.url.removeprefix(SQLITE)
-    return None if path in {"", "none"} else Database(Path(path))
+    if path in {"", "none"}:
+        return None
+    if path.startswith("postgres"):
+        # Only here: it takes its time to import.
+        from fittengate.services.postgres import PostgresServer
+
+        return Database(PostgresServer(path))
+    return Database(Path(path))
+
+
+def _store_secrets(store: Store) -> tuple[str, ...]:
+    if not store.url.startswith("postgres"):
+        return ()
+    from fittengate.services.postgres import password_of
+
+    return store.url, password_of(store.url)
 
 
 def open_ledger(store: Store, database: Database | None, journals: Path | None, log: Log) -> Receipts:
@@ -98,9 +120,23 @@ def open_ledger(store: Store, database: Database | None, journals: Path | None, 
     return Ledger(journals, secrets.token_hex(8), database, SystemClock(), log.say, store.retention_days)
 
 
-def open_key_store(store: Store, database: Database | None, random_bytes: Callable[[int], bytes]) -> KeyStore | None:
-    """Return what makes and changes keys, ``close`` is owed; None where there is no database."""
-    return None if database is None else KeyStore(database, SystemClock(), random_bytes, store.retention_days)
+def _nobody() -> None:
+    """Tell nobody."""
+
+
+def open_key_store(
+    store: Store,
+    database: Database | None,
+    random_bytes: Callable[[int], bytes],
+    changed: Callable[[], None] = _nobody,
+) -> KeyStore | None:
+    """Return what makes and changes keys, ``close`` is owed; None where there is no database.
+
+    ``changed`` is called after every change, in whatever thread made it.
+    """
+    if database is None:
+        return None
+    return KeyStore(database, SystemClock(), random_bytes, store.retention_days, changed)
 
 
 def allowances(limits: Limits) -> tuple[Allowance, Allowance]:
@@ -116,6 +152,26 @@ def ssl_context(ca_file: str) -> ssl.SSLContext | None:
     context = ssl.create_default_context()
     context.load_verify_locations(ca_file)
     return context
+
+
+@asynccontextmanager
+async def joined(settings: Settings, say: Callable[..., None] = lambda *_, **__: None) -> AsyncIterator[Fleet | None]:
+    """Make this process a replica of its fleet, until the end; None where there is no fleet."""
+    if not settings.fleet.url:
+        yield None
+        return
+    fleet = Fleet(settings.fleet, secrets.token_hex(8), say)
+    try:
+        yield fleet
+    finally:
+        await fleet.close()
+
+
+@asynccontextmanager
+async def shared(settings: Settings, own: TokenVault) -> AsyncIterator[TokenVault]:
+    """Give the vault that commands are to use: the fleet's, or without a fleet the machine's ``own``."""
+    async with joined(settings) as fleet:
+        yield own if fleet is None else fleet.vault(own)
 
 
 @asynccontextmanager
@@ -157,7 +213,8 @@ async def assembled(
     """
     calibrator = Calibrator(None if notes is None else NoteFile(notes))
     async with (
-        connected(settings, vault, calibrator) as service,
+        joined(settings, log.say) as fleet,
+        connected(settings, vault if fleet is None else fleet.vault(vault), calibrator) as service,
         _learning(calibrator, log),
         _watched() as lag,
         _tracing(settings, log) as traces,
@@ -175,10 +232,13 @@ async def assembled(
         typing = Typing(service, turns, memory)
         figures = Figures(by_key=settings.telemetry.key_labels)
         defaults, account = allowances(settings.limits)
-        limits = LocalLimits(account, SystemClock())
+        local = LocalLimits(account, SystemClock())
         if database is not None:
-            limits.survive(database, log.say)
+            local.survive(database, log.say)
+        limits = local if fleet is None else fleet.limits(local)
         keys = Keys(server.api_key, stored_keys, defaults, database, SystemClock(), log.say)
+        if fleet is not None:
+            fleet.listen(keys.look)
         exchanges = Exchanges(
             Services(
                 upstream=service,
@@ -200,32 +260,43 @@ async def assembled(
             )
         )
         window = settings.models.context_window
-        probes = Probes(exchanges, service.models, names, service.problem, window, lambda: ledger.problem)
-        key_store = open_key_store(settings.store, database, secrets.token_bytes)
-        known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem)
+        parts = _parts(ledger, database, fleet)
+        probes = Probes(exchanges, service.models, names, service.problem, window, parts)
+        tell = _nobody if fleet is None else fleet.tell
+        key_store = open_key_store(settings.store, database, secrets.token_bytes, tell)
+        known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem, log.say)
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
-        parts = Parts(figures, exchanges, service, typing, memory, turns, ledger, responses, log, lag, traces)
-        exposition = Exposition(families(parts, __version__))
+        counted = Parts(figures, exchanges, service, typing, memory, turns, ledger, responses, log, lag, traces, fleet)
+        exposition = Exposition(families(counted, __version__))
         metrics = Metrics(exchanges, exposition, on=settings.telemetry.metrics)
         app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby, metrics)
         upkeep = asyncio.create_task(service.upkeep())
         try:
             door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id, defaults)
-            yield Gateway(with_cors(app, server.cors_origins), door, exchanges, service, log, exposition)
+            gate = with_cors(app, server.cors_origins)
+            yield Gateway(gate, door, exchanges, service, service.keeper.vault, fleet, log, exposition)
         finally:
-            upkeep.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await upkeep
+            await _stopped(upkeep)
             await typing.close()
             timers.close()
             await pictures.close()
-            await asyncio.to_thread(keys.close)
-            await asyncio.to_thread(limits.close)
-            if key_store is not None:
-                await asyncio.to_thread(key_store.close)
-            await asyncio.to_thread(ledger.close)
-            await asyncio.to_thread(responses.close)
+            for part in (keys, local, key_store, ledger, responses):
+                if part is not None:
+                    await asyncio.to_thread(part.close)
+
+
+async def _stopped(work: "asyncio.Task[None]") -> None:
+    """Stop what goes on in the background."""
+    work.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+
+
+def _parts(ledger: Receipts, database: Database | None, fleet: Fleet | None) -> dict[str, Troubled]:
+    """Return what readiness tells of although replies go on without it."""
+    parts: dict[str, Troubled] = {"ledger": ledger, "store": StoreWatch(database, SystemClock())}
+    return parts if fleet is None else {**parts, "fleet": fleet}
 
 
 @asynccontextmanager
@@ -279,7 +350,5 @@ async def _learning(calibrator: Calibrator, log: Log) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        settling.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await settling
+        await _stopped(settling)
         tell(await calibrator.settle())

@@ -12,6 +12,7 @@ from fittengate.server.exchange import Exchanges
 from fittengate.server.typing import Typing
 from fittengate.services.exposition import Family, Sample, each, one
 from fittengate.services.figures import NONE, Cell, Durations, Figures
+from fittengate.services.fleet import Fleet
 from fittengate.services.ledger import Receipts
 from fittengate.services.log import Log
 from fittengate.services.loop_lag import LoopLag
@@ -45,6 +46,7 @@ class Parts(Struct, frozen=True):
     log: Log
     lag: LoopLag
     traces: Traces | None
+    fleet: Fleet | None
 
 
 def families(parts: Parts, version: str) -> list[Family]:
@@ -260,7 +262,8 @@ def _completion(typing: Typing, memory: Memory) -> Iterable[Family]:
 
 
 def _house(parts: Parts, version: str) -> Iterable[Family]:
-    ledger, responses, log, lag, traces = parts.ledger, parts.responses, parts.log, parts.lag, parts.traces
+    ledger, responses, log, lag = parts.ledger, parts.responses, parts.log, parts.lag
+    traces, fleet = parts.traces, parts.fleet
 
     def receipts() -> dict[str, float]:
         depth, memory = ledger.depth
@@ -275,6 +278,12 @@ def _house(parts: Parts, version: str) -> Iterable[Family]:
     )
     yield Family("counter", "receipts_lost", "Receipts that were not kept", one(lambda: ledger.lost))
     yield Family("gauge", "store_down", "1 while the store takes no receipts", one(lambda: ledger.store_problem))
+    yield Family(
+        "gauge",
+        "fleet_alone",
+        "1 while the server that a fleet shares cannot be used, and this gateway goes on by itself",
+        one(lambda: fleet is not None and fleet.problem is not None),
+    )
     yield Family(
         "counter", "responses_lost", "Responses that should have been kept and were not", one(lambda: responses.lost)
     )
