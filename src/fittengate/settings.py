@@ -263,6 +263,23 @@ class Log(_Section, frozen=True, kw_only=True):
     content: Annotated[bool, _meta("write the text of prompts and replies too (up to 8,192 characters each)")] = False
 
 
+class Telemetry(_Section, frozen=True, kw_only=True):
+    """What programs can watch of the gateway."""
+
+    metrics: Annotated[bool, _meta("answer `/metrics` for Prometheus, with any key")] = True
+    key_labels: Annotated[bool, _meta("count for each key too; the names of keys then stand in the metrics")] = False
+    otlp_endpoint: Annotated[
+        str,
+        _meta(
+            "send traces to this OpenTelemetry collector (OTLP over HTTP, such as `http://127.0.0.1:4318`); needs "
+            "`pip install 'fittengate[tracing]'`"
+        ),
+    ] = ""
+    otlp_headers: Annotated[
+        dict[str, str], _meta("further headers for the collector, such as `authorization`", secret=True)
+    ] = {}
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """All settings. Made by ``server/configure.py``, read once, handed down in slices."""
 
@@ -276,6 +293,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     models: Models = Models()
     lsp: Lsp = Lsp()
     log: Log = Log()
+    telemetry: Telemetry = Telemetry()
 
 
 class Row(NamedTuple):

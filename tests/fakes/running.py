@@ -28,6 +28,7 @@ from fittengate.settings import (
     Server,
     Settings,
     Store,
+    Telemetry,
     Upstream,
 )
 from fittengate.simulator import Scenario, Simulator
@@ -64,6 +65,7 @@ def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Setting
         overload=Overload(**sections.get("overload", {})),
         models=Models(**{"aliases": dict.fromkeys(DEFAULT_ALIASES, "fitten-code"), **sections.get("models", {})}),
         log=Log(**{"file": "none", **sections.get("log", {})}),
+        telemetry=Telemetry(**sections.get("telemetry", {})),
     )
 
 

@@ -4,21 +4,24 @@ import asyncio
 import contextlib
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TextIO, TypeAlias
+from typing import Any, TextIO, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
+from fittengate import __version__
 from fittengate.core.caller import Allowance
 from fittengate.lib.timers import Timers
 from fittengate.server.admin import Admin, AdminServices
 from fittengate.server.app import App, with_cors
 from fittengate.server.configure import SQLITE
 from fittengate.server.exchange import Bounds, Exchanges, Services
+from fittengate.server.metric_families import Parts, families
+from fittengate.server.metrics import Metrics
 from fittengate.server.ollama import OllamaModels
 from fittengate.server.ollama_door import OllamaDoor
 from fittengate.server.pages import Pages
@@ -27,6 +30,8 @@ from fittengate.server.request import Receive, Scope, Send
 from fittengate.server.tabby import Tabby
 from fittengate.server.typing import Typing
 from fittengate.services.clock import SystemClock
+from fittengate.services.exposition import Exposition
+from fittengate.services.figures import Figures
 from fittengate.services.fleet import Fleet
 from fittengate.services.ids import Ids
 from fittengate.services.key_rows import LIMITS
@@ -36,6 +41,7 @@ from fittengate.services.keys import StoredKey
 from fittengate.services.ledger import Ledger, NoLedger, Receipts
 from fittengate.services.limits import LocalLimits
 from fittengate.services.log import Log, LogOptions
+from fittengate.services.loop_lag import LoopLag
 from fittengate.services.memory import Memory
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
@@ -43,8 +49,10 @@ from fittengate.services.overload import Load, Overload, Sampler
 from fittengate.services.queue import Turns
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
+from fittengate.services.spans import Origin
 from fittengate.services.store import Database
 from fittengate.services.store_watch import StoreWatch
+from fittengate.services.traces import Collector, Traces
 from fittengate.settings import Limits, Settings, Store
 from fittengate.settings import Overload as Full
 from fittengate.upstream.base import TokenVault
@@ -52,7 +60,7 @@ from fittengate.upstream.breaker import Breaker
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import FittenClient, Route
-from fittengate.upstream.fitten.service import Chance, FittenService, Rules
+from fittengate.upstream.fitten.service import PROVIDER, Chance, FittenService, Rules
 from fittengate.upstream.fitten.session import Account
 from fittengate.upstream.fitten.watch import Deadlines
 from fittengate.upstream.pictures import Pictures
@@ -73,14 +81,18 @@ class Gateway(Struct, frozen=True):
     fleet: Fleet | None
     """This gateway's part in its fleet; None where it is alone."""
     log: Log
+    exposition: Exposition
+    """All metrics; whoever has one more adds it."""
 
 
 def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     """Return the log of these settings; ``close`` is owed."""
     log = settings.log
     file = None if log.file in {"", "none"} else Path(log.file)
+    # Of "Bearer SECRET" the secret alone, too.
+    collector = [form for text in settings.telemetry.otlp_headers.values() for form in (text, text.split(" ")[-1])]
     fleet = unquote(urlsplit(settings.fleet.url).password or "")
-    known = (*settings.server.api_key, settings.account.password, fleet, *_store_secrets(settings.store))
+    known = (*settings.server.api_key, settings.account.password, fleet, *collector, *_store_secrets(settings.store))
     return Log(LogOptions(log.level, log.format == "json", file, log.content), Redactor(known), terminal)
 
 
@@ -214,6 +226,8 @@ async def assembled(
         joined(settings, log.say) as fleet,
         connected(settings, vault if fleet is None else fleet.vault(vault), calibrator) as service,
         _learning(calibrator, log),
+        _watched() as lag,
+        _tracing(settings, log) as traces,
     ):
         for breaker in (service.chat_breaker, service.completion_breaker):
             breaker.changed = partial(_tell_breaker, log)
@@ -226,7 +240,9 @@ async def assembled(
         ledger = open_ledger(settings.store, database, journals, log)
         server, upstream = settings.server, settings.upstream
         turns = Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout)
-        typing = Typing(service, turns, Memory(SystemClock()))
+        memory = Memory(SystemClock())
+        typing = Typing(service, turns, memory)
+        figures = Figures(by_key=settings.telemetry.key_labels)
         defaults, account = allowances(settings.limits)
         local = LocalLimits(account, SystemClock())
         if database is not None:
@@ -247,12 +263,14 @@ async def assembled(
                 responses=responses,
                 ledger=ledger,
                 log=log,
+                figures=figures,
                 ids=ids,
                 clock=SystemClock(),
                 timers=timers,
                 limits=limits,
                 overload=overload,
                 bounds=Bounds(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
+                traces=traces,
             )
         )
         window = settings.models.context_window
@@ -263,16 +281,18 @@ async def assembled(
         known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem, log.say)
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
-        app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby)
-        sampler = _sampler(overload, exchanges, log)
-        upkeep = asyncio.create_task(service.upkeep())
+        counted = Parts(
+            figures, exchanges, service, typing, memory, turns, ledger, responses, log, lag, traces, fleet, overload
+        )
+        exposition = Exposition(families(counted, __version__))
+        metrics = Metrics(exchanges, exposition, on=settings.telemetry.metrics)
+        app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby, metrics)
+        door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id, defaults)
+        gate = with_cors(app, server.cors_origins)
         try:
-            door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id, defaults)
-            kept = service.keeper.vault
-            yield Gateway(with_cors(app, server.cors_origins), door, exchanges, service, kept, fleet, log)
+            async with _going_on(service.upkeep()), _sampled(overload, exchanges, log):
+                yield Gateway(gate, door, exchanges, service, service.keeper.vault, fleet, log, exposition)
         finally:
-            sampler.stop()
-            await _stop(upkeep)
             await typing.close()
             timers.close()
             await pictures.close()
@@ -281,10 +301,16 @@ async def assembled(
                     await asyncio.to_thread(part.close)
 
 
-async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+@asynccontextmanager
+async def _going_on(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do something in the background meanwhile."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def _parts(ledger: Receipts, database: Database | None, fleet: Fleet | None) -> dict[str, Troubled]:
@@ -293,16 +319,20 @@ def _parts(ledger: Receipts, database: Database | None, fleet: Fleet | None) -> 
     return parts if fleet is None else {**parts, "fleet": fleet}
 
 
-def _sampler(overload: Overload, exchanges: Exchanges, log: Log) -> Sampler:
-    """Return what measures the load of these exchanges; it runs, and ``stop`` is owed."""
+@asynccontextmanager
+async def _sampled(overload: Overload, exchanges: Exchanges, log: Log) -> AsyncIterator[None]:
+    """Measure the load of these exchanges meanwhile."""
     loop = asyncio.get_running_loop()
-    made = Sampler(
-        overload,
-        lambda: (len(exchanges.running), exchanges.turns.oldest(loop.time())),
-        partial(_tell_overload, log),
-    )
-    made.start(loop)
-    return made
+
+    def found() -> tuple[int, float]:
+        return len(exchanges.running), exchanges.turns.oldest(loop.time())
+
+    sampler = Sampler(overload, found, partial(_tell_overload, log))
+    sampler.start(loop)
+    try:
+        yield
+    finally:
+        sampler.stop()
 
 
 def _tell_overload(log: Log, overload: Overload) -> None:
@@ -313,6 +343,35 @@ def _tell_breaker(log: Log, breaker: Breaker) -> None:
     words = {"open": "is left alone", "probing": "is tried", "closed": "is back"}
     level = "info" if breaker.state == "closed" else "warning" if breaker.state == "open" else "debug"
     log.say(level, f"the service's {breaker.what} {words[breaker.state]}", retry_after=round(breaker.retry_after, 1))
+
+
+@asynccontextmanager
+async def _tracing(settings: Settings, log: Log) -> AsyncIterator[Traces | None]:
+    """Send spans to the collector of these settings; None where there is none."""
+    telemetry = settings.telemetry
+    if not telemetry.otlp_endpoint:
+        yield None
+        return
+    service = urlsplit(settings.upstream.base_url)
+    port = service.port or (443 if service.scheme == "https" else 80)
+    origin = Origin(PROVIDER, service.hostname or "", port, "https" if settings.server.tls_cert else "http")
+    collector = Collector(telemetry.otlp_endpoint, telemetry.otlp_headers, __version__)
+    traces = Traces(collector, origin, secrets.token_bytes, log.say)
+    try:
+        yield traces
+    finally:
+        await asyncio.to_thread(traces.close)
+
+
+@asynccontextmanager
+async def _watched() -> AsyncIterator[LoopLag]:
+    """Measure how late the event loop is."""
+    lag = LoopLag(asyncio.get_running_loop(), SystemClock().monotonic)
+    lag.start()
+    try:
+        yield lag
+    finally:
+        lag.close()
 
 
 @asynccontextmanager
@@ -333,9 +392,8 @@ async def _learning(calibrator: Calibrator, log: Log) -> AsyncIterator[None]:
             told = problem
 
     tell(await calibrator.load())
-    settling = asyncio.create_task(settle())
     try:
-        yield
+        async with _going_on(settle()):
+            yield
     finally:
-        await _stop(settling)
         tell(await calibrator.settle())

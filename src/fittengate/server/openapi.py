@@ -66,6 +66,7 @@ def document(version: str) -> dict[str, Any]:
             "/admin/api/account": {"get": _get("Whether the account can be used, and the calls under way.", _KEY)},
             "/livez": {"get": _get("Whether the process runs.", _OPEN)},
             "/readyz": {"get": {**_get("Whether a request would be served now.", _OPEN), **_READY}},
+            "/metrics": {"get": {**_get("Counts and durations for Prometheus.", _KEY), **_SCRAPE}},
             "/docs": {"get": _get("The API as a page.", _OPEN)},
             "/openapi.json": {"get": _get("This description.", _OPEN)},
         },
@@ -91,6 +92,15 @@ _USAGE = [
     {"name": "key", "in": "query", "schema": {"type": "string"}, "description": "name of a key"},
 ]
 _READY = {"responses": {"200": {"description": "ready"}, "503": {"description": "not ready, with the reason"}}}
+
+
+_SCRAPE = {
+    "responses": {
+        "200": {"description": "text of Prometheus or OpenMetrics", "content": {"text/plain": {}}},
+        "401": _ERROR,
+        "404": {"description": "telemetry.metrics is off"},
+    }
+}
 
 
 def _get(summary: str, security: list[dict[str, list[str]]]) -> dict[str, Any]:

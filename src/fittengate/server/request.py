@@ -52,6 +52,7 @@ class Request:
         "scope",
         "send",
         "status",
+        "timing",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, make_id: Callable[[], str]) -> None:
@@ -67,6 +68,8 @@ class Request:
         self.outlet: Outlet | None = scope.pop(OUTLET, None)
         self.status = 0
         """The HTTP status that was sent; 0 before that."""
+        self.timing: Callable[[], bytes] | None = None
+        """Gives the value of ``Server-Timing`` when the head of the answer is made; None leaves it out."""
         self.gone = False
         """The client went away."""
         self.evicted = False
@@ -154,6 +157,8 @@ class Request:
         """Send a whole answer; ``before`` is called at the last moment before it goes out."""
         self.status = status
         headers += ((b"x-request-id", self.id.encode()), (b"content-length", b"%d" % len(body)))
+        if self.timing is not None:
+            headers.append((b"server-timing", self.timing()))
         outlet = self.outlet
         if outlet is not None:
             if outlet.paused:

@@ -20,6 +20,7 @@ import uvicorn
 
 from fittengate.server.assemble import Gateway
 from fittengate.server.http import protocol_class
+from fittengate.server.metric_families import connections
 from fittengate.server.patience import Patience, Sweep, Watched
 from fittengate.settings import Server
 
@@ -236,8 +237,11 @@ async def serve(
     config = make(gateway.app, **options)
     # Its clients know no HTTPS.
     beside = None if door is None else (make(gateway.ollama), door)
+    server = _Server(config, gateway, settings.drain_seconds, say, ready, beside, patience)
+    state = server.server_state
+    gateway.exposition.add(connections(lambda: len(state.connections)))
     try:
-        await _Server(config, gateway, settings.drain_seconds, say, ready, beside, patience).serve([sock])
+        await server.serve([sock])
     finally:
         if door is not None:
             door.close()

@@ -36,6 +36,10 @@ class AccountKeeper:
         """What is in use; None before the first :meth:`fresh`."""
         self.problem: Fault | None = None
         """Why the last renewal failed; None when it worked. For the readiness probe and doctor."""
+        self.renewals: dict[str, int] = {"done": 0, "failed": 0, "refused": 0}
+        """Renewals of the session so far, by what became of them."""
+        self.sent: dict[str, int] = {"refresh": 0, "login": 0}
+        """What was sent to the service for them."""
         self.vault = vault
         self._send = send
         self._clock = clock
@@ -162,12 +166,14 @@ class AccountKeeper:
             return
         problem = flight.exception()
         if problem is None:
+            self.renewals["done"] += 1
             self._use(flight.result())
             return
         if isinstance(problem, Fault):
             self.problem = problem
         else:
             self.problem = Fault(FaultKind.GATEWAY_BROKEN, "The login could not be renewed.", detail=repr(problem))
+        self.renewals["refused" if isinstance(problem, session.Refused) else "failed"] += 1
         self._failures += 1
         wait = min(FAILED_MOST_SECONDS, FAILED_SECONDS * 2 ** min(self._failures - 1, 10))
         if isinstance(problem, session.Refused):
@@ -250,6 +256,7 @@ class AccountKeeper:
             call = next(steps)
             while True:
                 login = call.path.endswith("/login")
+                self.sent["login" if login else "refresh"] += 1
                 call = steps.send(await self._send(call))
         except StopIteration as done:
             tokens: Tokens = done.value

@@ -145,6 +145,12 @@ class FittenClient:
         self._connector = connector
         self._connecting = aiohttp.ClientTimeout(total=None, sock_connect=route.connect_timeout or None)
 
+    def connections(self) -> tuple[int, int]:
+        """Return how many connections carry a call now, and how many are kept for the next one."""
+        # The pool says it nowhere else.
+        kept = self._connector._conns.values()  # noqa: SLF001
+        return len(self._connector._acquired), sum(map(len, kept))  # noqa: SLF001
+
     async def open_chat(self, tokens: Tokens, body: bytes) -> ChatCall:
         """Send a chat request; return its reply, the body unread. Raises one of NETWORK_ERRORS."""
         prepared = self._prepared

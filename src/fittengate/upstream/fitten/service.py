@@ -34,6 +34,9 @@ from fittengate.upstream.fitten.tap import Tap
 from fittengate.upstream.fitten.watch import Deadlines, Watch
 from fittengate.upstream.fitten.wire import chat_body, models_call
 
+PROVIDER = "fitten"
+"""The service's name in traces (OpenTelemetry, `gen_ai.provider.name`)."""
+
 RETRY_SECONDS = 0.25
 RETRY_MOST_SECONDS = 4.0
 """Pause before the first further try and longest pause; doubled each time, with up to half of it by chance on top."""
@@ -128,6 +131,10 @@ class FittenService:
         if self.keeper.problem is not None:
             return self.keeper.problem.message
         return "Not signed in to the Fitten service yet."
+
+    def connections(self) -> tuple[int, int]:
+        """Return how many connections to the service carry a call, and how many are kept for the next one."""
+        return self._client.connections()
 
     async def refresh_models(self) -> Fault | None:
         """Fetch the model list; return why it stays as it was, or None when it was fetched."""
