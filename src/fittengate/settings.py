@@ -195,6 +195,33 @@ class Log(_Section, frozen=True, kw_only=True):
     content: Annotated[bool, _meta("write the text of prompts and replies too (up to 8,192 characters each)")] = False
 
 
+class Recorder(_Section, frozen=True, kw_only=True):
+    """What is kept in memory of the last requests, for `fittengate bundle`."""
+
+    exchanges: Annotated[
+        int, _meta("requests that are kept after their end; 0 turns the recorder off", "requests", ge=0)
+    ] = 200
+    bytes: Annotated[int, _meta("most memory for all of them", "bytes", ge=0)] = 16_777_216
+    artifact_bytes: Annotated[
+        int, _meta("most of what one side sent the other in a request; more is kept by its two ends", "bytes", ge=0)
+    ] = 262_144
+    content: Annotated[
+        bool, _meta("put the text of prompts and replies into a bundle; otherwise its length and a hash")
+    ] = False
+
+
+class Admin(_Section, frozen=True, kw_only=True):
+    """How commands reach the gateway that runs (`fittengate bundle`)."""
+
+    url: Annotated[str, _meta("where the gateway answers", default_text="what `server.host` and `server.port` say")] = (
+        ""
+    )
+    key: Annotated[
+        str,
+        _meta("key with the scope `admin`", secret=True, default_text="one is made in the store for a minute"),
+    ] = ""
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """All settings. Made by ``server/configure.py``, read once, handed down in slices."""
 
@@ -206,6 +233,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     models: Models = Models()
     lsp: Lsp = Lsp()
     log: Log = Log()
+    recorder: Recorder = Recorder()
+    admin: Admin = Admin()
 
 
 class Row(NamedTuple):

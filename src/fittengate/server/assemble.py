@@ -21,9 +21,11 @@ from fittengate.server.ollama import OllamaModels
 from fittengate.server.ollama_door import OllamaDoor
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
+from fittengate.server.recorded import Recorded
 from fittengate.server.request import Receive, Scope, Send
 from fittengate.server.tabby import Tabby
 from fittengate.server.typing import Typing
+from fittengate.services.bundle import Bundler
 from fittengate.services.clock import SystemClock
 from fittengate.services.ids import Ids
 from fittengate.services.key_rows import LIMITS
@@ -37,18 +39,24 @@ from fittengate.services.memory import Memory
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
 from fittengate.services.queue import Turns
+from fittengate.services.recorder import Recorder, RecorderOptions
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
 from fittengate.services.store import Database
 from fittengate.settings import Limits, Settings, Store
+from fittengate.settings import Recorder as RecorderSettings
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import FittenClient, Route
+from fittengate.upstream.fitten.drift import Drift
 from fittengate.upstream.fitten.service import Chance, FittenService, Rules
 from fittengate.upstream.fitten.session import Account
 from fittengate.upstream.fitten.watch import Deadlines
 from fittengate.upstream.pictures import Pictures
+
+DRIFT_FILE = "drift.json"
+"""In the state directory: what is not known of the service."""
 
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -68,8 +76,7 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     """Return the log of these settings; ``close`` is owed."""
     log = settings.log
     file = None if log.file in {"", "none"} else Path(log.file)
-    known = (*settings.server.api_key, settings.account.password)
-    return Log(LogOptions(log.level, log.format == "json", file, log.content), Redactor(known), terminal)
+    return Log(LogOptions(log.level, log.format == "json", file, log.content), _redactor(settings), terminal)
 
 
 def open_database(store: Store) -> Database | None:
@@ -96,6 +103,22 @@ def allowances(limits: Limits) -> tuple[Allowance, Allowance]:
     return Allowance(**each), Allowance(**{name: getattr(limits, f"account_{name}") for name in LIMITS})
 
 
+def open_recorder(settings: RecorderSettings) -> Recorder | None:
+    """Return what keeps the last exchanges; None where that is off."""
+    if not settings.exchanges:
+        return None
+    return Recorder(RecorderOptions(settings.exchanges, settings.bytes, settings.artifact_bytes))
+
+
+def bundler(settings: Settings) -> Bundler:
+    """Return what makes files of one exchange."""
+    return Bundler(_redactor(settings), secrets.token_bytes(32), content=settings.recorder.content)
+
+
+def _redactor(settings: Settings) -> Redactor:
+    return Redactor((*settings.server.api_key, settings.account.password, settings.lsp.key, settings.admin.key))
+
+
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:
     """Return a context that trusts ``ca_file`` beside the system's authorities; None without one."""
     if not ca_file:
@@ -107,14 +130,14 @@ def ssl_context(ca_file: str) -> ssl.SSLContext | None:
 
 @asynccontextmanager
 async def connected(
-    settings: Settings, vault: TokenVault, calibrator: Calibrator | None = None
+    settings: Settings, vault: TokenVault, calibrator: Calibrator | None = None, drift: Drift | None = None
 ) -> AsyncIterator[FittenService]:
     """Make the upstream side alone, for commands that talk to the service; it is closed at the end."""
     upstream = settings.upstream
     clock = SystemClock()
     timers = Timers(asyncio.get_running_loop())
     route = Route(upstream.base_url, upstream.models_url, upstream.connect_timeout, upstream.proxy, upstream.user_agent)
-    client = FittenClient(route, clock, lambda: ssl_context(upstream.ca_file))
+    client = FittenClient(route, clock, lambda: ssl_context(upstream.ca_file), drift)
     account = Account(upstream.base_url, settings.account.username, settings.account.password)
     keeper = AccountKeeper(account, vault, client.send, clock)
     deadlines = Deadlines(upstream.first_token_timeout, upstream.idle_timeout, upstream.total_timeout)
@@ -139,11 +162,13 @@ async def assembled(
 ) -> AsyncIterator[Gateway]:
     """Make the whole gateway on the running loop; its background work is stopped and all closed at the end.
 
-    ``notes`` is the file for what is learned about token counts; None keeps that in memory. ``journals`` is the directory
+    ``notes`` is the file for what is learned about token counts, and what is not known of the service is kept beside it;
+    None keeps both in memory. ``journals`` is the directory
     where receipts are safe until the store has them; without it, or without a store, nothing is kept of them.
     """
     calibrator = Calibrator(None if notes is None else NoteFile(notes))
-    async with connected(settings, vault, calibrator) as service, _learning(calibrator, log):
+    drift = Drift(None if notes is None else NoteFile(notes.with_name(DRIFT_FILE)))
+    async with connected(settings, vault, calibrator, drift) as service, _learning(calibrator, drift, log):
         ids = Ids(secrets.token_bytes)
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
@@ -159,6 +184,7 @@ async def assembled(
         if database is not None:
             limits.survive(database, log.say)
         keys = Keys(server.api_key, stored_keys, defaults, database, SystemClock(), log.say)
+        recorder = open_recorder(settings.recorder)
         exchanges = Exchanges(
             Services(
                 upstream=service,
@@ -175,12 +201,16 @@ async def assembled(
                 timers=timers,
                 limits=limits,
                 bounds=Bounds(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
+                recorder=recorder,
             )
         )
         window = settings.models.context_window
         probes = Probes(exchanges, service.models, names, service.problem, window, lambda: ledger.problem)
         key_store = open_key_store(settings.store, database, secrets.token_bytes)
-        known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem)
+        recorded = Recorded(recorder, lambda: bundler(settings))
+        known = AdminServices(
+            key_store, database, limits, defaults, turns, SystemClock(), service.problem, recorded, drift.told
+        )
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
         app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby)
@@ -204,8 +234,8 @@ async def assembled(
 
 
 @asynccontextmanager
-async def _learning(calibrator: Calibrator, log: Log) -> AsyncIterator[None]:
-    """Take up what was learned, go on learning in the background, and keep it at the end."""
+async def _learning(calibrator: Calibrator, drift: Drift, log: Log) -> AsyncIterator[None]:
+    """Take up what was learned, go on learning in the background, and keep it at the end; say what is new."""
 
     def tell(problem: str | None) -> None:
         if problem is not None:
@@ -215,12 +245,20 @@ async def _learning(calibrator: Calibrator, log: Log) -> AsyncIterator[None]:
         told: str | None = None
         while True:
             await asyncio.sleep(SETTLE_SECONDS)
+            await strange()
             problem = await calibrator.settle()
             if problem != told:
                 tell(problem)
             told = problem
 
+    async def strange() -> None:
+        for one in drift.news():
+            log.say("warning", "the service sent something that is not known of it", kind=one.kind, sample=one.sample)
+        # Where it cannot be kept, it is still counted and was said.
+        await drift.settle()
+
     tell(await calibrator.load())
+    await drift.load()
     settling = asyncio.create_task(settle())
     try:
         yield
@@ -228,4 +266,5 @@ async def _learning(calibrator: Calibrator, log: Log) -> AsyncIterator[None]:
         settling.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await settling
+        await strange()
         tell(await calibrator.settle())

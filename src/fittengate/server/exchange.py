@@ -18,6 +18,7 @@ from fittengate.core.events import Ended, Fold, Folds
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.record import Record
 from fittengate.core.reply import usage_of_all
+from fittengate.core.tape import TAPE
 from fittengate.dialects import KEEPING
 from fittengate.dialects.base import ChoicesDialect, ChoicesWriter, CountingDialect, Dialect, Head, Writer
 from fittengate.lib.clock import Clock
@@ -40,6 +41,7 @@ from fittengate.services.log import Log
 from fittengate.services.models import ModelNames
 from fittengate.services.permission import require_model, require_scope
 from fittengate.services.queue import Turns
+from fittengate.services.recorder import Recorder
 from fittengate.services.responses import Responses
 from fittengate.upstream.base import Sink, Upstream
 from fittengate.upstream.pictures import Pictures
@@ -75,6 +77,8 @@ class Services(Struct, frozen=True):
     timers: Timers
     limits: Limits
     bounds: Bounds
+    recorder: Recorder | None = None
+    """Keeps the last exchanges; None where that is off."""
 
 
 class Exchanges:
@@ -90,6 +94,7 @@ class Exchanges:
         """Called when the last of ``running`` has ended."""
         self._services = services
         self._admission = Admission(services.keys, services.limits, services.upstream)
+        self._recorder = services.recorder
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -110,6 +115,8 @@ class Exchanges:
         """Answer one request in ``dialect``. Never raises, except for a cancellation that is not ours."""
         services = self._services
         course = Course(self._loop.time(), services.clock.now())
+        if self._recorder is not None:
+            self._record(self._recorder, dialect, request, course)
         self.running.add(request)
         request.watch_client(self._loop)
         try:
@@ -142,6 +149,14 @@ class Exchanges:
             if not self.running and self.idle is not None:
                 self.idle()
 
+    @staticmethod
+    def _record(recorder: Recorder, dialect: Dialect, request: Request, course: Course) -> None:
+        tape = request.tape = recorder.begin(request.id, dialect.name, course.at, course.began)
+        # Also where there is none: a request that follows on the same connection may begin in the context of the last.
+        TAPE.set(tape)
+        if tape is not None:
+            tape.head(request.method, request.path, request.headers)
+
     async def _answer(self, dialect: Dialect, request: Request, course: Course) -> None:
         services = self._services
         caller = course.caller = await self._admission.caller(request)
@@ -150,6 +165,8 @@ class Exchanges:
         if self.draining:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
         body = await request.body(services.bounds.max_body_bytes)
+        if request.tape is not None:
+            request.tape.asked(body)
         ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, caller)
         if dialect.scope is None:
             for scope in sorted(scopes_of(ask)):
@@ -397,6 +414,8 @@ class Exchanges:
 
     def _log(self, dialect: Dialect, request: Request, course: Course) -> None:
         receipt = self._settle(dialect, request, course, request.status or 499)
+        if self._recorder is not None and request.tape is not None:
+            self._recorder.end(request.tape, receipt, self._loop.time())
         if course.words is None:
             self._services.log.exchange(receipt)
         else:

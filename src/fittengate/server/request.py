@@ -9,6 +9,7 @@ from fittengate.core.faults import Fault, FaultKind
 
 if TYPE_CHECKING:
     from fittengate.server.outlet import Outlet
+    from fittengate.services.tape import Tape
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -47,6 +48,7 @@ class Request:
         "scope",
         "send",
         "status",
+        "tape",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, make_id: Callable[[], str]) -> None:
@@ -65,6 +67,8 @@ class Request:
         """The client went away."""
         self.evicted = False
         """The gateway itself ends this request, because it is shutting down."""
+        self.tape: Tape | None = None
+        """What the exchange is noted on; None where it is not."""
         self._receive = receive
         self._task: asyncio.Task[Any] | None = None
 
@@ -142,6 +146,8 @@ class Request:
     ) -> None:
         """Send a whole answer; ``before`` is called at the last moment before it goes out."""
         self.status = status
+        if self.tape is not None:
+            self.tape.answered(status, body)
         headers += ((b"x-request-id", self.id.encode()), (b"content-length", b"%d" % len(body)))
         outlet = self.outlet
         if outlet is not None:

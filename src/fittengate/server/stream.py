@@ -26,6 +26,7 @@ class ClientStream:
         "_loop",
         "_outlet",
         "_request",
+        "_tape",
         "_timer",
         "_timers",
         "finished",
@@ -49,6 +50,7 @@ class ClientStream:
         self.finished = False
         self._request = request
         self._outlet = request.outlet
+        self._tape = None if request.tape is None else request.tape.streaming()
         self._headers = headers
         self._form = form
         self._loop = loop
@@ -74,8 +76,11 @@ class ClientStream:
         """Send the next piece without waiting; only while :meth:`free`."""
         if self._outlet is not None:
             self._outlet.piece(data)
+        now = self._loop.time()
+        if self._tape is not None:
+            self._tape.add(now, data)
         if self._timer is not None:
-            self._timer.when = self._loop.time() + self._beat_seconds
+            self._timer.when = now + self._beat_seconds
 
     async def write(self, data: bytes) -> None:
         """Send the next piece, and the headers before the first one."""
@@ -92,14 +97,19 @@ class ClientStream:
                 outlet.begin(200, self._begin())
             outlet.piece(data)
         self._busy = False
+        now = self._loop.time()
+        if self._tape is not None:
+            self._tape.add(now, data)
         if self._timer is not None:
-            self._timer.when = self._loop.time() + self._beat_seconds
+            self._timer.when = now + self._beat_seconds
 
     async def finish(self, data: bytes, before: Callable[[], object]) -> None:
         """Send the last piece and end the response; ``before`` is called at the last moment before they go out."""
         if self._beating is not None:
             await self._beating
         self._busy = self.finished = True
+        if self._tape is not None:
+            self._tape.add(self._loop.time(), data)
         outlet = self._outlet
         if outlet is None:
             before()
@@ -127,6 +137,8 @@ class ClientStream:
     def _begin(self) -> Headers:
         self.started = True
         self._request.status = 200
+        if self._request.tape is not None:
+            self._request.tape.status = 200
         return [
             (b"content-type", self._form.content_type),
             (b"cache-control", b"no-cache"),
@@ -145,6 +157,8 @@ class ClientStream:
 
     async def _send_beat(self) -> None:
         try:
+            if self._tape is not None:
+                self._tape.add(self._loop.time(), self._form.heartbeat)
             outlet = self._outlet
             if outlet is None:
                 await self._send(self._form.heartbeat)
