@@ -18,7 +18,18 @@ from fittengate.core.account import Tokens
 from fittengate.server.assemble import Gateway, assembled, open_log
 from fittengate.server.run import listen, serve
 from fittengate.services.vault import MemoryVault
-from fittengate.settings import DEFAULT_ALIASES, Account, Limits, Log, Models, Server, Settings, Store, Upstream
+from fittengate.settings import (
+    DEFAULT_ALIASES,
+    Account,
+    Limits,
+    Log,
+    Models,
+    Recorder,
+    Server,
+    Settings,
+    Store,
+    Upstream,
+)
 from fittengate.simulator import Scenario, Simulator
 
 PASSWORD = "pass-word-of-the-test-account"
@@ -45,6 +56,7 @@ def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Setting
         limits=Limits(**sections.get("limits", {})),
         models=Models(**{"aliases": dict.fromkeys(DEFAULT_ALIASES, "fitten-code"), **sections.get("models", {})}),
         log=Log(**{"file": "none", **sections.get("log", {})}),
+        recorder=Recorder(**sections.get("recorder", {})),
     )
 
 

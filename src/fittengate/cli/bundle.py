@@ -37,7 +37,7 @@ _OTHER = re.compile(r"[^A-Za-z0-9._-]")
 @click.command("bundle", short_help="Write what is known of one request to a file, for a bug report.")
 @click.argument("request_id")
 @click.option("--output", metavar="FILE", help="Where to write. [fittengate-REQUEST_ID.tar.gz]")
-@settings_options("server.host", "server.port", "server.state_dir", "store.url", "admin.url")
+@settings_options("server.host", "server.port", "server.state_dir", "admin.url")
 def command(*, request_id: str, output: str | None, **options: Any) -> None:
     """Ask the running gateway for one of the last requests and write it to a .tar.gz file for a bug report.
 

@@ -93,8 +93,10 @@ class Mask:
                 done.append(part)
                 if part in "{[":
                     above.append((is_object, name, own))
-                    # The input of a tool is an object; a list of that name is a conversation.
-                    own = own or (name in OWN and not (name == "input" and part == "["))
+                    if part == "[" and name == "input":
+                        # The input of a tool is an object; a list of that name is a conversation.
+                        name = ""
+                    own = own or name in OWN
                     is_object = awaits_name = part == "{"
                 elif part in "}]" and above:
                     is_object, name, own = above.pop()

@@ -74,8 +74,8 @@ class Pieces:
         self._most = most
         self._room = room if granted else 0
         self._mark_room = FIRST_MARKS if granted else 0
-        self._head = 0
-        """Bytes at the beginning that stay, once something was left out behind them; 0 before that."""
+        self._head: int | None = None
+        """Bytes at the beginning that stay, once something was left out behind them; None before that."""
         self._held = bytearray()
         self._marks = array("d")
         self._cut = 0
@@ -93,24 +93,24 @@ class Pieces:
     def kept(self) -> Stream:
         """Return what there is so far."""
         held, marks = bytes(self._held), self._marks
-        head = self._head or len(held)
+        head = len(held) if self._head is None else self._head
         times = tuple((marks[at], int(marks[at + 1])) for at in range(0, len(marks) - 1, 2))
         return Stream(len(held) + self._cut, held[:head], held[head:], (len(marks) + self._cut_marks) // 2, times)
 
     def wipe(self) -> None:
         """Keep nothing, from now on."""
-        self._room = self._mark_room = self._most = 0
+        self._room = self._mark_room = self._most = self._head = 0
         self._held.clear()
         del self._marks[:]
 
     def _make_room(self) -> None:
         held, marks = self._held, self._marks
-        if not self._head:
+        if self._head is None:
             while len(held) > self._room and (more := min(self._room, self._most - self._room)) and self._grant(more):
                 self._room += more
         if len(held) > self._room:
             side = self._room // 4
-            self._head = self._head or side
+            self._head = side if self._head is None else self._head
             self._cut += len(held) - self._head - side
             del held[self._head : len(held) - side]
         if len(marks) > self._mark_room:
