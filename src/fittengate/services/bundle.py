@@ -32,7 +32,7 @@ One request to fittengate {version}, kept by its flight recorder, for a bug repo
 
 What is not in it
 =================
-Keys, tokens, cookies and passwords: headers of clients are here by name, few with their value; those of calls to the
+Keys, tokens, cookies and passwords: headers of clients are here by name, and one with its value, the user agent; those of calls to the
 service not at all. What looks like a key, a token, an e-mail address or a phone number is [redacted] everywhere.
 {words}
 """
@@ -121,8 +121,8 @@ class Bundler:
             "dialect": tape.dialect,
             "method": tape.method,
             "path": tape.path,
-            "headers": [_text(name) for name in tape.header_names],
-            "header_values": {_text(name): _text(value) for name, value in tape.headers.items()},
+            "headers": [_text(name) for name in tape.headers],
+            "user_agent": None if tape.agent is None else _text(tape.agent),
             "received_bytes": None if one.received is None else one.received.size,
             "status": tape.status,
             "ended_ms": ms(one.ended),

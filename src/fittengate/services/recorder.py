@@ -10,7 +10,7 @@ from collections import deque
 from msgspec import Struct
 
 from fittengate.core.caller import Receipt
-from fittengate.services.tape import TAPE_BYTES, Tape
+from fittengate.services.tape import ADVANCE_BYTES, TAPE_BYTES, Tape
 
 
 class RecorderOptions(Struct, frozen=True):
@@ -38,7 +38,7 @@ class Recorder:
 
     def begin(self, request_id: str, dialect: str, at: float, began: float) -> Tape | None:
         """Return what an exchange is noted on, ``end`` is owed; None where there is no room."""
-        if not self._granted(TAPE_BYTES):
+        if not self._granted(TAPE_BYTES + ADVANCE_BYTES):
             self.missed += 1
             return None
         tape = Tape(request_id, dialect, at, began, self._granted, self._options.artifact_bytes)

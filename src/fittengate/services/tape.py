@@ -9,10 +9,15 @@ from array import array
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from fittengate.core.caller import Receipt
 
 TAPE_BYTES = 3072
 """What a tape and its receipt come to without any artifact."""
+
+ADVANCE_BYTES = 4096
+"""Granted together with a tape, and whenever more is asked for: most exchanges need no second grant."""
 
 FIRST_BYTES = 1024
 FIRST_MARKS = 64
@@ -24,22 +29,10 @@ CALL_BYTES = 512
 MAX_CALLS = 16
 """Calls of one exchange that are kept: several answers, tries and further asks."""
 
-SHOWN_HEADERS = (
-    b"user-agent",
-    b"content-type",
-    b"accept",
-    b"anthropic-version",
-    b"anthropic-beta",
-    b"openai-beta",
-    b"x-stainless-lang",
-    b"x-stainless-package-version",
-)
-"""Headers of a client that are kept with their values. Of all others the names alone: keys stand in headers."""
-
 Grant = Callable[[int], bool]
 
 
-class Body(NamedTuple):
+class Body(Struct, frozen=True, gc=False):
     """Something that was there at once."""
 
     size: int
@@ -149,13 +142,14 @@ class Tape:
     __slots__ = (
         "_grant",
         "_most",
+        "_spare",
+        "agent",
         "answer",
         "at",
         "began",
         "calls",
         "dialect",
         "ended",
-        "header_names",
         "headers",
         "id",
         "method",
@@ -176,8 +170,10 @@ class Tape:
         self.ended: float | None = None
         """None while the exchange is under way."""
         self.method = self.path = ""
-        self.headers: Mapping[bytes, bytes] = {}
-        self.header_names: tuple[bytes, ...] = ()
+        self.headers: tuple[bytes, ...] = ()
+        """Their names."""
+        self.agent: bytes | None = None
+        """The client's own name; the only value of a header that is kept: keys stand in headers."""
         self.received: Body | None = None
         """What the client sent; None where it was not read."""
         self.calls: list[CallTape] = []
@@ -187,16 +183,17 @@ class Tape:
         self.sent: Pieces | None = None
         """What the client got, where that was a stream."""
         self.receipt: Receipt | None = None
-        self.taken = TAPE_BYTES
+        self.taken = TAPE_BYTES + ADVANCE_BYTES
         """Bytes that were granted."""
+        self._spare = ADVANCE_BYTES
         self._most = most
         self._grant = grant
 
     def head(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> None:
-        """Note what the client's request began with. ``headers`` is not kept: keys stand there."""
+        """Note what the client's request began with. ``headers`` is not kept."""
         self.method, self.path = method, path
-        self.header_names = tuple(headers)
-        self.headers = {name: headers[name] for name in SHOWN_HEADERS if name in headers}
+        self.headers = tuple(headers)
+        self.agent = headers.get(b"user-agent")
 
     def asked(self, body: bytes) -> None:
         """Note what the client sent."""
@@ -222,9 +219,14 @@ class Tape:
 
     def granted(self, count: int) -> bool:
         """Ask for so many bytes."""
-        if not self._grant(count):
-            return False
-        self.taken += count
+        spare = self._spare - count
+        if spare < 0:
+            more = ADVANCE_BYTES - spare
+            if not self._grant(more):
+                return False
+            self.taken += more
+            spare += more
+        self._spare = spare
         return True
 
     def wipe(self) -> None:
@@ -237,6 +239,7 @@ class Tape:
         if self.sent is not None:
             self.sent.wipe()
         self._grant = _nothing
+        self._spare = 0
 
     def _body(self, data: bytes) -> Body:
         size, most = len(data), self._most
