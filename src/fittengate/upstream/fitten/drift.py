@@ -40,7 +40,7 @@ class Seen(Struct, frozen=True):
     """Seconds since the epoch."""
 
 
-class _Notes(Struct, frozen=True):
+class Notes(Struct, frozen=True):
     """What is kept between two runs."""
 
     seen: list[Seen] = []
@@ -99,7 +99,7 @@ class Drift:
             return None
         try:
             data = await asyncio.to_thread(self._store.load)
-            notes = _Notes() if data is None else msgspec.json.decode(data, type=_Notes)
+            notes = Notes() if data is None else msgspec.json.decode(data, type=Notes)
         except (OSError, ValueError) as error:
             return str(error)
         for one in notes.seen[:MAX_SAMPLES]:
@@ -110,7 +110,7 @@ class Drift:
         """Keep what was seen; return why it could not be kept, None where it was."""
         if self._store is None or not self._changed:
             return None
-        data = msgspec.json.format(msgspec.json.encode(_Notes(self.seen()))) + b"\n"
+        data = msgspec.json.format(msgspec.json.encode(Notes(self.seen()))) + b"\n"
         self._changed = False
         try:
             await asyncio.to_thread(self._store.save, data)
