@@ -282,12 +282,14 @@ async def test_doctor_finds_nothing_wrong_where_nothing_is(here, simulator):
     assert (code, err) == (0, ""), out
     assert [line[:4].strip() for line in out.splitlines()] == ["ok"] * len(out.splitlines())
     names = [re.match(r"ok +([a-z ]+): ", line)[1] for line in out.splitlines()]
-    expected = "settings/state directory/disk/keys/account/name/connection/service/clock/login/models/chat/port"
+    expected = "settings/state directory/disk/store/journal/keys/protocol/account/name/connection/service/clock"
+    expected += "/login/refresh/models/chat/tools/completion/port"
     assert "/".join(names) == expected
     assert "is ready" in out
     assert "--no-chat" in short
     assert quiet == 0
-    assert simulator.counters.requests["chat"] == 1
+    # One for chat, two for a tool and what it gave; the second run asks the model nothing.
+    assert simulator.counters.requests["chat"] == 3
     assert "\x1b" not in out
 
 
