@@ -1,13 +1,12 @@
 """What is kept of one exchange: what the client sent, what the service was sent, what it sent, what the client got.
 
 Laws: whatever is kept was granted by the recorder first, so that all tapes together never hold more than they may; of
-what is longer than an artifact may be, the beginning and the end are kept; noting copies no body that exists anyway.
+what is longer than an artifact may be, the beginning and the end are kept; noting copies nothing that exists anyway.
 Nothing is looked at here: hashing and hiding are done when somebody asks (``services/bundle.py``).
 """
 
-from array import array
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -19,11 +18,11 @@ TAPE_BYTES = 3072
 ADVANCE_BYTES = 4096
 """Granted together with a tape, and whenever more is asked for: most exchanges need no second grant."""
 
-FIRST_BYTES = 1024
-FIRST_MARKS = 64
-"""Room of a stream at its beginning: bytes, and numbers (two for each piece); doubled as long as there is more."""
+FIRST_BYTES = 2048
+"""Room of a stream at its beginning, doubled as long as there is more."""
 
-MARK_BYTES = 8
+PIECE_BYTES = 96
+"""What a piece takes up beside its bytes: two objects and their places in a list."""
 
 CALL_BYTES = 512
 MAX_CALLS = 16
@@ -57,64 +56,66 @@ class Stream(NamedTuple):
 class Pieces:
     """A stream, kept piece by piece: see :class:`fittengate.core.tape.Pieces`."""
 
-    __slots__ = ("_cut", "_cut_marks", "_grant", "_head", "_held", "_mark_room", "_marks", "_most", "_room")
+    __slots__ = ("_cut", "_cut_pieces", "_grant", "_head", "_most", "_parts", "_room", "_size")
 
     def __init__(self, grant: Grant, most: int) -> None:
         """``most`` is how many bytes may be kept. Nothing is kept where not even a beginning is granted."""
         room = min(FIRST_BYTES, most)
-        granted = grant(room + MARK_BYTES * FIRST_MARKS)
         self._grant = grant
         self._most = most
-        self._room = room if granted else 0
-        self._mark_room = FIRST_MARKS if granted else 0
-        self._head: int | None = None
-        """Bytes at the beginning that stay, once something was left out behind them; None before that."""
-        self._held = bytearray()
-        self._marks = array("d")
+        self._room = room if grant(room) else 0
+        self._parts: list[Any] = []
+        """Time and piece by turns; once something was left out, those at the end."""
+        self._size = 0
+        """What all that is kept takes up."""
+        self._head: list[Any] | None = None
+        """Those at the beginning, once something was left out behind them."""
         self._cut = 0
-        self._cut_marks = 0
+        self._cut_pieces = 0
 
     def add(self, now: float, data: bytes) -> None:
-        """Note a piece."""
-        held, marks = self._held, self._marks
-        held += data
-        marks.append(now)
-        marks.append(len(data))
-        if len(held) > self._room or len(marks) > self._mark_room:
+        """Note a piece: it is kept itself, not a copy."""
+        parts = self._parts
+        parts.append(now)
+        parts.append(data)
+        size = self._size = self._size + len(data) + PIECE_BYTES
+        if size > self._room:
             self._make_room()
 
     def kept(self) -> Stream:
         """Return what there is so far."""
-        held, marks = bytes(self._held), self._marks
-        head = len(held) if self._head is None else self._head
-        times = tuple((marks[at], int(marks[at + 1])) for at in range(0, len(marks) - 1, 2))
-        return Stream(len(held) + self._cut, held[:head], held[head:], (len(marks) + self._cut_marks) // 2, times)
+        parts = self._parts
+        head, tail = (parts, []) if self._head is None else (self._head, parts)
+        first, last = b"".join(head[1::2]), b"".join(tail[1::2])
+        times = tuple([(both[at], len(both[at + 1])) for both in (head, tail) for at in range(0, len(both), 2)])
+        return Stream(len(first) + len(last) + self._cut, first, last, len(times) + self._cut_pieces, times)
 
     def wipe(self) -> None:
         """Keep nothing, from now on."""
-        self._room = self._mark_room = self._most = self._head = 0
-        self._held.clear()
-        del self._marks[:]
+        self._room = self._most = self._size = 0
+        self._head = []
+        self._parts.clear()
 
     def _make_room(self) -> None:
-        held, marks = self._held, self._marks
         if self._head is None:
-            while len(held) > self._room and (more := min(self._room, self._most - self._room)) and self._grant(more):
+            while self._size > self._room and (more := min(self._room, self._most - self._room)) and self._grant(more):
                 self._room += more
-        if len(held) > self._room:
-            side = self._room // 4
-            self._head = side if self._head is None else self._head
-            self._cut += len(held) - self._head - side
-            del held[self._head : len(held) - side]
-        if len(marks) > self._mark_room:
-            # Timings may take up an eighth of what the bytes may.
-            most = self._most // 8 // MARK_BYTES
-            if self._mark_room < most and self._mark_room and self._grant(self._mark_room * MARK_BYTES):
-                self._mark_room *= 2
-            else:
-                side = self._mark_room // 8 * 2
-                self._cut_marks += len(marks) - 2 * side
-                del marks[side : len(marks) - side]
+        if self._size <= self._room:
+            return
+        parts, side = self._parts, self._room // 4
+        held = sum(map(len, parts[1::2]))
+        count = len(parts) // 2
+        if self._head is None:
+            self._head = _ends(parts, side, -1)
+            held_before = count_before = 0
+        else:
+            held_before, count_before = sum(map(len, self._head[1::2])), len(self._head) // 2
+        head = self._head
+        tail = self._parts = _ends(parts, side, 1)
+        kept, pieces = sum(map(len, head[1::2] + tail[1::2])), (len(head) + len(tail)) // 2
+        self._cut += held + held_before - kept
+        self._cut_pieces += count + count_before - pieces
+        self._size = kept + pieces * PIECE_BYTES
 
 
 class CallTape:
@@ -247,6 +248,22 @@ class Tape:
             return Body(size, data, b"") if self.granted(size) else Body(size, b"", b"")
         side = most // 2
         return Body(size, data[:side], data[-side:]) if side and self.granted(2 * side) else Body(size, b"", b"")
+
+
+def _ends(parts: list[Any], most: int, end: Literal[-1, 1]) -> list[Any]:
+    """Return the first pieces (``end`` -1) or the last ones (1) that ``most`` bytes have room for, a large one cut."""
+    found: list[Any] = []
+    order = range(0, len(parts), 2) if end < 0 else range(len(parts) - 2, -1, -2)
+    for at in order:
+        room = most - PIECE_BYTES
+        if room <= 0:
+            break
+        data = parts[at + 1]
+        if len(data) > room:
+            data = data[:room] if end < 0 else data[-room:]
+        most -= PIECE_BYTES + len(data)
+        found += (parts[at], data) if end < 0 else (data, parts[at])
+    return found if end < 0 else found[::-1]
 
 
 def _nothing(count: int) -> bool:  # noqa: ARG001 - the signature of a grant

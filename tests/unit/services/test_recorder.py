@@ -1,12 +1,13 @@
 """The flight recorder: what it keeps, and that it never keeps more than it may."""
 
 import random
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fittengate.services.recorder import Recorder, RecorderOptions
-from fittengate.services.tape import ADVANCE_BYTES, MAX_CALLS, TAPE_BYTES, Pieces
+from fittengate.services.tape import ADVANCE_BYTES, MAX_CALLS, PIECE_BYTES, TAPE_BYTES, Pieces
 
 LARGE = RecorderOptions(exchanges=10, bytes=10_000_000, artifact_bytes=100_000)
 
@@ -24,7 +25,10 @@ def size_of(tape):
     bodies = [body for body in (tape.received, tape.answer, *(call.body for call in tape.calls)) if body is not None]
     streams = [call.raw for call in tape.calls] + ([] if tape.sent is None else [tape.sent])
     held = sum(len(body.head) + len(body.tail) for body in bodies)
-    return held + sum(len(stream._held) + stream._marks.itemsize * len(stream._marks) for stream in streams)
+    for stream in streams:
+        for parts in (stream._parts, stream._head or []):
+            held += sum(len(data) + PIECE_BYTES for data in parts[1::2])
+    return held
 
 
 def test_a_body_that_exists_is_not_copied():
@@ -71,7 +75,7 @@ def test_a_stream_keeps_its_ends_and_never_more_than_it_may(parts, most):
     assert whole.startswith(kept.head)
     assert whole.endswith(kept.tail)
     assert len(kept.head) + len(kept.tail) <= most
-    if len(whole) <= most // 2:
+    if len(whole) + len(parts) * PIECE_BYTES <= most:
         assert kept.head == whole
     assert kept.times == tuple(sorted(kept.times))
 
@@ -92,6 +96,21 @@ def test_of_two_exchanges_of_one_id_the_newer_is_found():
     recorder.end(tape_of(recorder), None, 2.0)
     newer = recorder.begin("one", "openai_chat", 5.0, 5.0)
     assert recorder.find("one") is newer
+
+
+def test_a_piece_takes_up_no_more_than_is_counted_for_it():
+    """The bound on memory is about memory, not about payload."""
+    pieces = Pieces(lambda _count: True, 10**9)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(5000):
+            pieces.add(number + 0.5, b"%030d" % number)
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken <= pieces._size
+    assert taken > pieces._size * 0.6
 
 
 def test_where_nothing_can_go_an_exchange_is_counted_and_not_kept():
