@@ -98,7 +98,9 @@ class Filler:
         """Send once. Returns None for a 401."""
         version = await self._known_version(tokens)
         if version is not None:
-            path, body = completion.signed_path(version, tokens.user_id), completion.signed_body(place)
+            path = completion.signed_path(version, tokens.user_id)
+            packed = completion.signed_body
+            body = await asyncio.to_thread(packed, place) if completion.takes_long(place) else packed(place)
             answer = await self._client.open_completion(path, body, tokens.access)
             if not isinstance(answer, Failure) or not answer.gone:
                 return self._read(answer) if isinstance(answer, bytes) else answer
