@@ -201,9 +201,14 @@ class Recorder(_Section, frozen=True, kw_only=True):
     exchanges: Annotated[
         int, _meta("requests that are kept after their end; 0 turns the recorder off", "requests", ge=0)
     ] = 200
-    bytes: Annotated[int, _meta("most memory for all of them", "bytes", ge=0)] = 16_777_216
+    bytes: Annotated[int, _meta("most memory for all of them; 0 turns the recorder off", "bytes", ge=0)] = 16_777_216
     artifact_bytes: Annotated[
-        int, _meta("most of what one side sent the other in a request; more is kept by its two ends", "bytes", ge=0)
+        int,
+        _meta(
+            "most of what one side sent the other in a request; of more the two ends are kept, of 0 the size",
+            "bytes",
+            ge=0,
+        ),
     ] = 262_144
     content: Annotated[
         bool, _meta("put the text of prompts and replies into a bundle; otherwise its length and a hash")

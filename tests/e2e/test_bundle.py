@@ -81,7 +81,7 @@ async def test_what_is_kept_of_a_stream_is_what_went_over_the_wires(recorded, si
     simulator.plan("chat", Plan(text=ANSWER * 5, first_ms=5, interval_ms=3))
     async with recorded() as one:
         reply = await one.gateway.chat(PROMPT, headers=HEADERS, stream=True)
-        tape = one.gateway.gateway.exchanges._services.recorder.find("mine-1")
+        tape = one.gateway.gateway.exchanges.recorder.find("mine-1")
     assert tape.sent.kept().head == reply.body
     said = [json.loads(line) for line in tape.calls[0].raw.kept().head.decode().splitlines()]
     assert "".join(line.get("delta", "") for line in said) == ANSWER * 5
@@ -145,6 +145,18 @@ async def test_a_request_that_was_refused_is_kept_with_its_answer(recorded):
     assert "wrong-key" not in "".join(files.values())
 
 
+async def test_why_a_request_was_refused_does_not_quote_it(recorded):
+    """The message of a fault may; its kind does not. What is said of the service is plain."""
+    async with recorded() as one:
+        body = b'{"messages":[{"role":"heron","content":"x"}]}'
+        await one.gateway.request("POST", CHAT, body, headers="x-request-id: bad\r\n")
+        files = await one.files("bad")
+    facts = json.loads(files["exchange.json"])
+    assert facts["fault"] == "caller_bad_request"
+    assert re.fullmatch(r"\[\d+ chars \w+\]", facts["detail"])
+    assert "heron" not in "".join(files.values())
+
+
 async def test_an_exchange_that_hangs_can_be_looked_at(recorded, simulator):
     """What does not end is what one wants to know about."""
     simulator.plan("chat", Plan(text=ANSWER, cut="stall", cut_after=2))
@@ -167,6 +179,8 @@ async def test_an_unknown_id_and_a_recorder_that_is_off_are_said(recorded):
         reply = await one.ask(f"{EXCHANGES}/nobody")
         assert reply.status == 404
         assert "No exchange of this id" in reply.error["message"]
+    async with recorded(bytes=0) as one:
+        assert (await one.ask(EXCHANGES)).status == 400
     async with recorded(exchanges=0) as one:
         await one.gateway.chat("hm", headers=HEADERS)
         reply = await one.ask(EXCHANGES)
@@ -187,7 +201,7 @@ async def test_a_large_body_does_not_stay_in_memory(recorded, simulator):
     simulator.plan("chat", Plan(text=ANSWER))
     async with recorded(artifact_bytes=10_000) as one:
         await one.gateway.chat(PROMPT + " x" * 200_000, headers=HEADERS)
-        recorder = one.gateway.gateway.exchanges._services.recorder
+        recorder = one.gateway.gateway.exchanges.recorder
         assert recorder.used < 60_000
         files = await one.files()
     assert "bytes are not kept]" in files["client-in.txt"]
@@ -271,7 +285,7 @@ async def test_nothing_is_left_of_requests_that_came_and_went(recorded, simulato
     async with recorded(exchanges=5) as one:
         for number in range(30):
             await one.gateway.chat("hm", headers=f"x-request-id: r{number}\r\n", stream=bool(number % 2))
-        recorder = one.gateway.gateway.exchanges._services.recorder
+        recorder = one.gateway.gateway.exchanges.recorder
         await until(lambda: len(recorder.newest()) == 5)
         assert recorder.used == sum(tape.taken for tape in recorder.newest())
         assert recorder.find("r29") is not None

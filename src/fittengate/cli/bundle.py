@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 import click
 
+from fittengate.cli.checks import near
 from fittengate.cli.failures import CommandError
 from fittengate.cli.options import read_settings, settings_options
 from fittengate.server.configure import Configured, prepare_state_dir
@@ -65,7 +66,7 @@ def gateway_address(configured: Configured) -> str:
     if configured.sources["server.host"].found:
         # A file in somebody's repository must not say where a key goes.
         raise CommandError(f"server.host stands in {configured.sources['server.host'].name}. Set FITTENGATE_ADMIN_URL.")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host.strip("[]"), server.host.strip("[]"))  # noqa: S104
+    host = near(server.host)
     scheme = "https" if server.tls_cert else "http"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}"
 

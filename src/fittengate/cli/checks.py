@@ -138,9 +138,14 @@ def _holder(configured: Configured, address: str) -> Finding:
             return Finding("fail", "port", f"{address} is in use by another program; choose another one with --port")
 
 
+def near(host: str) -> str:
+    """Return where a gateway that listens on ``host`` is reached from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.strip("[]"), host.strip("[]"))  # noqa: S104
+
+
 def _readiness(configured: Configured) -> Any:
     server = configured.settings.server
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host.strip("[]"), server.host.strip("[]"))  # noqa: S104
+    host = near(server.host)
     connection: http.client.HTTPConnection
     if server.tls_cert:
         # Our own certificate on our own machine: it is made for another name.

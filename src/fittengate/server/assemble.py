@@ -105,7 +105,7 @@ def allowances(limits: Limits) -> tuple[Allowance, Allowance]:
 
 def open_recorder(settings: RecorderSettings) -> Recorder | None:
     """Return what keeps the last exchanges; None where that is off."""
-    if not settings.exchanges:
+    if not (settings.exchanges and settings.bytes):
         return None
     return Recorder(RecorderOptions(settings.exchanges, settings.bytes, settings.artifact_bytes))
 

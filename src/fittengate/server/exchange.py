@@ -103,6 +103,11 @@ class Exchanges:
         return self._services.turns
 
     @property
+    def recorder(self) -> Recorder | None:
+        """What keeps the last exchanges; None where that is off."""
+        return self._recorder
+
+    @property
     def responses(self) -> Responses:
         """The replies that clients have kept."""
         return self._services.responses

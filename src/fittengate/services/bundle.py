@@ -129,13 +129,19 @@ class Bundler:
             "outcome": None if receipt is None else receipt.outcome,
             "model": None if receipt is None else receipt.model,
             "fault": None if receipt is None else receipt.fault,
-            "detail": None if receipt is None else receipt.detail,
+            "detail": None if receipt is None else self._detail(receipt),
             "first_seconds": None if receipt is None else receipt.first_seconds,
             "usage": None if receipt is None else receipt.usage,
             "calls": calls,
             "sent": None if one.sent is None else timed(one.sent),
             "answer_bytes": None if one.answer is None else one.answer.size,
         }
+
+    def _detail(self, receipt: Receipt) -> str | None:
+        """Return why it failed. What is said of the service quotes nothing; other words may quote the client."""
+        fault, detail = receipt.fault or "", receipt.detail
+        plain = self._content or detail is None or fault.startswith(("upstream_", "policy_"))
+        return detail if plain or detail is None else self._mask.words(detail)
 
     def _body(self, body: Body) -> str:
         if body.head[:2] == b"\x1f\x8b" and not body.tail:

@@ -50,7 +50,7 @@ _TOKEN = re.compile(
 _NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_.$-]{0,39}")
 _NUMBER = re.compile(r"-?\d[\d.eE+-]{0,30}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
-_EVENT = re.compile(r"event: ?[a-z_.]{1,60}")
+_EVENT = re.compile(r"event: ?(?:error|ping|(?:message|content_block|response)[._][a-z_.]{1,60})")
 _DATA = re.compile(r"data: ?")
 
 
@@ -122,7 +122,7 @@ class Mask:
     def _stays(text: str, name: str, depth: int, *, own: bool) -> bool:
         if own:
             return False
-        if name == "model" and depth <= 3:
+        if name == "model" and depth <= 2:
             return _MODEL.fullmatch(text) is not None
         return name in WORDED and text in WORDS
 

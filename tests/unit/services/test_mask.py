@@ -69,6 +69,7 @@ def test_what_is_cut_off_anywhere_shows_no_part_of_a_text():
 
 def test_events_and_lines_keep_their_frame():
     """Names of events and the end of a stream stay, what is no JSON becomes a length."""
+    assert "heron" not in Mask(KEY).lines("event: heron")
     left = Mask(KEY).lines('event: message_start\ndata: {"delta":"ZEBRA"}\n\ndata: [DONE]\nZEBRA\n<html>ZEBRA')
     assert left.startswith("event: message_start\ndata: {")
     assert "data: [DONE]" in left

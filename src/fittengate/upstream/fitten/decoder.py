@@ -230,7 +230,8 @@ class ChatDecoder:
 
     def _unknown(self, text: str) -> None:
         self.odd_lines += 1
-        if not self._sample or len(self.strange) < MAX_STRANGE:
+        # A change of the service shows in every line; the first ones tell it.
+        if self.odd_lines <= MAX_STRANGE:
             sample = outline(text)
             self._sample = self._sample or sample
             self._odd("line", sample)
