@@ -13,13 +13,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from fittengate.core.faults import Fault
-from fittengate.server.assemble import open_database
 from fittengate.server.configure import ConfigurationError, Configured, prepare_state_dir
-from fittengate.server.run import PortInUseError, listen
 from fittengate.server.sources import DEFAULT
-from fittengate.services.key_rows import listed
-from fittengate.services.keys import stored_keys
-from fittengate.services.store import StoreDownError
 
 LOW_BYTES = 200 * 1024 * 1024
 """Less free space is worth a word: log files alone may come to 60 MB."""
@@ -82,6 +77,9 @@ def disk(path: Path) -> Finding:
 
 def keys(configured: Configured) -> Finding:
     """Return how many client keys there are."""
+    from fittengate.services.keys import stored_keys
+    from fittengate.services.store import StoreDownError
+
     configured_keys = len(configured.settings.server.api_key)
     try:
         made = sum(not key.moved for key in stored_keys(configured.state_dir))
@@ -100,6 +98,9 @@ def keys(configured: Configured) -> Finding:
 
 
 def _in_store(configured: Configured) -> int:
+    from fittengate.server.assemble import open_database
+    from fittengate.services.key_rows import listed
+
     database = open_database(configured.settings.store)
     if database is None or not database.path.exists():
         return 0
@@ -112,6 +113,8 @@ def _in_store(configured: Configured) -> int:
 
 def port(configured: Configured) -> Finding:
     """Return whether the port is free, or who answers there."""
+    from fittengate.server.run import PortInUseError, listen
+
     server = configured.settings.server
     address = f"{server.host}:{server.port}"
     try:
