@@ -472,6 +472,8 @@ async def test_help_comes_at_once(here):
 
     assert await loaded("--help") == set()
     assert await loaded("serve", "--help") <= {"asyncio", "ssl"}
+    assert await loaded("doctor", "--help") <= {"asyncio", "ssl"}
+    assert await loaded("bundle", "--help") <= {"asyncio", "ssl"}
     times = []
     for _ in range(3):
         begun = time.monotonic()
@@ -480,7 +482,9 @@ async def test_help_comes_at_once(here):
     assert min(times) < 0.6
 
 
-@pytest.mark.parametrize("name", ["demo", "serve", "login", "logout", "whoami", "models", "chat", "doctor", "simulate"])
+@pytest.mark.parametrize(
+    "name", ["demo", "serve", "login", "logout", "whoami", "models", "chat", "doctor", "bundle", "simulate"]
+)
 def test_every_command_has_help(name):
     """The first line says what it does."""
     from click.testing import CliRunner

@@ -63,9 +63,13 @@ def gateway_address(configured: Configured) -> str:
     if configured.settings.admin.url:
         return configured.settings.admin.url
     server = configured.settings.server
-    if configured.sources["server.host"].found:
-        # A file in somebody's repository must not say where a key goes.
-        raise CommandError(f"server.host stands in {configured.sources['server.host'].name}. Set FITTENGATE_ADMIN_URL.")
+    for setting in ("server.host", "server.port"):
+        if (source := configured.sources[setting]).found:
+            # A file in somebody's repository must not say where a key goes.
+            text = f"{setting} stands in {source.name}, which you did not name"
+            raise CommandError(
+                f"{text}. If it is meant, name it (--config {source.name}), or set FITTENGATE_ADMIN_URL."
+            )
     host = near(server.host)
     scheme = "https" if server.tls_cert else "http"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}"
