@@ -1,14 +1,26 @@
 """What every test may ask for."""
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from fakes.running import Process, Running, process, running, scenario
 from fittengate.simulator import Simulator
+
+# How long one example takes says more of what else the machine does than of the code.
+settings.register_profile("fittengate", deadline=None)
+settings.load_profile("fittengate")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Spare the collector thousands of tests that live to the end: walking them costs a tenth of a second each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import io
 import os
 import re
@@ -113,8 +112,6 @@ async def running(
     finally:
         sock.close()
         log.close()
-        # ``serve`` freezes what it finds, once in a process's life; here one process has many.
-        gc.unfreeze()
 
 
 async def _stop(served: "asyncio.Task[None]") -> None:

@@ -57,7 +57,7 @@ def command(*, new_key: bool, **options: Any) -> None:
 
 async def _serve(configured: Configured, sock: socket.socket, door: socket.socket | None) -> None:
     from fittengate.server.assemble import assembled, open_log
-    from fittengate.server.run import serve
+    from fittengate.server.run import serve, settle_memory
     from fittengate.services.keys import stored_keys
     from fittengate.services.vault import FileVault
 
@@ -79,6 +79,7 @@ async def _serve(configured: Configured, sock: socket.socket, door: socket.socke
                         f"Ollama's clients without a key: http://{shown_address(door)}, for every program on this machine"
                     )
 
+            settle_memory()
             await serve(gateway, settings.server, sock, say, ready, door)
     finally:
         log.close()

@@ -95,6 +95,8 @@ class Pieces:
         self._room = self._most = self._size = 0
         self._head = []
         self._parts.clear()
+        # What leads back to the tape would be a cycle, and wait for the collector.
+        self._grant = _nothing
 
     def _make_room(self) -> None:
         if self._head is None:

@@ -17,8 +17,8 @@ class Sink(Protocol):
         """Return whether :meth:`take` may be called now."""
         ...
 
-    def take(self, events: list[Event], /) -> None:
-        """Take the next events; never waits. What it raises is raised in the task that reads the answer."""
+    def take(self, events: list[Event], now: float, /) -> None:
+        """Take the next events, which came at ``now`` by the loop's clock; never waits. What it raises is raised in the task that reads the answer."""
         ...
 
 

@@ -1,6 +1,7 @@
 """The flight recorder: what it keeps, and that it never keeps more than it may."""
 
 import random
+import sys
 import tracemalloc
 
 from hypothesis import given
@@ -135,6 +136,18 @@ def test_a_tape_that_was_dropped_takes_what_still_comes_and_keeps_nothing():
     assert tape.call(3.0, "/x", b"") is None
     tape.answered(200, b"z" * 900)
     assert (recorder.used, size_of(tape)) == (0, 0)
+
+
+def test_a_tape_that_was_dropped_is_freed_without_the_cycle_collector():
+    """It runs seldom: megabytes would wait for it."""
+    recorder = Recorder(RecorderOptions(0, 10_000_000, 1000))
+    tape = tape_of(recorder)
+    tape.streaming()
+    tape.call(1.0, "/x", b"y")
+    recorder.end(tape, None, 2.0)
+    count = sys.getrefcount(tape)
+    del recorder
+    assert count == 2
 
 
 def test_calls_of_one_exchange_are_bounded():
