@@ -110,8 +110,10 @@ class Store(_Section, frozen=True, kw_only=True):
     url: Annotated[
         str,
         _meta(
-            "database for client keys, kept responses and receipts, `sqlite:///PATH`; `none` keeps some responses in memory, "
+            "database for client keys, kept responses and receipts: `sqlite:///PATH`, or "
+            "`postgresql://USER:PASSWORD@HOST/DATABASE` for several replicas; `none` keeps some responses in memory, "
             "no keys and no receipts",
+            secret=True,
             default_text="SQLite file `fittengate.db` in `state_dir`",
         ),
     ] = ""

@@ -102,7 +102,7 @@ def _in_store(configured: Configured) -> int:
     from fittengate.services.key_rows import listed
 
     database = open_database(configured.settings.store)
-    if database is None or not database.path.exists():
+    if database is None or not database.there:
         return 0
     try:
         with database.begin() as connection:

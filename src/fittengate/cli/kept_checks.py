@@ -1,18 +1,17 @@
 """What doctor looks at of what a gateway keeps: the store, the journal, and what it noted of the service."""
 
 import time
-from pathlib import Path
 
 import msgspec
 
 from fittengate.cli.account import moment
 from fittengate.cli.checks import Finding
-from fittengate.server.assemble import DRIFT_FILE
-from fittengate.server.configure import SQLITE, Configured
+from fittengate.cli.store import examined, file_of
+from fittengate.server.assemble import DRIFT_FILE, open_database
+from fittengate.server.configure import Configured
 from fittengate.services.journal import MAX_SEGMENTS
 from fittengate.services.notes import NoteFile
 from fittengate.services.store import StoreDownError
-from fittengate.services.store_care import examine
 from fittengate.services.tables import REVISION
 from fittengate.upstream.fitten.drift import Notes, Seen
 
@@ -27,27 +26,27 @@ MAX_SHOWN = 5
 
 def store(configured: Configured) -> Finding:
     """Return whether the store is sound."""
-    url = configured.settings.store.url
-    if url == "none":
+    database = open_database(configured.settings.store)
+    if database is None:
         return Finding("ok", "store", "store.url is none: no receipts are kept, and responses in memory alone")
-    if not url.startswith(SQLITE):
-        return Finding("ok", "store", "not a file on this machine; see `fittengate store check`")
-    path = Path(url.removeprefix(SQLITE))
-    if not path.exists():
-        return Finding("ok", "store", f"none yet; the first `fittengate serve` makes {path}")
+    name, path = database.place.name, file_of(database)
+    if not database.there:
+        return Finding("ok", "store", f"none yet; the first `fittengate serve` makes {name}")
     try:
-        if path.stat().st_size > LARGE_BYTES:
-            return Finding("ok", "store", f"{path} is large; `fittengate store check` reads all of it")
-        health = examine(path)
+        if path is not None and path.stat().st_size > LARGE_BYTES:
+            return Finding("ok", "store", f"{name} is large; `fittengate store check` reads all of it")
+        health = examined(database)
     except (StoreDownError, OSError) as error:
-        return Finding("fail", "store", f"{path} cannot be read ({error}); look at it with `fittengate store check`")
+        return Finding("fail", "store", f"{name} cannot be read ({error}); look at it with `fittengate store check`")
     if health.problems:
-        return Finding("fail", "store", f"{path} is damaged; `fittengate store check` says what to do")
+        return Finding("fail", "store", f"{name} is damaged; `fittengate store check` says what to do")
     if health.revision is not None and health.revision > REVISION:
-        return Finding("fail", "store", f"{path} was made by a newer fittengate; install that one, or use another file")
+        return Finding(
+            "fail", "store", f"{name} was made by a newer fittengate; install that one, or use another store"
+        )
     if health.revision not in {None, REVISION}:
-        return Finding("ok", "store", f"{path} is sound, of an earlier version; `fittengate serve` brings it up")
-    return Finding("ok", "store", f"{path} is sound: {health.receipts} receipts, {health.responses} responses")
+        return Finding("ok", "store", f"{name} is sound, of an earlier version; `fittengate serve` brings it up")
+    return Finding("ok", "store", f"{name} is sound: {health.receipts} receipts, {health.responses} responses")
 
 
 def journal(configured: Configured) -> Finding:

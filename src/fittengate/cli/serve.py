@@ -156,7 +156,7 @@ def _store_has_keys(configured: Configured) -> bool:
     from fittengate.services.store import StoreDownError
 
     database = open_database(configured.settings.store)
-    if configured.settings.server.api_key or database is None or not database.path.exists():
+    if configured.settings.server.api_key or database is None or not database.there:
         return False
     if stored_keys(configured.state_dir):
         return False

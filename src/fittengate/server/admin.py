@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from fittengate.core.caller import Allowance, Lane
+from fittengate.core.caller import Allowance, Caller, Lane
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.clock import Clock
 from fittengate.server.exchange import Exchanges
@@ -24,7 +24,7 @@ from fittengate.services.key_store import DAY_SECONDS, KeyStore, KeyWish
 from fittengate.services.limits import LocalLimits
 from fittengate.services.queue import Turns
 from fittengate.services.receipt_rows import By, UsageRow, usage
-from fittengate.services.store import Database, StoreDownError
+from fittengate.services.store import Database, RowRefusedError, StoreDownError
 
 KEYS = "/admin/api/keys"
 KEY = f"{KEYS}/{{name}}"
@@ -104,6 +104,8 @@ class AdminServices(Struct, frozen=True):
     clock: Clock
     account_problem: Callable[[], str | None]
     """Why the account cannot be used now; None when it can."""
+    say: Callable[..., None]
+    """The log's ``say``: who changed which key is written down."""
     recorded: Recorded
     drift: Callable[[], dict[str, Any]]
     """What the service did that is not known of it."""
@@ -130,7 +132,7 @@ class Admin:
 
     async def answer(self, request: Request, target: Target) -> None:
         """Answer one request; its method is one of the path's. Raises Fault."""
-        await self._exchanges.enter(request, "admin")
+        caller = await self._exchanges.enter(request, "admin")
         path, name = target
         status = 200
         match path, request.method:
@@ -139,11 +141,15 @@ class Admin:
                 fields = asdict(wish)
                 lasts = fields.pop("expires_in")
                 status, body = 201, await self._make(lambda store: store.create(KeyWish(lasts=lasts, **fields)))
+                self._note("created", body, caller, request)
             case (_, "POST"):
                 grace = (await _read(request, _Rotate)).grace
                 status, body = 201, await self._make(lambda store: store.rotate(name, grace))
+                self._note("rotated", body, caller, request)
             case (_, "DELETE"):
                 body = {"revoked": [self._key(row) for row in await self._stored(lambda store: store.revoke(name))]}
+                for key in body["revoked"]:
+                    self._note("revoked", key, caller, request)
             case _ if path == KEYS:
                 body = self._page(await self._stored(lambda store: store.listed()), request)
             case _ if path == KEY:
@@ -160,6 +166,11 @@ class Admin:
                 body = self._account()
         await request.respond(status, [_JSON], _encode(body))
 
+    def _note(self, what: str, key: Mapping[str, Any], caller: Caller, request: Request) -> None:
+        """Write into the log who did what to which key; of a key that was rotated, the new one."""
+        said = {"key": key["name"], "prefix": key["prefix"], "by": caller.name, "request_id": request.id}
+        self._services.say("info", f"a key was {what}", **said)
+
     def _limits(self) -> dict[str, Any]:
         limits = self._services.limits
         account = {"limits": asdict(limits.account), "used": limits.used(None)}
@@ -174,13 +185,16 @@ class Admin:
         database = self._services.database
 
         def read() -> list[UsageRow]:
-            if database is None or not database.path.exists():
+            if database is None or not database.there:
                 return []
             with database.begin() as connection:
                 return usage(connection, by, moment, key)
 
         try:
             rows = await asyncio.to_thread(read)
+        except RowRefusedError:
+            # It cannot be written as the name of a key, so there is none.
+            rows = []
         except StoreDownError as error:
             raise _store_down("receipts", error) from error
         return {"object": "list", "data": [asdict(row) for row in rows]}

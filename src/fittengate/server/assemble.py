@@ -43,6 +43,7 @@ from fittengate.services.recorder import Recorder, RecorderOptions
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
 from fittengate.services.store import Database
+from fittengate.services.store_watch import StoreWatch
 from fittengate.settings import Limits, Settings, Store
 from fittengate.settings import Recorder as RecorderSettings
 from fittengate.upstream.base import TokenVault
@@ -82,7 +83,22 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
 def open_database(store: Store) -> Database | None:
     """Return the database of these settings, which nothing has opened yet; None where there is to be none."""
     path = store.url.removeprefix(SQLITE)
-    return None if path in {"", "none"} else Database(Path(path))
+    if path in {"", "none"}:
+        return None
+    if path.startswith("postgres"):
+        # Only here: it takes its time to import.
+        from fittengate.services.postgres import PostgresServer
+
+        return Database(PostgresServer(path))
+    return Database(Path(path))
+
+
+def _store_secrets(store: Store) -> tuple[str, ...]:
+    if not store.url.startswith("postgres"):
+        return ()
+    from fittengate.services.postgres import password_of
+
+    return store.url, password_of(store.url)
 
 
 def open_ledger(store: Store, database: Database | None, journals: Path | None, log: Log) -> Receipts:
@@ -116,7 +132,8 @@ def bundler(settings: Settings) -> Bundler:
 
 
 def _redactor(settings: Settings) -> Redactor:
-    return Redactor((*settings.server.api_key, settings.account.password, settings.lsp.key, settings.admin.key))
+    given = (*settings.server.api_key, settings.account.password, settings.lsp.key, settings.admin.key)
+    return Redactor((*given, *_store_secrets(settings.store)))
 
 
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:
@@ -205,11 +222,13 @@ async def assembled(
             )
         )
         window = settings.models.context_window
-        probes = Probes(exchanges, service.models, names, service.problem, window, lambda: ledger.problem)
+        watch = StoreWatch(database, SystemClock())
+        problems = (lambda: ledger.problem, lambda: watch.problem)
+        probes = Probes(exchanges, service.models, names, service.problem, window, *problems)
         key_store = open_key_store(settings.store, database, secrets.token_bytes)
         recorded = Recorded(recorder, lambda: bundler(settings))
         known = AdminServices(
-            key_store, database, limits, defaults, turns, SystemClock(), service.problem, recorded, drift.told
+            key_store, database, limits, defaults, turns, SystemClock(), service.problem, log.say, recorded, drift.told
         )
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)

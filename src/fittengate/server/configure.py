@@ -49,6 +49,8 @@ from fittengate.settings import DEFAULT_ALIASES, Settings
 SQLITE = "sqlite:///"
 """What the URL of a SQLite file begins with; its path follows."""
 
+_POSTGRES = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+
 MODELS_URL = "https://api.fittentech.com"
 """Where the service lists its models; its main host does not (protocol: hosts)."""
 
@@ -296,8 +298,26 @@ class _Resolution:
             self._values["store.url"] = f"{SQLITE}{Path(self._get('server.state_dir')) / 'fittengate.db'}"
         elif url.startswith(SQLITE) and url != SQLITE:
             self._values["store.url"] = f"{SQLITE}{located(url.removeprefix(SQLITE), self._cwd, self._home)}"
+        elif url.lower().startswith("postgres"):
+            self._server(url)
         else:
-            self._gathered.wrong("store.url", f"expected {SQLITE}PATH, or none")
+            self._gathered.wrong("store.url", f"expected {SQLITE}PATH, {_POSTGRES}, or none")
+
+    def _server(self, url: str) -> None:
+        from fittengate.services.postgres import check_url, password_of
+
+        source = self._gathered.sources["store.url"]
+        try:
+            self._values["store.url"] = check_url(url)
+        except ValueError as error:
+            self._gathered.wrong("store.url", f"expected {_POSTGRES}; {error}")
+            return
+        if source.found:
+            what = "expected from a source that you chose, not from a file in the working directory"
+            self._gathered.wrong("store.url", f"{what}: keys and what clients keep are sent there")
+        if source.kind is SourceKind.FLAG and password_of(url):
+            what = "expected without a password: everybody on this machine can read a command line"
+            self._gathered.wrong("store.url", f"{what}; set FITTENGATE_STORE_URL")
 
     def _default_state_dir(self) -> Path:
         if self._platform == "win32":

@@ -29,10 +29,11 @@ class Probes:
         account_problem: Callable[[], str | None],
         context_window: int,
         ledger_problem: Callable[[], str | None],
+        store_problem: Callable[[], str | None] = lambda: None,
     ) -> None:
         """``account_problem`` says why the account cannot be used now, in words for a person; None when it can.
 
-        ``ledger_problem`` says likewise why receipts might be lost.
+        ``ledger_problem`` says likewise why receipts might be lost, ``store_problem`` what is wrong with the database.
         """
         self._exchanges = exchanges
         self._models = models
@@ -40,6 +41,7 @@ class Probes:
         self._account_problem = account_problem
         self._context_window = context_window
         self._ledger_problem = ledger_problem
+        self._store_problem = store_problem
 
     async def live(self, request: Request) -> None:
         """Answer 200 as long as the process can answer at all."""
@@ -49,10 +51,10 @@ class Probes:
         """Answer 200 when a request would be served now, else 503 with the reason."""
         problem = "shutting down" if self._exchanges.draining else self._account_problem()
         if problem is None:
-            # Replies go on without a ledger, so this is not a reason to send clients elsewhere.
-            ledger = self._ledger_problem()
-            said = {"status": "ready"} | ({} if ledger is None else {"ledger": ledger})
-            await request.respond(200, [_JSON], _encode(said))
+            # Replies go on without a ledger and a database, so this is not a reason to send clients elsewhere.
+            said = {"status": "ready", "ledger": self._ledger_problem(), "store": self._store_problem()}
+            told = {name: value for name, value in said.items() if value is not None}
+            await request.respond(200, [_JSON], _encode(told))
         else:
             headers = [_JSON, (b"retry-after", b"5")]
             await request.respond(503, headers, _encode({"status": "not ready", "reason": problem}))
