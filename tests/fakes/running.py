@@ -20,6 +20,7 @@ from fittengate.services.vault import MemoryVault
 from fittengate.settings import (
     DEFAULT_ALIASES,
     Account,
+    Fleet,
     Limits,
     Log,
     Models,
@@ -52,6 +53,7 @@ def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Setting
         account=Account(**{"username": USERNAME, "password": PASSWORD, **sections.get("account", {})}),
         upstream=Upstream(**{**upstream, **sections.get("upstream", {})}),
         store=Store(**sections.get("store", {})),
+        fleet=Fleet(**sections.get("fleet", {})),
         limits=Limits(**sections.get("limits", {})),
         models=Models(**{"aliases": dict.fromkeys(DEFAULT_ALIASES, "fitten-code"), **sections.get("models", {})}),
         log=Log(**{"file": "none", **sections.get("log", {})}),

@@ -13,9 +13,10 @@ from fittengate.core.conversation import Conversation, Message, Role, Text, Tool
 from fittengate.core.events import Fold
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Reply
-from fittengate.server.assemble import ssl_context
+from fittengate.server.assemble import shared, ssl_context
 from fittengate.server.configure import Configured
 from fittengate.services.clock import SystemClock
+from fittengate.upstream.base import TokenVault
 from fittengate.upstream.fitten import probe
 from fittengate.upstream.fitten.client import Route
 from fittengate.upstream.fitten.service import FittenService
@@ -38,7 +39,12 @@ CODE = "def add(a, b):\n    return "
 
 async def account(configured: Configured) -> AsyncIterator[Finding]:
     """Yield what is stored, how long it lasts, and until when a refused login is not tried again."""
-    vault = vault_of(configured)
+    async with shared(configured.settings, vault_of(configured)) as vault:
+        async for finding in _account(configured, vault):
+            yield finding
+
+
+async def _account(configured: Configured, vault: TokenVault) -> AsyncIterator[Finding]:
     missing = await account_missing(configured, vault)
     given = configured.settings.account
     if missing is not None:

@@ -112,6 +112,10 @@ class Exchanges:
         """The replies that clients have kept."""
         return self._services.responses
 
+    async def caller(self, request: Request) -> Caller:
+        """Return who asks, counting nothing: :meth:`Admission.caller`. Raises Fault."""
+        return await self._admission.caller(request)
+
     async def enter(self, request: Request, scope: Scope | None = None) -> Caller:
         """Return who asks for something that costs no tokens: :meth:`Admission.enter`. Raises Fault."""
         return await self._admission.enter(request, scope)

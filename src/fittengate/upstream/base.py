@@ -66,6 +66,9 @@ class NoteStore(Protocol):
 class TokenVault(Protocol):
     """Where tokens outlive the process, shared by every process of one account."""
 
+    problem: str | None
+    """Why the last :meth:`load` could not read what is there; None when it could, or when nothing is."""
+
     async def load(self) -> Tokens | None:
         """Return what was saved last; None when nothing was, or when it cannot be read."""
         ...
