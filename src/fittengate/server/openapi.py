@@ -64,6 +64,8 @@ def document(version: str) -> dict[str, Any]:
                 "get": {**_get("Requests and tokens by day, key or model.", _KEY), "parameters": _USAGE},
             },
             "/admin/api/account": {"get": _get("Whether the account can be used, and the calls under way.", _KEY)},
+            "/admin/api/exchanges": {"get": _get("The requests that the recorder has.", _KEY)},
+            "/admin/api/exchanges/{id}": {"get": {**_get("One of them as files for a bug report.", _KEY), **_ID}},
             "/livez": {"get": _get("Whether the process runs.", _OPEN)},
             "/readyz": {"get": {**_get("Whether a request would be served now.", _OPEN), **_READY}},
             "/metrics": {"get": {**_get("Counts and durations for Prometheus.", _KEY), **_SCRAPE}},
