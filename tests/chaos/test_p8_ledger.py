@@ -17,6 +17,7 @@ from fakes.running import running
 from fittengate.simulator import Plan
 
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "5"))
+SERVER_ROUNDS = ROUNDS if "CHAOS_ROUNDS" in os.environ else 1
 CLIENTS = 8
 
 
@@ -71,7 +72,7 @@ async def test_p8_no_receipt_is_lost_or_doubled_by_kill_9(serve, simulator):
 
 async def test_p8_nor_on_a_server(serve, simulator, postgres):
     """The same with the ledger in PostgreSQL."""
-    last, seen = await kill_and_serve(serve, 1 if ROUNDS == 5 else ROUNDS, store_url=postgres)
+    last, seen = await kill_and_serve(serve, SERVER_ROUNDS, store_url=postgres)
 
     def names():
         return [row[0] for row in query(postgres, "SELECT request_id FROM receipts")]
