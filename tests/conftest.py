@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import gc
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -7,11 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from fakes.postgres import Postgres
 from fakes.running import Process, Running, process, running, scenario
 from fakes.servers import VARIABLE, summary
 from fittengate.simulator import Simulator
+
+# How long one example takes says more of what else the machine does than of the code.
+settings.register_profile("fittengate", deadline=None)
+settings.load_profile("fittengate")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Spare the collector thousands of tests that live to the end: walking them costs a tenth of a second each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

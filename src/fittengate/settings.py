@@ -57,6 +57,9 @@ class Server(_Section, frozen=True, kw_only=True):
     ] = ()
     tls_cert: Annotated[str, _meta("PEM file with the certificate chain; set it with `tls_key` to serve HTTPS")] = ""
     tls_key: Annotated[str, _meta("PEM file with the private key")] = ""
+    workers: Annotated[
+        int, _meta("processes that serve the port together; more than one need `fleet.url`", "processes", ge=1, le=64)
+    ] = 1
     also_ollama: Annotated[
         bool,
         _meta(
@@ -120,6 +123,24 @@ class Store(_Section, frozen=True, kw_only=True):
     retention_days: Annotated[
         float, _meta("how long responses, and keys that no longer work, are kept", "days", ge=0)
     ] = 90
+
+
+class Fleet(_Section, frozen=True, kw_only=True):
+    """Several gateways that share keys, limits and one account ([how](fleet.md))."""
+
+    url: Annotated[
+        str,
+        _meta(
+            "the Valkey or Redis that the gateways share, `redis://[:PASSWORD@]HOST[:PORT][/NUMBER]` or `rediss://…`; it holds "
+            "the account's tokens, so it must be private; empty: this gateway is alone",
+            secret=True,
+        ),
+    ] = ""
+    name: Annotated[str, _meta("what tells this fleet from others on the same server")] = "fittengate"
+    local_share: Annotated[
+        float,
+        _meta("what a gateway may use of each limit by itself while that server is away", "percent", ge=1, le=100),
+    ] = 30
 
 
 class Limits(_Section, frozen=True, kw_only=True):
@@ -204,6 +225,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     account: Account = Account()
     upstream: Upstream = Upstream()
     store: Store = Store()
+    fleet: Fleet = Fleet()
     limits: Limits = Limits()
     models: Models = Models()
     lsp: Lsp = Lsp()

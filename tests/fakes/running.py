@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import io
 import os
 import re
@@ -18,7 +17,7 @@ from fittengate.core.account import Tokens
 from fittengate.server.assemble import Gateway, assembled, open_log
 from fittengate.server.run import listen, serve
 from fittengate.services.vault import MemoryVault
-from fittengate.settings import DEFAULT_ALIASES, Account, Limits, Log, Models, Server, Settings, Store, Upstream
+from fittengate.settings import DEFAULT_ALIASES, Account, Fleet, Limits, Log, Models, Server, Settings, Store, Upstream
 from fittengate.simulator import Scenario, Simulator
 
 PASSWORD = "pass-word-of-the-test-account"
@@ -42,6 +41,7 @@ def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Setting
         account=Account(**{"username": USERNAME, "password": PASSWORD, **sections.get("account", {})}),
         upstream=Upstream(**{**upstream, **sections.get("upstream", {})}),
         store=Store(**sections.get("store", {})),
+        fleet=Fleet(**sections.get("fleet", {})),
         limits=Limits(**sections.get("limits", {})),
         models=Models(**{"aliases": dict.fromkeys(DEFAULT_ALIASES, "fitten-code"), **sections.get("models", {})}),
         log=Log(**{"file": "none", **sections.get("log", {})}),
@@ -101,8 +101,6 @@ async def running(
     finally:
         sock.close()
         log.close()
-        # ``serve`` freezes what it finds, once in a process's life; here one process has many.
-        gc.unfreeze()
 
 
 async def _stop(served: "asyncio.Task[None]") -> None:

@@ -174,7 +174,7 @@ def test_every_path_is_on_the_page_of_paths():
     """The page lists exactly the paths that the application answers, aliases included."""
     app = App(
         None,
-        Probes(None, None, None, None, 0, None),
+        Probes(None, None, None, None, 0, {}),
         Pages(),
         None,
         None,

@@ -6,7 +6,7 @@ Law: a key is in the answer that made it and in no other; nothing here shows a h
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeAlias, TypeVar, get_args
+from typing import Any, Protocol, TypeAlias, TypeVar, get_args
 from urllib.parse import parse_qs
 
 import msgspec
@@ -20,7 +20,6 @@ from fittengate.server.exchange import Exchanges
 from fittengate.server.request import Request
 from fittengate.services.key_rows import KeyRefusedError, KeyRow, NoKeyError, shown
 from fittengate.services.key_store import DAY_SECONDS, KeyStore, KeyWish
-from fittengate.services.limits import LocalLimits
 from fittengate.services.queue import Turns
 from fittengate.services.receipt_rows import By, UsageRow, usage
 from fittengate.services.store import Database, RowRefusedError, StoreDownError
@@ -86,6 +85,17 @@ class _Rotate(Struct, forbid_unknown_fields=True):
     grace: float = GRACE_SECONDS
 
 
+class Counted(Protocol):
+    """Limits, as far as they are shown."""
+
+    account: Allowance
+    """What all keys together may use."""
+
+    def used(self, owner: str | None) -> dict[str, int]:
+        """Return what counts against each limit of an owner; None means all keys together."""
+        ...
+
+
 class AdminServices(Struct, frozen=True):
     """What administration looks at."""
 
@@ -93,7 +103,7 @@ class AdminServices(Struct, frozen=True):
     """None where there is no store."""
     database: Database | None
     """Where receipts are; None where there is no store."""
-    limits: LocalLimits
+    limits: Counted
     defaults: Allowance
     turns: Turns
     clock: Clock

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TextIO, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
@@ -20,11 +21,12 @@ from fittengate.server.exchange import Bounds, Exchanges, Services
 from fittengate.server.ollama import OllamaModels
 from fittengate.server.ollama_door import OllamaDoor
 from fittengate.server.pages import Pages
-from fittengate.server.probes import Probes
+from fittengate.server.probes import Probes, Troubled
 from fittengate.server.request import Receive, Scope, Send
 from fittengate.server.tabby import Tabby
 from fittengate.server.typing import Typing
 from fittengate.services.clock import SystemClock
+from fittengate.services.fleet import Fleet
 from fittengate.services.ids import Ids
 from fittengate.services.key_rows import LIMITS
 from fittengate.services.key_store import KeyStore
@@ -62,6 +64,10 @@ class Gateway(Struct, frozen=True):
     """What is behind the port without a key."""
     exchanges: Exchanges
     service: FittenService
+    vault: TokenVault
+    """Where the account's tokens are: the one that was handed in, or the fleet's."""
+    fleet: Fleet | None
+    """This gateway's part in its fleet; None where it is alone."""
     log: Log
 
 
@@ -69,7 +75,8 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     """Return the log of these settings; ``close`` is owed."""
     log = settings.log
     file = None if log.file in {"", "none"} else Path(log.file)
-    known = (*settings.server.api_key, settings.account.password, *_store_secrets(settings.store))
+    fleet = unquote(urlsplit(settings.fleet.url).password or "")
+    known = (*settings.server.api_key, settings.account.password, fleet, *_store_secrets(settings.store))
     return Log(LogOptions(log.level, log.format == "json", file, log.content), Redactor(known), terminal)
 
 
@@ -101,9 +108,23 @@ def open_ledger(store: Store, database: Database | None, journals: Path | None, 
     return Ledger(journals, secrets.token_hex(8), database, SystemClock(), log.say, store.retention_days)
 
 
-def open_key_store(store: Store, database: Database | None, random_bytes: Callable[[int], bytes]) -> KeyStore | None:
-    """Return what makes and changes keys, ``close`` is owed; None where there is no database."""
-    return None if database is None else KeyStore(database, SystemClock(), random_bytes, store.retention_days)
+def _nobody() -> None:
+    """Tell nobody."""
+
+
+def open_key_store(
+    store: Store,
+    database: Database | None,
+    random_bytes: Callable[[int], bytes],
+    changed: Callable[[], None] = _nobody,
+) -> KeyStore | None:
+    """Return what makes and changes keys, ``close`` is owed; None where there is no database.
+
+    ``changed`` is called after every change, in whatever thread made it.
+    """
+    if database is None:
+        return None
+    return KeyStore(database, SystemClock(), random_bytes, store.retention_days, changed)
 
 
 def allowances(limits: Limits) -> tuple[Allowance, Allowance]:
@@ -119,6 +140,26 @@ def ssl_context(ca_file: str) -> ssl.SSLContext | None:
     context = ssl.create_default_context()
     context.load_verify_locations(ca_file)
     return context
+
+
+@asynccontextmanager
+async def joined(settings: Settings, say: Callable[..., None] = lambda *_, **__: None) -> AsyncIterator[Fleet | None]:
+    """Make this process a replica of its fleet, until the end; None where there is no fleet."""
+    if not settings.fleet.url:
+        yield None
+        return
+    fleet = Fleet(settings.fleet, secrets.token_hex(8), say)
+    try:
+        yield fleet
+    finally:
+        await fleet.close()
+
+
+@asynccontextmanager
+async def shared(settings: Settings, own: TokenVault) -> AsyncIterator[TokenVault]:
+    """Give the vault that commands are to use: the fleet's, or without a fleet the machine's ``own``."""
+    async with joined(settings) as fleet:
+        yield own if fleet is None else fleet.vault(own)
 
 
 @asynccontextmanager
@@ -159,7 +200,11 @@ async def assembled(
     where receipts are safe until the store has them; without it, or without a store, nothing is kept of them.
     """
     calibrator = Calibrator(None if notes is None else NoteFile(notes))
-    async with connected(settings, vault, calibrator) as service, _learning(calibrator, log):
+    async with (
+        joined(settings, log.say) as fleet,
+        connected(settings, vault if fleet is None else fleet.vault(vault), calibrator) as service,
+        _learning(calibrator, log),
+    ):
         ids = Ids(secrets.token_bytes)
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
@@ -171,10 +216,13 @@ async def assembled(
         turns = Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout)
         typing = Typing(service, turns, Memory(SystemClock()))
         defaults, account = allowances(settings.limits)
-        limits = LocalLimits(account, SystemClock())
+        local = LocalLimits(account, SystemClock())
         if database is not None:
-            limits.survive(database, log.say)
+            local.survive(database, log.say)
+        limits = local if fleet is None else fleet.limits(local)
         keys = Keys(server.api_key, stored_keys, defaults, database, SystemClock(), log.say)
+        if fleet is not None:
+            fleet.listen(keys.look)
         exchanges = Exchanges(
             Services(
                 upstream=service,
@@ -194,10 +242,10 @@ async def assembled(
             )
         )
         window = settings.models.context_window
-        watch = StoreWatch(database, SystemClock())
-        problems = (lambda: ledger.problem, lambda: watch.problem)
-        probes = Probes(exchanges, service.models, names, service.problem, window, *problems)
-        key_store = open_key_store(settings.store, database, secrets.token_bytes)
+        parts = _parts(ledger, database, fleet)
+        probes = Probes(exchanges, service.models, names, service.problem, window, parts)
+        tell = _nobody if fleet is None else fleet.tell
+        key_store = open_key_store(settings.store, database, secrets.token_bytes, tell)
         known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem, log.say)
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
@@ -205,7 +253,8 @@ async def assembled(
         upkeep = asyncio.create_task(service.upkeep())
         try:
             door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id, defaults)
-            yield Gateway(with_cors(app, server.cors_origins), door, exchanges, service, log)
+            kept = service.keeper.vault
+            yield Gateway(with_cors(app, server.cors_origins), door, exchanges, service, kept, fleet, log)
         finally:
             upkeep.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -214,11 +263,17 @@ async def assembled(
             timers.close()
             await pictures.close()
             await asyncio.to_thread(keys.close)
-            await asyncio.to_thread(limits.close)
+            await asyncio.to_thread(local.close)
             if key_store is not None:
                 await asyncio.to_thread(key_store.close)
             await asyncio.to_thread(ledger.close)
             await asyncio.to_thread(responses.close)
+
+
+def _parts(ledger: Receipts, database: Database | None, fleet: Fleet | None) -> dict[str, Troubled]:
+    """Return what readiness tells of although replies go on without it."""
+    parts: dict[str, Troubled] = {"ledger": ledger, "store": StoreWatch(database, SystemClock())}
+    return parts if fleet is None else {**parts, "fleet": fleet}
 
 
 @asynccontextmanager

@@ -60,6 +60,8 @@ LEADING = ("upstream.base_url", "upstream.models_url", "upstream.proxy", "upstre
 MAX_KEY_CHARS = 512
 """Longer keys are refused unread (``services/keys.py``), so none is taken."""
 
+_FLEET = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#\s]+")
 
 
@@ -162,6 +164,18 @@ def _proxy_url(text: str) -> str:
     if not plain or parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _fleet_url(text: str) -> str:
+    """Return the URL of a fleet's server as it stands. Raises ValueError."""
+    text = text.strip()
+    parts = urlsplit(text)
+    plain = text.isascii() and text.isprintable() and " " not in text
+    if not plain or parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.port == 0:
+        raise ValueError
+    if parts.path.strip("/") and not parts.path.strip("/").isdigit():
+        raise ValueError
+    return text
 
 
 def _loopback(host: str) -> bool:
@@ -285,6 +299,26 @@ class _Resolution:
         if not self._get("log.file"):
             self._values["log.file"] = str(Path(self._get("server.state_dir")) / "fitten_api.log")
         self._store()
+        self._fleet()
+
+    def _fleet(self) -> None:
+        wrong = self._gathered.wrong
+        self._rewrite("fleet.url", _fleet_url, "the URL of a Valkey or Redis: redis://host:port, or rediss://host:port")
+        if self._get("fleet.url") and self._gathered.sources["fleet.url"].found:
+            what = "expected from a source that you chose, not from a file in the working directory"
+            wrong("fleet.url", f"{what}: the account's tokens are kept there")
+        if not _FLEET.fullmatch(self._get("fleet.name")):
+            wrong("fleet.name", "expected at most 64 letters, digits, `.`, `_` and `-`")
+        if self._get("server.workers") > 1 and self._good("server.workers", "fleet.url"):
+            if not self._get("fleet.url"):
+                what = (
+                    "expected 1, or fleet.url, because several processes keep limits and the login together only there"
+                )
+                wrong("server.workers", what)
+            elif self._platform == "win32":
+                wrong("server.workers", "expected 1: Windows has no processes that share a port")
+            elif 0 < self._get("upstream.max_concurrency") < self._get("server.workers"):
+                wrong("server.workers", "expected at most upstream.max_concurrency, whose calls the processes share")
 
     def _store(self) -> None:
         url = self._get("store.url")

@@ -13,7 +13,7 @@ from typing import Any, cast
 from msgspec import Struct
 
 from fittengate.core.ask import COMPLETION, Ask, FillAsk, Several
-from fittengate.core.caller import Caller, ModelCard, Receipt, Scope
+from fittengate.core.caller import Caller, Receipt, Scope
 from fittengate.core.events import Ended, Fold, Folds
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.record import Record
@@ -23,19 +23,19 @@ from fittengate.dialects.base import ChoicesDialect, ChoicesWriter, CountingDial
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
 from fittengate.prompting.render import images_left_out
+from fittengate.server.admission import Admission, give_back
 from fittengate.server.asking import Asking, AskingCounts, Leases, again_for
-from fittengate.server.choices import Choices, asks_of, card_for, cut, scopes_of, with_pictures
+from fittengate.server.choices import Choices, card_for, scopes_of, with_pictures
 from fittengate.server.content import prompt_text
 from fittengate.server.course import Course
 from fittengate.server.faults import as_fault, headers_of
-from fittengate.server.request import CALLER, Headers, Request
+from fittengate.server.request import Headers, Request
 from fittengate.server.stream import ClientStream, Relay
 from fittengate.server.typing import Typing
 from fittengate.services.ids import Ids
 from fittengate.services.keyring import Keys
-from fittengate.services.lease_parts import LeaseParts
 from fittengate.services.ledger import Receipts
-from fittengate.services.limits import Lease, Limits, Need
+from fittengate.services.limits import Limits
 from fittengate.services.log import Log
 from fittengate.services.models import ModelNames
 from fittengate.services.permission import require_model, require_scope
@@ -89,6 +89,7 @@ class Exchanges:
         self.idle: Callable[[], None] | None = None
         """Called when the last of ``running`` has ended."""
         self._services = services
+        self._admission = Admission(services.keys, services.limits, services.upstream)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -102,18 +103,12 @@ class Exchanges:
         return self._services.responses
 
     async def caller(self, request: Request) -> Caller:
-        """Return who asks. Raises Fault: caller_no_key, gateway_busy."""
-        known: Caller | None = request.scope.get(CALLER)
-        if known is not None:
-            return known
-        keys = self._services.keys
-        shown = request.credentials or (None,)
-        for credential in shown[:-1]:
-            try:
-                return keys.known(credential) or await keys.find(credential or "")
-            except Fault:
-                pass  # The other one may be good.
-        return keys.known(shown[-1]) or await keys.find(shown[-1] or "")
+        """Return who asks, counting nothing: :meth:`Admission.caller`. Raises Fault."""
+        return await self._admission.caller(request)
+
+    async def enter(self, request: Request, scope: Scope | None = None) -> Caller:
+        """Return who asks for something that costs no tokens: :meth:`Admission.enter`. Raises Fault."""
+        return await self._admission.enter(request, scope)
 
     async def handle(self, dialect: Dialect, request: Request) -> None:
         """Answer one request in ``dialect``. Never raises, except for a cancellation that is not ours."""
@@ -136,7 +131,7 @@ class Exchanges:
             if course.filling is not None:
                 course.filling.leave()
             if course.lease is not None:
-                self._give_back(course.lease, request, course)
+                give_back(course.lease, request, course)
             if course.fault is not None and not request.gone and request.status == 0:
                 await self.answer_fault(dialect, request, course.fault, course)
             if course.receipt is None and course.fault is None and request.gone:
@@ -153,7 +148,7 @@ class Exchanges:
 
     async def _answer(self, dialect: Dialect, request: Request, course: Course) -> None:
         services = self._services
-        caller = course.caller = await self.caller(request)
+        caller = course.caller = await self._admission.caller(request)
         if dialect.scope is not None:
             require_scope(caller, dialect.scope)
         if self.draining:
@@ -196,7 +191,7 @@ class Exchanges:
         if isinstance(ask, Several) and "completion" in scopes_of(ask):
             require_model(caller, services.models.find(COMPLETION))
         if services.limits.apply_to(caller):
-            ask = await self._admit(ask, caller, card, course)
+            ask = await self._admission.admit(ask, caller, card, course)
         if not isinstance(ask, Ask):
             ask = await with_pictures(ask, services.pictures)
             if isinstance(ask, Several):
@@ -204,81 +199,16 @@ class Exchanges:
             return ask
         ask = await services.pictures.inline(ask)
         if (again := again_for(ask)) is not None:
-            course.asking = Asking(services.upstream, again, self.asked, self._leases(course))
+            course.asking = Asking(services.upstream, again, self.asked, self._admission.leases(course))
         return ask
-
-    async def enter(self, request: Request, scope: Scope | None = None) -> Caller:
-        """Return who asks for something that costs no tokens; it counts as a request. None: a key of any scope will do.
-
-        Raises Fault: caller_no_key, caller_forbidden, policy_rate, gateway_busy.
-        """
-        caller = await self.caller(request)
-        if scope is not None:
-            require_scope(caller, scope)
-        limits = self._services.limits
-        if limits.apply_to(caller):
-            (await limits.admit(caller, Need(slots=0))).release()
-        return caller
-
-    async def _admit(
-        self, ask: Ask | FillAsk | Several, caller: Caller, card: ModelCard, course: Course
-    ) -> Ask | FillAsk | Several:
-        """Reserve what a request needs, all of it or nothing; return it with the answers' limit in it. Raises Fault."""
-        limits, asks = self._services.limits, asks_of(ask)
-        if not limits.count_tokens_of(caller):
-            course.lease = await limits.admit(caller, Need())
-            return ask
-        known: dict[int, int] = {}
-        for one in asks:
-            if id(one) not in known:
-                known[id(one)] = self._services.upstream.estimate(one, card).input_tokens
-        prompts = [known[id(one)] for one in asks]
-        most = [one.sampling.max_tokens for one in asks]
-        output = sum([tokens for tokens in most if tokens is not None]) if None not in most else None
-        lease = course.lease = await limits.admit(caller, Need(sum(prompts), output, answers=len(asks)))
-        if isinstance(ask, Several):
-            course.lease_parts = LeaseParts(lease, prompts)
-        # A lone code completion is cut on its way to the service: what it is known by is not to change with what is left.
-        return ask if lease.output is None or isinstance(ask, FillAsk) else cut(ask, lease.output)
 
     def _choices(self, asks: Several, course: Course) -> Choices:
         """Return what asks several times. Raises Fault (caller_bad_request)."""
-        services, divided, leases = self._services, course.lease_parts, self._leases(course)
+        services, divided, leases = self._services, course.lease_parts, self._admission.leases(course)
         if divided is None or leases is None:
             return Choices(services.upstream, asks, self.asked, [Leases()] * len(asks.asks), lambda: None)
         parts = [Leases(part, leases.reserve) for part in divided.parts]
         return Choices(services.upstream, asks, self.asked, parts, divided.settle)
-
-    def _leases(self, course: Course) -> Leases | None:
-        """Return what reserves for further calls of a request; None where no tokens are limited."""
-        caller, card, first = course.caller, course.card, course.lease
-        services = self._services
-        if caller is None or card is None or first is None or not services.limits.count_tokens_of(caller):
-            return None
-
-        async def reserve(ask: Ask) -> Lease:
-            tokens = services.upstream.estimate(ask, card).input_tokens
-            # Where the limit of the first answer is ours, that of the next one follows from what is left by then.
-            most = ask.sampling.max_tokens if first.output is None else None
-            return await services.limits.admit(caller, Need(tokens, most, requests=0, slots=0))
-
-        return Leases(first, reserve)
-
-    def _give_back(self, lease: Lease, request: Request, course: Course) -> None:
-        if course.usage is not None:
-            lease.settle(course.usage)
-        elif course.filling is not None:
-            if course.filling.unpaid and (course.first is not None or self._broken_off(request, course)):
-                lease.settle(None)
-        elif course.first is not None or (course.turns and self._broken_off(request, course)):
-            # The service was at work for it, and nobody knows how far it came.
-            lease.settle(None)
-        lease.release()
-
-    @staticmethod
-    def _broken_off(request: Request, course: Course) -> bool:
-        superseded = course.fault is not None and course.fault.kind is FaultKind.CALLER_SUPERSEDED
-        return request.gone or request.evicted or superseded
 
     async def _read_on(self, dialect: Dialect, body: bytes, caller: Caller) -> Ask:
         """Read a request that may go on with what was kept. Raises Fault."""

@@ -9,6 +9,7 @@ import asyncio
 from typing import Any
 
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -89,9 +90,18 @@ class GatewayProtocol(HttpToolsProtocol):
         self.scope[OUTLET] = Outlet(self.cycle)  # type: ignore[literal-required]
 
     def on_body(self, body: bytes) -> None:
-        """Pass on a piece of the body, whose size is the application's business."""
+        """Pass on a piece of the body, whose size is the application's business. The first one is not copied."""
         self._swallowed = 0
-        super().on_body(body)
+        cycle: Any = self.cycle
+        if cycle.body or cycle.response_complete or self.parser.should_upgrade():
+            if type(cycle.body) is bytes:
+                cycle.body = bytearray(cycle.body)
+            super().on_body(body)
+            return
+        cycle.body = body
+        if len(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """Expect the next head."""

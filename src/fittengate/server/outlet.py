@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from fittengate.server.request import Headers
+from fittengate.server.request import OUTLET, Headers
 
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
@@ -19,10 +19,12 @@ _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() 
 class Outlet:
     """Answers one request: ``whole``, or ``begin``, any number of ``piece``, ``last``. Never waits: ask ``paused``."""
 
-    __slots__ = ("_cycle", "_head")
+    __slots__ = ("_cycle", "_head", "flow")
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
+        self.flow = cycle.flow
+        """Says in ``write_paused`` whether the connection takes more now."""
         self._head = b""
         """The head of a stream, until its first piece goes out."""
 
@@ -108,6 +110,8 @@ class Outlet:
 
     def _complete(self) -> None:
         cycle = self._cycle
+        # It knows us and we know it: whatever a request is made of goes as soon as it is over.
+        cycle.scope.pop(OUTLET, None)  # type: ignore[misc]
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:

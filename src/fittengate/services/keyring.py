@@ -156,6 +156,11 @@ class Keys:
         self._refused[digest] = self._loop.time() + REFUSED_SECONDS
         raise _unknown()
 
+    def look(self) -> None:
+        """Ask the store soon what has changed: somebody says that something has."""
+        if self._database is not None:
+            self._look()
+
     def close(self) -> None:
         """End the thread. May be called from any thread."""
         if self._thread is not None:

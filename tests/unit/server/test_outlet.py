@@ -138,9 +138,10 @@ async def test_an_answer_is_not_begun_twice():
     caught = []
 
     async def app(scope, receive, send):
-        scope[OUTLET].whole(200, [(b"content-length", b"0")], b"")
+        outlet = scope[OUTLET]
+        outlet.whole(200, [(b"content-length", b"0")], b"")
         with pytest.raises(RuntimeError) as error:
-            scope[OUTLET].whole(200, [(b"content-length", b"0")], b"")
+            outlet.whole(200, [(b"content-length", b"0")], b"")
         caught.append(error)
 
     transport, _ = await through(app, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")

@@ -8,6 +8,7 @@ reply, with nothing behind it, that both sides mean to keep open; in every other
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import aiohttp
 import httptools
@@ -75,7 +76,7 @@ class Call(asyncio.Protocol):
         self.on_body = self._parts.append
         self._whole = 0
         """Pieces that belong to the reply, once it is over: bytes that nobody asked for may follow."""
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._size = 0
         self._swallowed = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -160,6 +161,8 @@ class Call(asyncio.Protocol):
         if connection is None:
             return
         self._connection = None
+        # The parser and the tap know us: let go, or all of it waits for the cycle collector.
+        self._parser = self.tap = None
         transport = self._transport
         if self._keep and not transport.is_closing():
             if self._paused:
