@@ -21,6 +21,7 @@ from fittengate.services import postgres_care, receipt_rows, response_rows
 from fittengate.services.clock import SystemClock
 from fittengate.services.key_store import KeyStore, KeyWish
 from fittengate.services.keyring import Keys
+from fittengate.services.ledger import Ledger
 from fittengate.services.migrations import KNOWN, _upgrade
 from fittengate.services.postgres import PostgresServer, check_url, password_of
 from fittengate.services.receipt_rows import packed, store
@@ -234,6 +235,17 @@ def test_p8_a_connection_that_broke_stores_nothing_twice(postgres):
             with database.begin() as connection:
                 assert store(connection, "j", batch, 0) == wanted
     assert query(postgres, "SELECT count(*), count(DISTINCT number) FROM receipts") == [(599, 599)]
+
+
+def test_a_receipt_that_the_server_does_not_take_takes_no_other_with_it(postgres, tmp_path):
+    """A NUL cannot be in a text there: that one is counted as lost, the ones beside it are in the table."""
+    with opened(postgres) as database:
+        ledger = Ledger(tmp_path, "one", database, SystemClock(), lambda *_, **__: None, 0)
+        for name in ("a", "b\0", "c"):
+            ledger.add(receipt(name))
+        ledger.close()
+    assert query(postgres, "SELECT request_id FROM receipts ORDER BY 1") == [("a",), ("c",)]
+    assert ledger.lost == 1
 
 
 def test_p8_two_that_write_the_same_batch_at_once_write_it_once(postgres):
