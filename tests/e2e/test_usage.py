@@ -189,7 +189,8 @@ async def test_the_commands_on_a_server(serve, simulator, shell, postgres, postg
         "POST", "/v1/chat/completions", b'{"messages":[{"role":"user","content":"x"}]}', key=key.strip()
     )
     assert reply.status == 200
-    async with asyncio.timeout(4):
+    # It is there after a second; each of these commands takes a while to start.
+    async with asyncio.timeout(20):
         while "laptop" not in (await run("usage", "--by", "key"))[1]:
             await asyncio.sleep(0.1)
     code, out, _ = await run("store", "check")

@@ -105,11 +105,11 @@ def open_database(store: Store) -> Database | None:
     path = store.url.removeprefix(SQLITE)
     if path in {"", "none"}:
         return None
-    if path.startswith("postgres"):
+    if store.url.startswith("postgres"):
         # Only here: it takes its time to import.
         from fittengate.services.postgres import PostgresServer
 
-        return Database(PostgresServer(path))
+        return Database(PostgresServer(store.url))
     return Database(Path(path))
 
 
