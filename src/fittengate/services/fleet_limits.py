@@ -29,7 +29,7 @@ from fittengate.services.fleet_script import ADMIT, CORRECT, COUNT, LIMITS, SPEN
 from fittengate.services.fleet_seen import Admission, Told, state_of
 from fittengate.services.limits import ACCOUNT, Held, Lease, LocalLease, LocalLimits, Metered, Need, owner_of, refused
 from fittengate.services.meter import Meter
-from fittengate.services.valkey import CALL_SECONDS, FleetDownError, Say, Script, Valkey
+from fittengate.services.valkey import FleetDownError, Say, Script, Valkey
 
 MAX_BATCH = 100
 """So many things are told in one run: some milliseconds of the server's time."""
@@ -341,7 +341,7 @@ class FleetLimits:
         """Return when, by the server's clock, nobody waits for a batch any more that is sent now; 0: not known."""
         if self._ahead is None:
             return 0
-        return round((self._loop.time() + CALL_SECONDS) * 1000) + self._ahead
+        return round((self._loop.time() + self._valkey.seconds) * 1000) + self._ahead
 
     def _broke_off(
         self, batch: "_Batch", asked: list[_Asked], changes: list[tuple[Place, int]], error: FleetDownError
