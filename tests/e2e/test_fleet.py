@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from fakes.line import KEY, until
-from fakes.running import running
+from fakes.running import command, environment, running
 from fakes.valkey import PASSWORD, valkey
 from fittengate.core.account import Tokens
 from fittengate.services import keyring
@@ -233,3 +233,58 @@ async def test_tokens_of_a_gateway_that_was_alone_reach_the_fleet(simulator, ser
             assert (await second.chat("Hi", headers=f"x-api-key: {KEY}\r\n")).status == 200
             assert await second.vault.load() is None
     assert simulator.counters.requests["login"] == 1
+
+
+async def commanded(simulator, server, state, *words, **settings):
+    """Run a command on a machine of the fleet; return its exit code, and what it wrote to both streams."""
+    environ = environment(simulator, state, fleet_url=server.url, **settings)
+    ended = await asyncio.create_subprocess_exec(
+        *command(),
+        *words,
+        env=environ,
+        cwd=state.parent,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await ended.communicate()
+    return ended.returncode, out.decode(), err.decode()
+
+
+async def test_commands_use_the_fleets_login(replicas, simulator, server, tmp_path):
+    """On a machine that has no login, and no password, whoami finds that of the fleet; logout ends it for all."""
+    (gateway,) = await replicas(1)
+    assert (await gateway.chat("Hi")).status == 200
+    alone = {"account_username": "", "account_password": ""}
+    code, out, err = await commanded(simulator, server, tmp_path / "state", "whoami", **alone)
+    assert (code, err) == (0, "")
+    assert "user id" in out
+    assert simulator.counters.requests["login"] == 1
+    assert (await commanded(simulator, server, tmp_path / "state", "logout", **alone))[0] == 0
+    code, _, err = await commanded(simulator, server, tmp_path / "state", "whoami", **alone)
+    assert code == 1
+    assert "fittengate login" in err
+    assert server.ask("EXISTS", "{fittengate}:account") == 0
+
+
+async def test_commands_for_keys_tell_the_fleet(simulator, server, tmp_path):
+    """Each change is news; where nobody can be told, the command says so, without the password, and goes on."""
+    heard = []
+    connections = valkey_module.Valkey(server.url, lambda *_, **__: None)
+    listening = asyncio.create_task(connections.listen("{fittengate}:keys", lambda: heard.append(1)))
+    await until(lambda: len(heard) == 1)
+    state = tmp_path / "state"
+    for number, words in enumerate((["create", "--name", "ci"], ["rotate", "ci"], ["revoke", "ci"]), 2):
+        code, _, err = await commanded(simulator, server, state, "keys", *words)
+        assert code == 0
+        assert "not told" not in err
+        await until(lambda number=number: len(heard) == number)
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listening
+    await connections.close()
+    server.stop()
+    code, out, err = await commanded(simulator, server, state, "keys", "create", "--name", "late")
+    assert code == 0
+    assert out.startswith("fg_")
+    assert "the fleet was not told" in err
+    assert PASSWORD not in err
