@@ -69,7 +69,7 @@ class Valkey:
     """Connections to the server. Belongs to an event loop; ``close`` is owed."""
 
     def __init__(self, url: str, say: Say) -> None:
-        """Make it; nothing is sent yet. ``url`` is one of redis://, rediss:// and unix://."""
+        """Make it; nothing is sent yet. ``url`` begins with redis:// or, for TLS, with rediss://."""
         self.up = True
         """Whether the server is asked at all."""
         self.failures = 0
