@@ -138,7 +138,7 @@ class FleetLimits:
         self._bell = asyncio.Event()
         self._closing = False
         self._loop = asyncio.get_running_loop()
-        valkey.recovered.append(self._recovered)
+        valkey.recovered.append(self._beats_now)
         self._bell.set()
         self._timer = self._loop.call_later(BEAT_SECONDS, self._beats)
         self._task = self._loop.create_task(self._run())
@@ -252,10 +252,6 @@ class FleetLimits:
             owner, _, day, month = place
             self._owed[owner, day, month] = self._owed.get((owner, day, month), 0) + tokens
 
-    def _recovered(self) -> None:
-        self._left_at.clear()
-        self._beats_now()
-
     # Towards the server.
 
     def _beats(self) -> None:
@@ -309,8 +305,11 @@ class FleetLimits:
             batch.add_change(*changes[-1])
         asked: list[_Asked] = []
         while self._asked and batch.has_room():
-            asked.append(self._asked.popleft())
-            batch.add_asked(asked[-1])
+            one = self._asked.popleft()
+            # Whoever has left meanwhile needs no room.
+            if not one.granted.done():
+                asked.append(one)
+                batch.add_asked(one)
         while self._touched and batch.has_room():
             batch.place_of(self._touched.popitem()[0])
         keys = [f"{self._prefix}:replicas", *(f"{self._prefix}:meter:{owner}" for owner in batch.places)]
@@ -321,9 +320,10 @@ class FleetLimits:
                 told = await self._run_there(keys, batch)
             if told.late:
                 raise FleetDownError("too late", sent=False)
-            for one, admission in zip(asked, told.admissions, strict=True):
-                self._answer(one, admission, told)
+            for waiting, admission in zip(asked, told.admissions, strict=True):
+                self._answer(waiting, admission, told)
             self._broken = False
+            self._left_at.clear()
         except FleetDownError as error:
             self._broke_off(batch, asked, changes, error)
         except Exception as error:  # noqa: BLE001 - one batch that fails must not end the task
@@ -351,6 +351,7 @@ class FleetLimits:
             if change > 0 or not error.sent:
                 self._owe(place, change)
         self._touched |= dict.fromkeys(batch.places)
+        self._recount |= dict.fromkeys(batch.minutes)
         for one in asked:
             _refuse(one, error)
 
@@ -407,6 +408,8 @@ class _Batch:
         self._replica = replica
         self._beat = beat
         self._ops: list[list[Any]] = []
+        self.minutes: list[str] = []
+        """Owners of whose minute it tells."""
         self._told: dict[str, int] = {}
         """Tokens that this batch tells of an owner's days."""
 
@@ -420,6 +423,7 @@ class _Batch:
 
     def add_minute(self, owner: str) -> None:
         """Tell what was used here in the last minute; what the server has not forgotten of it counts twice."""
+        self.minutes.append(owner)
         used = self._meter(owner).used(self._local.now())
         self._ops.append([COUNT, self.place_of(owner), used["rpm"], used["tpm"]])
 
