@@ -161,7 +161,7 @@ async def test_sigterm_under_load_finishes_what_was_accepted(serve, simulator):
             one = await stack.enter_async_context(process.line())
             await one.ask("held", stream=True)
             replies.append(asyncio.create_task(one.reply()))
-        await simulator.wait_held(50)
+        await simulator.wait_held(50, seconds=20)
         statuses = []
 
         async def newcomer():
@@ -170,13 +170,13 @@ async def test_sigterm_under_load_finishes_what_was_accepted(serve, simulator):
                     statuses.append((await process.chat("new")).status)
 
         newcomers = [asyncio.create_task(newcomer()) for _ in range(4)]
-        await until(lambda: statuses.count(200) >= 4)
+        await until(lambda: statuses.count(200) >= 4, seconds=20)
         process.signal(signal.SIGTERM)
-        await until(lambda: statuses.count(503) >= 8)
+        await until(lambda: statuses.count(503) >= 8, seconds=20)
         assert not [reply for reply in replies if reply.done()]
         simulator.release()
         for reply in replies:
             assert events((await reply).body)[-1] == "[DONE]"
-        assert await process.ended() == 0
+        assert await process.ended(20) == 0
         await asyncio.gather(*newcomers)
         assert set(statuses) == {200, 503}
