@@ -200,7 +200,7 @@ class Limits(_Section, frozen=True, kw_only=True):
 class Overload(_Section, frozen=True, kw_only=True):
     """Where the gateway is full. From 70 % of any measure on it sheds load by degrees; what was accepted goes on."""
 
-    loop_lag: Annotated[float, _meta("how late it does what is due, twice in a row", "seconds", ge=0)] = 0.5
+    loop_lag: Annotated[float, _meta("how late it does what is due, twice in a row", "seconds", ge=0)] = 2
     memory_bytes: Annotated[int, _meta("its resident memory (on Linux)", "bytes", ge=0)] = 0
     open_requests: Annotated[int, _meta("requests under way, those in the queue included", "requests", ge=0)] = 2000
     queue_age: Annotated[

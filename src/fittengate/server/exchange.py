@@ -472,7 +472,7 @@ class Exchanges:
             services.log.exchange(receipt, course.prompt, "".join(course.words))
 
     def _left(self, request: Request) -> Fault:
-        if SLOW in request.scope:
+        if request.gone and SLOW in request.scope:
             text = "The client did not read its answer, and was dropped (server.write_timeout)."
             return Fault(FaultKind.CALLER_SLOW, text)
         if request.gone:
