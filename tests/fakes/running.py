@@ -24,6 +24,7 @@ from fittengate.settings import (
     Limits,
     Log,
     Models,
+    Overload,
     Server,
     Settings,
     Store,
@@ -47,7 +48,13 @@ def scenario(**fields: Any) -> Scenario:
 def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Settings:
     """Return settings for a gateway in front of ``simulator``; each section may name what shall differ."""
     url = simulator.base_url
-    upstream = {"base_url": url, "models_url": url, "user_agent": "fittengate/test", "max_concurrency": 0}
+    upstream = {
+        "base_url": url,
+        "models_url": url,
+        "user_agent": "fittengate/test",
+        "max_concurrency": 0,
+        "breaker_calls": 0,
+    }
     return Settings(
         server=Server(**{"api_key": (KEY,), **sections.get("server", {})}),
         account=Account(**{"username": USERNAME, "password": PASSWORD, **sections.get("account", {})}),
@@ -55,6 +62,7 @@ def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Setting
         store=Store(**sections.get("store", {})),
         fleet=Fleet(**sections.get("fleet", {})),
         limits=Limits(**sections.get("limits", {})),
+        overload=Overload(**sections.get("overload", {})),
         models=Models(**{"aliases": dict.fromkeys(DEFAULT_ALIASES, "fitten-code"), **sections.get("models", {})}),
         log=Log(**{"file": "none", **sections.get("log", {})}),
         telemetry=Telemetry(**sections.get("telemetry", {})),

@@ -92,9 +92,19 @@ def test_values_of_labels_in_queries_are_values_that_occur():
     from fittengate.core.caller import OUTCOMES
     from fittengate.core.faults import FaultKind
 
-    occur = {*(kind.value for kind in FaultKind), *OUTCOMES, "done", "failed", "refused", "memory", "disk", "estimate"}
+    occur = {
+        *(kind.value for kind in FaultKind),
+        *OUTCOMES,
+        "done",
+        "failed",
+        "refused",
+        "memory",
+        "disk",
+        "estimate",
+        "open",
+    }
     for query, _ in QUERIES:
-        for values in re.findall(r'(?:kind|outcome|place|counted)!?=~?"([^"$]*)"', query):
+        for values in re.findall(r'(?:kind|outcome|place|counted|state)!?=~?"([^"$]*)"', query):
             assert set(values.split("|")) <= occur, query
 
 

@@ -6,6 +6,7 @@ import secrets
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TextIO, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -40,10 +41,10 @@ from fittengate.services.keys import StoredKey
 from fittengate.services.ledger import Ledger, NoLedger, Receipts
 from fittengate.services.limits import LocalLimits
 from fittengate.services.log import Log, LogOptions
-from fittengate.services.loop_lag import LoopLag
 from fittengate.services.memory import Memory
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
+from fittengate.services.overload import Load, Overload, Sampler
 from fittengate.services.queue import Turns
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
@@ -52,7 +53,9 @@ from fittengate.services.store import Database
 from fittengate.services.store_watch import StoreWatch
 from fittengate.services.traces import Collector, Traces
 from fittengate.settings import Limits, Settings, Store
+from fittengate.settings import Overload as Full
 from fittengate.upstream.base import TokenVault
+from fittengate.upstream.breaker import Breaker
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import FittenClient, Route
@@ -145,6 +148,11 @@ def allowances(limits: Limits) -> tuple[Allowance, Allowance]:
     return Allowance(**each), Allowance(**{name: getattr(limits, f"account_{name}") for name in LIMITS})
 
 
+def open_overload(full: Full) -> Overload:
+    """Return what knows how full the gateway is, by these bounds."""
+    return Overload(Load(full.loop_lag, full.memory_bytes, full.open_requests, full.queue_age))
+
+
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:
     """Return a context that trusts ``ca_file`` beside the system's authorities; None without one."""
     if not ca_file:
@@ -187,7 +195,8 @@ async def connected(
     account = Account(upstream.base_url, settings.account.username, settings.account.password)
     keeper = AccountKeeper(account, vault, client.send, clock)
     deadlines = Deadlines(upstream.first_token_timeout, upstream.idle_timeout, upstream.total_timeout)
-    rules = Rules(deadlines, upstream.retries, settings.models.context_window)
+    window = settings.models.context_window
+    rules = Rules(deadlines, upstream.retries, window, upstream.breaker_calls, upstream.breaker_pause)
     chance = Chance(secrets.SystemRandom().random, Ids(secrets.token_bytes).tail, secrets.token_bytes(32))
     try:
         yield FittenService(client, keeper, timers, rules, chance, calibrator or Calibrator())
@@ -216,9 +225,9 @@ async def assembled(
         joined(settings, log.say) as fleet,
         connected(settings, vault if fleet is None else fleet.vault(vault), calibrator) as service,
         _learning(calibrator, log),
-        _watched() as lag,
         _tracing(settings, log) as traces,
     ):
+        _heed_breakers(service, log)
         ids = Ids(secrets.token_bytes)
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
@@ -239,6 +248,7 @@ async def assembled(
         keys = Keys(server.api_key, stored_keys, defaults, database, SystemClock(), log.say)
         if fleet is not None:
             fleet.listen(keys.look)
+        overload = open_overload(settings.overload)
         exchanges = Exchanges(
             Services(
                 upstream=service,
@@ -255,29 +265,42 @@ async def assembled(
                 clock=SystemClock(),
                 timers=timers,
                 limits=limits,
+                overload=overload,
                 bounds=Bounds(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
                 traces=traces,
             )
         )
         window = settings.models.context_window
-        parts = _parts(ledger, database, fleet)
-        probes = Probes(exchanges, service.models, names, service.problem, window, parts)
-        tell = _nobody if fleet is None else fleet.tell
-        key_store = open_key_store(settings.store, database, secrets.token_bytes, tell)
+        probes = Probes(exchanges, service.models, names, service.problem, window, _parts(ledger, database, fleet))
+        key_store = open_key_store(
+            settings.store, database, secrets.token_bytes, _nobody if fleet is None else fleet.tell
+        )
         known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem, log.say)
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
-        counted = Parts(figures, exchanges, service, typing, memory, turns, ledger, responses, log, lag, traces, fleet)
+        counted = Parts(
+            figures, exchanges, service, typing, memory, turns, ledger, responses, log, overload, traces, fleet
+        )
         exposition = Exposition(families(counted, __version__))
         metrics = Metrics(exchanges, exposition, on=settings.telemetry.metrics)
         app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby, metrics)
+        sampler = _sampler(overload, exchanges, log)
         upkeep = asyncio.create_task(service.upkeep())
         try:
             door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id, defaults)
-            gate = with_cors(app, server.cors_origins)
-            yield Gateway(gate, door, exchanges, service, service.keeper.vault, fleet, log, exposition)
+            yield Gateway(
+                with_cors(app, server.cors_origins),
+                door,
+                exchanges,
+                service,
+                service.keeper.vault,
+                fleet,
+                log,
+                exposition,
+            )
         finally:
-            await _stopped(upkeep)
+            sampler.stop()
+            await _stop(upkeep)
             await typing.close()
             timers.close()
             await pictures.close()
@@ -286,17 +309,44 @@ async def assembled(
                     await asyncio.to_thread(part.close)
 
 
-async def _stopped(work: "asyncio.Task[None]") -> None:
-    """Stop what goes on in the background."""
-    work.cancel()
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        await work
+        await task
 
 
 def _parts(ledger: Receipts, database: Database | None, fleet: Fleet | None) -> dict[str, Troubled]:
     """Return what readiness tells of although replies go on without it."""
     parts: dict[str, Troubled] = {"ledger": ledger, "store": StoreWatch(database, SystemClock())}
     return parts if fleet is None else {**parts, "fleet": fleet}
+
+
+def _sampler(overload: Overload, exchanges: Exchanges, log: Log) -> Sampler:
+    """Return what measures the load of these exchanges; it runs, and ``stop`` is owed."""
+    loop = asyncio.get_running_loop()
+    made = Sampler(
+        overload,
+        lambda: (len(exchanges.running), exchanges.turns.oldest(loop.time())),
+        partial(_tell_overload, log),
+    )
+    made.start(loop)
+    return made
+
+
+def _tell_overload(log: Log, overload: Overload) -> None:
+    log.say("warning" if overload.grade else "info", "overload", grade=overload.grade, cause=overload.cause or None)
+
+
+def _heed_breakers(service: FittenService, log: Log) -> None:
+    """Let the log know when calls of a kind are no longer sent, and when they are again."""
+    for breaker in (service.chat_breaker, service.completion_breaker):
+        breaker.changed = partial(_tell_breaker, log)
+
+
+def _tell_breaker(log: Log, breaker: Breaker) -> None:
+    words = {"open": "is left alone", "probing": "is tried", "closed": "is back"}
+    level = "info" if breaker.state == "closed" else "warning" if breaker.state == "open" else "debug"
+    log.say(level, f"the service's {breaker.what} {words[breaker.state]}", retry_after=round(breaker.retry_after, 1))
 
 
 @asynccontextmanager
@@ -315,17 +365,6 @@ async def _tracing(settings: Settings, log: Log) -> AsyncIterator[Traces | None]
         yield traces
     finally:
         await asyncio.to_thread(traces.close)
-
-
-@asynccontextmanager
-async def _watched() -> AsyncIterator[LoopLag]:
-    """Measure how late the event loop is."""
-    lag = LoopLag(asyncio.get_running_loop(), SystemClock().monotonic)
-    lag.start()
-    try:
-        yield lag
-    finally:
-        lag.close()
 
 
 @asynccontextmanager
@@ -350,5 +389,5 @@ async def _learning(calibrator: Calibrator, log: Log) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await _stopped(settling)
+        await _stop(settling)
         tell(await calibrator.settle())

@@ -30,7 +30,7 @@ from fittengate.server.choices import Choices, card_for, scopes_of, with_picture
 from fittengate.server.content import prompt_text
 from fittengate.server.course import Course
 from fittengate.server.faults import as_fault, headers_of
-from fittengate.server.request import Headers, Request
+from fittengate.server.request import SLOW, Headers, Request
 from fittengate.server.stream import ClientStream, Relay
 from fittengate.server.typing import Typing
 from fittengate.services.figures import Figures
@@ -40,6 +40,7 @@ from fittengate.services.ledger import Receipts
 from fittengate.services.limits import Limits
 from fittengate.services.log import Log
 from fittengate.services.models import ModelNames
+from fittengate.services.overload import Overload
 from fittengate.services.permission import require_model, require_scope
 from fittengate.services.queue import Turns
 from fittengate.services.responses import Responses
@@ -78,6 +79,7 @@ class Services(Struct, frozen=True):
     clock: Clock
     timers: Timers
     limits: Limits
+    overload: Overload
     bounds: Bounds
     traces: Traces | None
 
@@ -102,6 +104,11 @@ class Exchanges:
     def turns(self) -> Turns:
         """The turns at the service."""
         return self._services.turns
+
+    @property
+    def overload(self) -> Overload:
+        """How full the gateway is."""
+        return self._services.overload
 
     @property
     def responses(self) -> Responses:
@@ -164,14 +171,20 @@ class Exchanges:
         if dialect.scope is not None:
             require_scope(caller, dialect.scope)
         course.authed_at = self._now()
+        if services.overload.grade:
+            # Where the path serves both, only the body tells which it is.
+            services.overload.check(caller.lane if dialect.scope == "chat" else "completion")
         if self.draining:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
         body = await request.body(services.bounds.max_body_bytes)
         ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, caller)
         course.asked, course.stream = ask.model, ask.wishes.stream
         if dialect.scope is None:
-            for scope in sorted(scopes_of(ask)):
+            scopes = sorted(scopes_of(ask))
+            for scope in scopes:
                 require_scope(caller, scope)
+            if services.overload.grade and "chat" in scopes:
+                services.overload.check(caller.lane)
         ask = await self._prepared(ask, caller, course)
         course.read_at = self._now()
         if services.log.content:
@@ -431,6 +444,9 @@ class Exchanges:
             services.log.exchange(receipt, course.prompt, "".join(course.words))
 
     def _left(self, request: Request) -> Fault:
+        if SLOW in request.scope:
+            text = "The client did not read its answer, and was dropped (server.write_timeout)."
+            return Fault(FaultKind.CALLER_SLOW, text)
         if request.gone:
             return Fault(FaultKind.CALLER_GONE, "The client went away.")
         return Fault(FaultKind.GATEWAY_DRAINING, "The gateway was shut down before the reply ended. Try again.")

@@ -15,11 +15,12 @@ from fittengate.services.figures import NONE, Cell, Durations, Figures
 from fittengate.services.fleet import Fleet
 from fittengate.services.ledger import Receipts
 from fittengate.services.log import Log
-from fittengate.services.loop_lag import LoopLag
 from fittengate.services.memory import Memory
-from fittengate.services.queue import Turns
+from fittengate.services.overload import Overload
+from fittengate.services.queue import LANES, Turns
 from fittengate.services.responses import Responses
 from fittengate.services.traces import Traces
+from fittengate.upstream.breaker import Breaker
 from fittengate.upstream.fitten.service import FittenService
 
 FAILURES = frozenset({Trouble.UNKNOWN_TOOL, Trouble.UNFIT_VALUE, Trouble.UNWANTED, Trouble.ABORTED})
@@ -27,6 +28,7 @@ FAILURES = frozenset({Trouble.UNKNOWN_TOOL, Trouble.UNFIT_VALUE, Trouble.UNWANTE
 
 AGAIN = ("missing", "unfit", "broken", "unwanted", "silent", "invalid")
 ASKED = ("mended", "kept", "failed")
+STATES = ("closed", "open", "probing")
 FILLED = ("called", "hit", "shared", "superseded")
 
 _BOTH = ("dialect", "model")
@@ -44,7 +46,7 @@ class Parts(Struct, frozen=True):
     ledger: Receipts
     responses: Responses
     log: Log
-    lag: LoopLag
+    overload: Overload
     traces: Traces | None
     fleet: Fleet | None
 
@@ -156,6 +158,10 @@ def _keys(figures: Figures) -> Iterable[Family]:
     yield Family("counter", "key_tokens", "Tokens by key; only with telemetry.key_labels", tokens, ("key", "direction"))
 
 
+def _breakers(service: FittenService) -> tuple[Breaker, Breaker]:
+    return service.chat_breaker, service.completion_breaker
+
+
 def _upstream(service: FittenService, turns: Turns) -> Iterable[Family]:
     def connections() -> dict[str, float]:
         used, idle = service.connections()
@@ -174,6 +180,32 @@ def _upstream(service: FittenService, turns: Turns) -> Iterable[Family]:
         "Calls to the service under way, by kind",
         each(lambda: turns.running_kinds),
         ("kind",),
+    )
+
+    def states() -> list[Sample]:
+        return [((one.what, state), one.state == state) for one in _breakers(service) for state in STATES]
+
+    yield Family(
+        "gauge",
+        "breaker_state",
+        "1 for the state that the breaker of a kind of call is in: closed (calls go), open (the service is left alone) or "
+        "probing",
+        states,
+        ("call", "state"),
+    )
+    yield Family(
+        "counter",
+        "breaker_opened",
+        "How often the service was left alone because calls failed",
+        each(lambda: {one.what: one.opened for one in _breakers(service)}),
+        ("call",),
+    )
+    yield Family(
+        "counter",
+        "breaker_refused",
+        "Calls that were not sent meanwhile",
+        each(lambda: {one.what: one.refused for one in _breakers(service)}),
+        ("call",),
     )
     yield Family(
         "gauge",
@@ -262,7 +294,7 @@ def _completion(typing: Typing, memory: Memory) -> Iterable[Family]:
 
 
 def _house(parts: Parts, version: str) -> Iterable[Family]:
-    ledger, responses, log, lag = parts.ledger, parts.responses, parts.log, parts.lag
+    ledger, responses, log, overload = parts.ledger, parts.responses, parts.log, parts.overload
     traces, fleet = parts.traces, parts.fleet
 
     def receipts() -> dict[str, float]:
@@ -294,6 +326,20 @@ def _house(parts: Parts, version: str) -> Iterable[Family]:
         each(lambda: {"too_many": log.dropped, "unwritten": log.unwritten}),
         ("reason",),
     )
+    yield Family("gauge", "overload_grade", "How far load is being shed; 0 is none of it", one(lambda: overload.grade))
+    yield Family(
+        "counter",
+        "overload_shed",
+        "Requests that were turned away because of the load, by lane",
+        each(lambda: {lane: overload.shed[lane] for lane in LANES}),
+        ("lane",),
+    )
+    yield Family(
+        "gauge",
+        "queue_oldest_seconds",
+        "How long the oldest request in the queue has waited; looked at four times a second",
+        one(lambda: overload.load.queue),
+    )
     yield Family(
         "counter",
         "traces",
@@ -305,6 +351,6 @@ def _house(parts: Parts, version: str) -> Iterable[Family]:
         "histogram",
         "event_loop_lag_seconds",
         "How late the event loop is; looked at four times a second",
-        lambda: [((), lag.durations)],
+        lambda: [((), overload.lags)],
     )
     yield Family("gauge", "build_info", "1; the label says which version runs", lambda: [((version,), 1)], ("version",))

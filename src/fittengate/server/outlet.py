@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from fittengate.server.request import OUTLET, Headers
+from fittengate.server.request import Headers
 
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
@@ -110,8 +110,6 @@ class Outlet:
 
     def _complete(self) -> None:
         cycle = self._cycle
-        # It knows us and we know it: whatever a request is made of goes as soon as it is over.
-        cycle.scope.pop(OUTLET, None)  # type: ignore[misc]
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:

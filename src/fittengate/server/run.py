@@ -14,17 +14,22 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from fittengate.server.assemble import Gateway
 from fittengate.server.http import protocol_class
 from fittengate.server.metric_families import connections
+from fittengate.server.patience import Patience, Sweep, Watched
 from fittengate.settings import Server
 
-KEEP_ALIVE_SECONDS = 75
-"""How long an idle client connection is kept; more than the minute after which most clients drop theirs."""
+SEND_BYTES = 128 * 1024
+"""So much of an answer the system keeps for a client that reads slowly (Linux takes twice as much). Left to itself it keeps
+megabytes for each, which count as the gateway's own memory in a container."""
+
+BESIDE_FILES = 256
+"""Descriptors beside the clients' connections: calls to the service, database, journal, log."""
 
 GRACE_SECONDS = 2.0
 """How long connections may take to end once every reply has ended or was told to."""
@@ -51,6 +56,8 @@ def listen(host: str, port: int) -> socket.socket:
     with contextlib.ExitStack() as failed:
         made = failed.enter_context(socket.socket(family, socket.SOCK_STREAM))
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         try:
             made.bind((host.strip("[]"), port))
             made.listen(1024)
@@ -80,8 +87,10 @@ class _Server(uvicorn.Server):
         say: Callable[[str], None],
         ready: Callable[[], None],
         door: "tuple[uvicorn.Config, socket.socket] | None",
+        patience: Patience,
     ) -> None:
         super().__init__(config)
+        self._sweep = Sweep(patience, lambda: cast("set[Watched]", self.server_state.connections))
         self._door = door
         self._ready = ready
         self._gateway = gateway
@@ -123,6 +132,7 @@ class _Server(uvicorn.Server):
             protocol: Any = config.http_protocol_class
             make = functools.partial(protocol, config, self.server_state, {})
             self.servers.append(await asyncio.get_running_loop().create_server(make, sock=sock))
+        self._sweep.start(asyncio.get_running_loop())
         self._ready()
 
     async def main_loop(self) -> None:
@@ -139,6 +149,7 @@ class _Server(uvicorn.Server):
 
         As uvicorn does it, but for how soon it sees that nothing is left.
         """
+        self._sweep.stop()
         for listener in (*self.servers, *(sockets or ())):
             listener.close()
         state, wait = self.server_state, 0.001
@@ -175,6 +186,20 @@ class _Server(uvicorn.Server):
         self._stop.set()
 
 
+def _let_open(files: int) -> None:
+    """Ask the system for so many descriptors, as far as this user may have them: many begin with 1,024."""
+    try:
+        import resource
+    except ImportError:  # No POSIX system: there is no such limit.
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # Some systems refuse what they say that they allow; then connections fail one by one, as they would have.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 async def serve(
     gateway: Gateway,
     settings: Server,
@@ -192,19 +217,27 @@ async def serve(
         options = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
     make = functools.partial(
         uvicorn.Config,
-        http=protocol_class(settings.max_head_bytes, settings.max_connections),
+        http=protocol_class(settings.max_head_bytes, settings.max_connections, gateway.exchanges.overload),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+    if settings.max_connections:
+        _let_open(settings.max_connections + BESIDE_FILES)
+    patience = Patience(
+        settings.head_timeout,
+        settings.body_idle_timeout,
+        settings.body_timeout,
+        settings.write_timeout,
+        settings.keep_alive_timeout,
     )
     config = make(gateway.app, **options)
     # Its clients know no HTTPS.
     beside = None if door is None else (make(gateway.ollama), door)
-    server = _Server(config, gateway, settings.drain_seconds, say, ready, beside)
+    server = _Server(config, gateway, settings.drain_seconds, say, ready, beside, patience)
     state = server.server_state
     gateway.exposition.add(connections(lambda: len(state.connections)))
     try:

@@ -1,6 +1,7 @@
 """The short way of an answer sends what uvicorn would send."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
@@ -44,7 +45,7 @@ async def through(app, request):
     config.load()
     state = ServerState()
     state.default_headers = [(b"date", b"Mon, 23 Nov 2026 12:00:00 GMT")]
-    protocol = protocol_class(0, 0)(config, state, {}, asyncio.get_running_loop())
+    protocol = protocol_class(0, 0, SimpleNamespace(grade=0))(config, state, {}, asyncio.get_running_loop())
     transport = Transport()
     protocol.connection_made(transport)
     protocol.data_received(request)

@@ -124,10 +124,26 @@ class Call(asyncio.Protocol):
                 raise self._error
             await self._more()
         parts = self._parts
+        if self._size > HOLD_BYTES and len(parts) > 1:
+            # All of it at once, as bytes, events and bytes again, would be megabytes where the client does not read.
+            return self._first_parts()
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._size = 0
         if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    def _first_parts(self) -> bytes:
+        parts, taken, count = self._parts, 0, 0
+        while count < len(parts) and taken < HOLD_BYTES:
+            taken += len(parts[count])
+            count += 1
+        data = b"".join(parts[:count])
+        del parts[:count]
+        self._size = self._size - taken if parts else 0
+        if self._paused and not parts:
             self._paused = False
             self._transport.resume_reading()
         return data
