@@ -92,19 +92,9 @@ def test_values_of_labels_in_queries_are_values_that_occur():
     from fittengate.core.caller import OUTCOMES
     from fittengate.core.faults import FaultKind
 
-    occur = {
-        *(kind.value for kind in FaultKind),
-        *OUTCOMES,
-        "done",
-        "failed",
-        "refused",
-        "memory",
-        "disk",
-        "estimate",
-        "open",
-    }
+    occur = {*(kind.value for kind in FaultKind), *OUTCOMES, "done", "failed", "refused", "memory", "disk", "estimate"}
     for query, _ in QUERIES:
-        for values in re.findall(r'(?:kind|outcome|place|counted|state)!?=~?"([^"$]*)"', query):
+        for values in re.findall(r'(?:kind|outcome|place|counted)!?=~?"([^"$]*)"', query):
             assert set(values.split("|")) <= occur, query
 
 

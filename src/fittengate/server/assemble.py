@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TextIO, TypeAlias
+from typing import Any, TextIO, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
@@ -41,6 +41,7 @@ from fittengate.services.keys import StoredKey
 from fittengate.services.ledger import Ledger, NoLedger, Receipts
 from fittengate.services.limits import LocalLimits
 from fittengate.services.log import Log, LogOptions
+from fittengate.services.loop_lag import LoopLag
 from fittengate.services.memory import Memory
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
@@ -225,9 +226,11 @@ async def assembled(
         joined(settings, log.say) as fleet,
         connected(settings, vault if fleet is None else fleet.vault(vault), calibrator) as service,
         _learning(calibrator, log),
+        _watched() as lag,
         _tracing(settings, log) as traces,
     ):
-        _heed_breakers(service, log)
+        for breaker in (service.chat_breaker, service.completion_breaker):
+            breaker.changed = partial(_tell_breaker, log)
         ids = Ids(secrets.token_bytes)
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
@@ -271,36 +274,25 @@ async def assembled(
             )
         )
         window = settings.models.context_window
-        probes = Probes(exchanges, service.models, names, service.problem, window, _parts(ledger, database, fleet))
-        key_store = open_key_store(
-            settings.store, database, secrets.token_bytes, _nobody if fleet is None else fleet.tell
-        )
+        parts = _parts(ledger, database, fleet)
+        probes = Probes(exchanges, service.models, names, service.problem, window, parts)
+        tell = _nobody if fleet is None else fleet.tell
+        key_store = open_key_store(settings.store, database, secrets.token_bytes, tell)
         known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem, log.say)
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
         counted = Parts(
-            figures, exchanges, service, typing, memory, turns, ledger, responses, log, overload, traces, fleet
+            figures, exchanges, service, typing, memory, turns, ledger, responses, log, lag, traces, fleet, overload
         )
         exposition = Exposition(families(counted, __version__))
         metrics = Metrics(exchanges, exposition, on=settings.telemetry.metrics)
         app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby, metrics)
-        sampler = _sampler(overload, exchanges, log)
-        upkeep = asyncio.create_task(service.upkeep())
+        door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id, defaults)
+        gate = with_cors(app, server.cors_origins)
         try:
-            door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id, defaults)
-            yield Gateway(
-                with_cors(app, server.cors_origins),
-                door,
-                exchanges,
-                service,
-                service.keeper.vault,
-                fleet,
-                log,
-                exposition,
-            )
+            async with _going_on(service.upkeep()), _sampled(overload, exchanges, log):
+                yield Gateway(gate, door, exchanges, service, service.keeper.vault, fleet, log, exposition)
         finally:
-            sampler.stop()
-            await _stop(upkeep)
             await typing.close()
             timers.close()
             await pictures.close()
@@ -309,10 +301,16 @@ async def assembled(
                     await asyncio.to_thread(part.close)
 
 
-async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+@asynccontextmanager
+async def _going_on(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do something in the background meanwhile."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def _parts(ledger: Receipts, database: Database | None, fleet: Fleet | None) -> dict[str, Troubled]:
@@ -321,26 +319,24 @@ def _parts(ledger: Receipts, database: Database | None, fleet: Fleet | None) -> 
     return parts if fleet is None else {**parts, "fleet": fleet}
 
 
-def _sampler(overload: Overload, exchanges: Exchanges, log: Log) -> Sampler:
-    """Return what measures the load of these exchanges; it runs, and ``stop`` is owed."""
+@asynccontextmanager
+async def _sampled(overload: Overload, exchanges: Exchanges, log: Log) -> AsyncIterator[None]:
+    """Measure the load of these exchanges meanwhile."""
     loop = asyncio.get_running_loop()
-    made = Sampler(
-        overload,
-        lambda: (len(exchanges.running), exchanges.turns.oldest(loop.time())),
-        partial(_tell_overload, log),
-    )
-    made.start(loop)
-    return made
+
+    def found() -> tuple[int, float]:
+        return len(exchanges.running), exchanges.turns.oldest(loop.time())
+
+    sampler = Sampler(overload, found, partial(_tell_overload, log))
+    sampler.start(loop)
+    try:
+        yield
+    finally:
+        sampler.stop()
 
 
 def _tell_overload(log: Log, overload: Overload) -> None:
     log.say("warning" if overload.grade else "info", "overload", grade=overload.grade, cause=overload.cause or None)
-
-
-def _heed_breakers(service: FittenService, log: Log) -> None:
-    """Let the log know when calls of a kind are no longer sent, and when they are again."""
-    for breaker in (service.chat_breaker, service.completion_breaker):
-        breaker.changed = partial(_tell_breaker, log)
 
 
 def _tell_breaker(log: Log, breaker: Breaker) -> None:
@@ -368,6 +364,17 @@ async def _tracing(settings: Settings, log: Log) -> AsyncIterator[Traces | None]
 
 
 @asynccontextmanager
+async def _watched() -> AsyncIterator[LoopLag]:
+    """Measure how late the event loop is."""
+    lag = LoopLag(asyncio.get_running_loop(), SystemClock().monotonic)
+    lag.start()
+    try:
+        yield lag
+    finally:
+        lag.close()
+
+
+@asynccontextmanager
 async def _learning(calibrator: Calibrator, log: Log) -> AsyncIterator[None]:
     """Take up what was learned, go on learning in the background, and keep it at the end."""
 
@@ -385,9 +392,8 @@ async def _learning(calibrator: Calibrator, log: Log) -> AsyncIterator[None]:
             told = problem
 
     tell(await calibrator.load())
-    settling = asyncio.create_task(settle())
     try:
-        yield
+        async with _going_on(settle()):
+            yield
     finally:
-        await _stop(settling)
         tell(await calibrator.settle())

@@ -15,9 +15,10 @@ from fittengate.services.figures import NONE, Cell, Durations, Figures
 from fittengate.services.fleet import Fleet
 from fittengate.services.ledger import Receipts
 from fittengate.services.log import Log
+from fittengate.services.loop_lag import LoopLag
 from fittengate.services.memory import Memory
-from fittengate.services.overload import Overload
-from fittengate.services.queue import LANES, Turns
+from fittengate.services.overload import LEAST_GRADE, Overload
+from fittengate.services.queue import Turns
 from fittengate.services.responses import Responses
 from fittengate.services.traces import Traces
 from fittengate.upstream.breaker import Breaker
@@ -28,7 +29,6 @@ FAILURES = frozenset({Trouble.UNKNOWN_TOOL, Trouble.UNFIT_VALUE, Trouble.UNWANTE
 
 AGAIN = ("missing", "unfit", "broken", "unwanted", "silent", "invalid")
 ASKED = ("mended", "kept", "failed")
-STATES = ("closed", "open", "probing")
 FILLED = ("called", "hit", "shared", "superseded")
 
 _BOTH = ("dialect", "model")
@@ -46,9 +46,10 @@ class Parts(Struct, frozen=True):
     ledger: Receipts
     responses: Responses
     log: Log
-    overload: Overload
+    lag: LoopLag
     traces: Traces | None
     fleet: Fleet | None
+    overload: Overload
 
 
 def families(parts: Parts, version: str) -> list[Family]:
@@ -57,6 +58,8 @@ def families(parts: Parts, version: str) -> list[Family]:
         *_exchanges(parts.figures, parts.exchanges),
         *_keys(parts.figures),
         *_upstream(parts.service, parts.turns),
+        *_breakers(parts.service),
+        *_overload(parts.overload),
         *_tools(parts.service, parts.exchanges),
         *_completion(parts.typing, parts.memory),
         *_house(parts, version),
@@ -158,10 +161,6 @@ def _keys(figures: Figures) -> Iterable[Family]:
     yield Family("counter", "key_tokens", "Tokens by key; only with telemetry.key_labels", tokens, ("key", "direction"))
 
 
-def _breakers(service: FittenService) -> tuple[Breaker, Breaker]:
-    return service.chat_breaker, service.completion_breaker
-
-
 def _upstream(service: FittenService, turns: Turns) -> Iterable[Family]:
     def connections() -> dict[str, float]:
         used, idle = service.connections()
@@ -180,32 +179,6 @@ def _upstream(service: FittenService, turns: Turns) -> Iterable[Family]:
         "Calls to the service under way, by kind",
         each(lambda: turns.running_kinds),
         ("kind",),
-    )
-
-    def states() -> list[Sample]:
-        return [((one.what, state), one.state == state) for one in _breakers(service) for state in STATES]
-
-    yield Family(
-        "gauge",
-        "breaker_state",
-        "1 for the state that the breaker of a kind of call is in: closed (calls go), open (the service is left alone) or "
-        "probing",
-        states,
-        ("call", "state"),
-    )
-    yield Family(
-        "counter",
-        "breaker_opened",
-        "How often the service was left alone because calls failed",
-        each(lambda: {one.what: one.opened for one in _breakers(service)}),
-        ("call",),
-    )
-    yield Family(
-        "counter",
-        "breaker_refused",
-        "Calls that were not sent meanwhile",
-        each(lambda: {one.what: one.refused for one in _breakers(service)}),
-        ("call",),
     )
     yield Family(
         "gauge",
@@ -242,6 +215,49 @@ def _upstream(service: FittenService, turns: Turns) -> Iterable[Family]:
         "What was sent to the service for renewals: refresh or login",
         each(lambda: service.keeper.sent),
         ("kind",),
+    )
+
+
+def _breakers(service: FittenService) -> Iterable[Family]:
+    def both() -> tuple[Breaker, ...]:
+        return service.chat_breaker, service.completion_breaker
+
+    yield Family(
+        "gauge",
+        "breaker_state",
+        "0 while calls of a kind go to the service, 1 while one is tried, 2 while it is left alone, for it is out of order",
+        each(lambda: {one.what: ("closed", "probing", "open").index(one.state) for one in both()}),
+        ("kind",),
+    )
+    yield Family(
+        "counter",
+        "breaker_opened",
+        "So often the service was found out of order, by kind of call",
+        each(lambda: {one.what: one.opened for one in both()}),
+        ("kind",),
+    )
+    yield Family(
+        "counter",
+        "breaker_refused",
+        "Calls that were not made, because the service was left alone",
+        each(lambda: {one.what: one.refused for one in both()}),
+        ("kind",),
+    )
+
+
+def _overload(overload: Overload) -> Iterable[Family]:
+    yield Family(
+        "gauge",
+        "overload_grade",
+        "0 fine, 1 connections are closed after an answer, 2 no background requests, 3 no interactive ones, 4 none at all",
+        one(lambda: overload.grade),
+    )
+    yield Family(
+        "counter",
+        "overload_shed",
+        "Requests that were turned away because the gateway was full, by lane",
+        each(lambda: {lane: overload.shed[lane] for lane in LEAST_GRADE}),
+        ("lane",),
     )
 
 
@@ -294,7 +310,7 @@ def _completion(typing: Typing, memory: Memory) -> Iterable[Family]:
 
 
 def _house(parts: Parts, version: str) -> Iterable[Family]:
-    ledger, responses, log, overload = parts.ledger, parts.responses, parts.log, parts.overload
+    ledger, responses, log, lag = parts.ledger, parts.responses, parts.log, parts.lag
     traces, fleet = parts.traces, parts.fleet
 
     def receipts() -> dict[str, float]:
@@ -326,20 +342,6 @@ def _house(parts: Parts, version: str) -> Iterable[Family]:
         each(lambda: {"too_many": log.dropped, "unwritten": log.unwritten}),
         ("reason",),
     )
-    yield Family("gauge", "overload_grade", "How far load is being shed; 0 is none of it", one(lambda: overload.grade))
-    yield Family(
-        "counter",
-        "overload_shed",
-        "Requests that were turned away because of the load, by lane",
-        each(lambda: {lane: overload.shed[lane] for lane in LANES}),
-        ("lane",),
-    )
-    yield Family(
-        "gauge",
-        "queue_oldest_seconds",
-        "How long the oldest request in the queue has waited; looked at four times a second",
-        one(lambda: overload.load.queue),
-    )
     yield Family(
         "counter",
         "traces",
@@ -351,6 +353,6 @@ def _house(parts: Parts, version: str) -> Iterable[Family]:
         "histogram",
         "event_loop_lag_seconds",
         "How late the event loop is; looked at four times a second",
-        lambda: [((), overload.lags)],
+        lambda: [((), lag.durations)],
     )
     yield Family("gauge", "build_info", "1; the label says which version runs", lambda: [((version,), 1)], ("version",))
