@@ -144,4 +144,3 @@ async def test_the_clock_of_the_whole_process_jumps(simulator: Simulator, tmp_pa
     finally:
         with contextlib.suppress(ProcessLookupError):
             await process.kill()
-

@@ -200,6 +200,23 @@ async def test_p12_a_database_locked_again_and_again_under_load(serve, simulator
     cases(count)
 
 
+def spoilt(database, damage):
+    """Do to a database what the word says."""
+    data = database.read_bytes()
+    for file in database.parent.glob("fittengate.db*"):
+        file.unlink()
+    if damage == "directory":
+        database.mkdir()
+        return
+    left = {
+        "half": data[: len(data) // 2],
+        "head": b"\xff" * 100 + data[100:],
+        "rubbish": random.Random(1).randbytes(len(data)),
+        "empty": b"",
+    }
+    database.write_bytes(left[damage])
+
+
 @pytest.mark.parametrize("damage", ["half", "rubbish", "empty", "directory", "head"] if LONG else ["half"])
 async def test_p12_a_database_that_is_none_costs_no_reply(serve, damage):
     """Found at the start as rubbish, cut in half, empty, a folder, or with its head overwritten: replies go on."""
@@ -209,21 +226,7 @@ async def test_p12_a_database_that_is_none_costs_no_reply(serve, damage):
     await until_rows(database, lambda found: len(found) == 1)
     first.signal(signal.SIGTERM)
     assert await first.ended() == 0
-    for beside in database.parent.glob("fittengate.db-*"):
-        beside.unlink()
-    data = database.read_bytes()
-    database.unlink()
-    match damage:
-        case "directory":
-            database.mkdir()
-        case "half":
-            database.write_bytes(data[: len(data) // 2])
-        case "head":
-            database.write_bytes(b"\xff" * 100 + data[100:])
-        case "rubbish":
-            database.write_bytes(random.Random(1).randbytes(len(data)))
-        case "empty":
-            database.write_bytes(b"")
+    spoilt(database, damage)
     second = await serve()
     for stream in (True, False):
         assert (await second.chat("after", stream=stream)).complete

@@ -52,10 +52,12 @@ def _both(name: str, encoding: bytes, outcome: Outcome = "refused") -> Attempt:
 BOTH = (
     Attempt("CL.TE", post(counted(HIDDEN), TE, body=HIDDEN), "refused"),
     Attempt("TE.CL", post(TE, counted(HIDDEN), body=HIDDEN), "refused"),
-    Attempt("CL.TE in another letter case", post(counted(HIDDEN), b"tRANSFER-eNCODING: CHUNKED\r\n", body=HIDDEN), "refused"),
+    Attempt(
+        "CL.TE in another letter case", post(counted(HIDDEN), b"tRANSFER-eNCODING: CHUNKED\r\n", body=HIDDEN), "refused"
+    ),
     Attempt("CL of nothing and chunks", post(b"Content-Length: 0\r\n", TE, body=CHUNK_OF_SMUGGLED), "refused"),
     Attempt("TE.TE, second unknown", post(TE, b"Transfer-Encoding: x\r\n", body=HIDDEN), "refused"),
-    Attempt("TE.TE, first unknown", post(b"Transfer-Encoding: x\r\n", TE, body=CHUNK_OF_SMUGGLED), "refused"),
+    Attempt("TE.TE, first unknown", post(b"Transfer-Encoding: x\r\n", TE, body=CHUNK_OF_SMUGGLED), "one"),
     _both("TE xchunked", b"Transfer-Encoding: xchunked\r\n"),
     _both("TE chunkedx", b"Transfer-Encoding: chunkedx\r\n"),
     _both("TE chunked, identity", b"Transfer-Encoding: chunked, identity\r\n"),
@@ -84,7 +86,11 @@ BOTH = (
 
 LENGTHS = (
     Attempt("two lengths", post(b"Content-Length: 2\r\n", counted(b"{}" + SMUGGLED), body=b"{}" + SMUGGLED), "refused"),
-    Attempt("two lengths, the other way round", post(counted(b"{}" + SMUGGLED), b"Content-Length: 2\r\n", body=b"{}" + SMUGGLED), "refused"),
+    Attempt(
+        "two lengths, the other way round",
+        post(counted(b"{}" + SMUGGLED), b"Content-Length: 2\r\n", body=b"{}" + SMUGGLED),
+        "refused",
+    ),
     Attempt("the same length twice", post(b"Content-Length: 2\r\nContent-Length: 2\r\n", body=b"{}"), "refused"),
     *(
         Attempt(f"length {value!r}", post(b"Content-Length: " + value + b"\r\n", body=b"{}" + SMUGGLED), "refused")
@@ -119,7 +125,7 @@ CHUNKS = tuple(
         ("with an extension", b"2;a=b\r\n{}\r\n0;c\r\n\r\n", "one"),
         ("with a quoted extension", b'2;a="b c"\r\n{}\r\n0\r\n\r\n', "one"),
         ("with a trailer", b"2\r\n{}\r\n0\r\nX: y\r\n\r\n", "one"),
-        ("with a length in the trailer", b"2\r\n{}\r\n0\r\nContent-Length: 90\r\n\r\n", "one"),
+        ("with a length in the trailer", b"2\r\n{}\r\n0\r\nContent-Length: 90\r\n\r\n", "refused"),
         ("size over 64 bits", b"10000000000000002\r\n{}\r\n0\r\n\r\n" + SMUGGLED, "refused"),
         ("size of many digits", b"f" * 40 + b"\r\n{}\r\n0\r\n\r\n" + SMUGGLED, "refused"),
         ("size with 0x", b"0x2\r\n{}\r\n0\r\n\r\n" + SMUGGLED, "refused"),
@@ -167,7 +173,6 @@ HEADS = (
         Attempt(f"request line {line!r}", post(b"Content-Length: 2\r\n", body=b"{}" + SMUGGLED, line=line), "refused")
         for line in (
             b"POST /livez HTTP/1.1\n",
-            b"POST  /livez HTTP/1.1\r\n",
             b"POST\t/livez\tHTTP/1.1\r\n",
             b"POST /livez HTTP/1.1 \r\n",
             b"POST /livez http/1.1\r\n",
@@ -183,10 +188,24 @@ HEADS = (
             b"FOO /livez HTTP/1.1\r\n",
         )
     ),
-    Attempt("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00" + SMUGGLED, "refused"),
+    Attempt(
+        "the preface of HTTP/2",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00" + SMUGGLED,
+        "refused",
+    ),
     Attempt("HTTP/0.9", b"GET /livez\r\n" + SMUGGLED, "refused"),
     Attempt("chunks in HTTP/1.0", post(TE, body=HIDDEN, line=b"POST /livez HTTP/1.0\r\n"), "refused"),
-    Attempt("absolute form", post(b"Content-Length: 2\r\n", body=b"{}", line=b"POST http://evil.example/livez HTTP/1.1\r\n"), "one"),
+    Attempt(
+        "absolute form",
+        post(b"Content-Length: 2\r\n", body=b"{}", line=b"POST http://evil.example/livez HTTP/1.1\r\n"),
+        "one",
+    ),
+    # RFC 9112, section 3, lets a server take any white space for one blank.
+    Attempt(
+        "two blanks in the request line",
+        post(b"Content-Length: 2\r\n", body=b"{}", line=b"POST  /livez HTTP/1.1\r\n"),
+        "one",
+    ),
     Attempt("a line end before the request", b"\r\n" + post(b"Content-Length: 2\r\n", body=b"{}"), "one"),
 )
 
@@ -206,7 +225,10 @@ UNREAD = tuple(
         ((TE,), CHUNK_OF_SMUGGLED),
         ((counted(SMUGGLED), b"Expect: 100-continue\r\n"), SMUGGLED),
         ((counted(SMUGGLED), b"Connection: content-length\r\n"), SMUGGLED),
-        ((counted(SMUGGLED), b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"), SMUGGLED),
+        (
+            (counted(SMUGGLED), b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"),
+            SMUGGLED,
+        ),
     )
 )
 """CL.0: an answer that comes before the body was read must not make a request of the body."""

@@ -9,11 +9,11 @@ import asyncio
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from fittengate.server.outlet import Outlet
 from fittengate.server.request import GONE, OUTLET
+from fittengate.server.upgrades import StayingProtocol
 
 HEAD_TOO_LARGE = "fittengate.head_too_large"
 """Key of the scope: the head was complete but over the cap, so the application says so in its own form."""
@@ -31,7 +31,7 @@ def _raw(status: str, code: str, message: str) -> bytes:
     ).encode() + body
 
 
-class GatewayProtocol(HttpToolsProtocol):
+class GatewayProtocol(StayingProtocol):
     """One client connection. :func:`protocol_class` sets the bounds."""
 
     max_head_bytes = 0
