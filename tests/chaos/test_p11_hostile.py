@@ -22,7 +22,7 @@ def table():
     """Return every path with the methods that its description names; aliases of a dialect take what its first path takes."""
     found = {path: {method.upper() for method in methods} for path, methods in document("0")["paths"].items()}
     for dialect in DIALECTS:
-        found |= {path: found[dialect.paths[0]] for path in dialect.paths}
+        found |= dict.fromkeys(dialect.paths, found[dialect.paths[0]])
     return {path: methods | ({"HEAD"} if "GET" in methods else set()) for path, methods in found.items()}
 
 
