@@ -227,7 +227,7 @@ class PublicApi(RuleBasedStateMachine):
         until = time.monotonic() + 5
         while True:
             _, answer = self.ask("GET", "/admin/api/usage?by=key", self.chief)
-            rows = {row["what"]: row["requests"] for row in json.loads(answer)["data"]}
+            rows = {row["name"]: row["requests"] for row in json.loads(answer)["data"]}
             found = {name: rows.get(name) for name in expected}
             if found == expected:
                 return
