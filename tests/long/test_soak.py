@@ -7,6 +7,7 @@ import os
 import random
 import statistics
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 from fakes.line import written
@@ -78,10 +79,10 @@ def looked(process, load, began):
     """Return a sample; the waiting times since the one before are used up."""
     pid = process.process.pid
     waits, load.waits = sorted(load.waits), []
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        threads = next(int(line.split()[1]) for line in file if line.startswith("Threads:"))
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    threads = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Threads:"))
     p99 = waits[len(waits) * 99 // 100] * 1000 if waits else 0.0
-    descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+    descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     return Sample(time.monotonic() - began, process.memory() / MEGABYTE, descriptors, threads, p99)
 
 

@@ -24,7 +24,7 @@ MAX_LINE_BYTES = 8 * 1024 * 1024
 """Longest line kept: a delta is about one token, an echo of a whole prompt some hundred kilobytes."""
 
 MAX_JUNK_LINES = 16
-"""So many lines that are no JSON make a reply garbled; one or two are an accident of a proxy."""
+"""So many lines that are no JSON make a reply garbled; one or two that hold nothing of it are an accident of a proxy."""
 
 QUIET_SECONDS = 2.0
 """Deltas are 10 to 15 ms apart while the model writes: after two silent seconds a heartbeat is a heartbeat."""
@@ -217,6 +217,9 @@ class ChatDecoder:
         low = text[:20].lower()
         if low.startswith(("<!doctype", "<html", "<head", "<body", "</")):
             self._fail("The Fitten service answered with a web page instead of a reply. Try again.", self._sample)
+        elif (text[0] == "{" or 'delta"' in text) and not self._finished:
+            # A piece of the reply, damaged: without it the rest would pass for the whole.
+            self._fail("The Fitten service sent a damaged line. Try again.", self._sample)
         elif self._junk > MAX_JUNK_LINES:
             self._fail("The Fitten service sent what is no reply.", self._sample)
 
