@@ -2,19 +2,23 @@
 
 ``SHORT`` is what ``pytest --junitxml=SHORT`` wrote of a usual run; the others are of ``make chaos``, which leaves
 ``build/chaos.xml`` and ``build/soak.xml``. A row names its tests in backticks: a file, ``file::test``, or the beginning
-of a test's name with a star. Its last three columns are the cases of the short and of the long form, and the result; a
-figure for which a run has no test stays as it is. A test that tries many cases says how many; any other is one.
+of a test's name with a star. Its last three columns are the cases of the short and of the long form, and the result. A
+row is left as it is by a run that lacks some of its tests (the long form has those of the suite alone), so the figures of
+one file can be brought up by a run of that file. A test that tries many cases says how many; any other is one.
 """
 
+import ast
 import re
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import NamedTuple
 
-PAGE = Path(__file__).parents[1] / "docs/reliability.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/reliability.md"
+SUITE = ("tests/chaos/", "tests/fuzz/", "tests/long/")
 SELECTOR = re.compile(r"`((?:tests/|test_)[^`]+)`")
-NONE = "–"
+NONE = "-"
 
 
 class Case(NamedTuple):
@@ -25,6 +29,16 @@ class Case(NamedTuple):
     cases: int
     outcome: str
     verdict: str
+
+
+def places() -> list[str]:
+    """Return every test of the project, as the page and the reports name them."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+        names = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        found += [f"{path.relative_to(ROOT).as_posix()}::{name}" for name in names if name.startswith("test_")]
+    return found
 
 
 def read(path: Path) -> list[Case]:
@@ -49,23 +63,34 @@ def matches(selector: str, place: str) -> bool:
     return place.partition("::")[2].startswith(selector.rstrip("*"))
 
 
-def figures(selectors: list[str], cases: list[Case]) -> tuple[str, set[str]]:
-    """Return how many cases the tests of a row tried, and their outcomes; tests that were skipped count for nothing."""
-    own = [case for case in cases if any(matches(selector, case.place) for selector in selectors)]
+def figures(selectors: list[str], cases: list[Case], known: list[str]) -> tuple[str, set[str]]:
+    """Return how many cases the tests of a row tried, and their outcomes; those that were skipped count for nothing.
+
+    Nothing where some of the ``known`` tests that the row means were not run.
+    """
+
+    def meant(place: str) -> bool:
+        return any(matches(selector, place) for selector in selectors)
+
+    own = [case for case in cases if meant(case.place)]
+    if not set(filter(meant, known)) <= {case.place for case in own}:
+        return "", set()
     ran = [case for case in own if case.outcome != "skipped"]
     return (f"{sum(case.cases for case in ran):,}" if ran else ""), {case.outcome for case in ran}
 
 
-def filled(page: str, short: list[Case], long: list[Case]) -> str:
-    """Return the page with its figures."""
+def filled(page: str, short: list[Case], long: list[Case], known: list[str]) -> str:
+    """Return the page with its figures; ``known`` are the tests that there are."""
+    usual = [place for place in known if not place.startswith("tests/long/")]
+    suite = [place for place in known if place.startswith(SUITE)]
     lines = page.splitlines()
     for number, line in enumerate(lines):
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         selectors = SELECTOR.findall(line)
         if not line.startswith("|") or len(cells) < 4 or not selectors:
             continue
-        few, outcome = figures(selectors, short)
-        many, later = figures(selectors, long)
+        few, outcome = figures(selectors, short, usual)
+        many, later = figures(selectors, long, suite)
         cells[-3] = few or cells[-3] or NONE
         cells[-2] = many or cells[-2] or NONE
         if outcome or later:
@@ -80,7 +105,8 @@ def filled(page: str, short: list[Case], long: list[Case]) -> str:
 def main() -> None:
     """Read the reports and write the page."""
     short, *long = [read(Path(name)) for name in sys.argv[1:]]
-    PAGE.write_text(filled(PAGE.read_text("utf-8"), short, [case for cases in long for case in cases]), "utf-8")
+    later = [case for cases in long for case in cases]
+    PAGE.write_text(filled(PAGE.read_text("utf-8"), short, later, places()), "utf-8")
 
 
 if __name__ == "__main__":

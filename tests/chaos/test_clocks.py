@@ -64,6 +64,7 @@ async def test_p4_a_login_outage_of_an_hour(simulator, moved, cases):
             for reply in await asyncio.gather(gateway.chat("during"), gateway.chat("during", stream=True)):
                 assert reply.status in {502, 503}
                 assert reply.error["message"]
+                assert reply.status == 502 or int(reply.headers["retry-after"]) >= 1
                 count += 1
         asked = simulator.counters.requests
         # Back-off ends at half a minute: an hour has 120 of them, each with a refresh and a login.

@@ -7,32 +7,15 @@ from itertools import repeat
 import pytest
 
 from fakes.chaos import LONG, in_batches, spread
-from fakes.ways import WAYS, ended_well
+from fakes.ways import WAYS, ended_well, recorded
 from fittengate.simulator import Plan
 
-CHAT = (
-    '{"reasoning_delta":"Hm. 想"}\n{"delta":"Hi, "}\n{"delta":"你好 😀"}\n{"delta":""}\n'
-    '{"usage":{"input_tokens":9,"output_tokens":3,"status":"success"}}\n'
-).encode()
-TOOLS = (
-    '{"delta":"I write. "}\n{"delta":"<tool_calls>\\n<invoke name=\\"write\\">"}\n'
-    '{"delta":"<parameter name=\\"path\\">a.py</parameter><parameter name=\\"content\\">x = \\"é\\"</parameter>"}\n'
-    '{"delta":"</invoke>\\n</tool_calls>"}\n{"delta":""}\n{"usage":{"input_tokens":9,"output_tokens":3}}\n'
-).encode()
-FILLED = '{"generated_text":"\\n    return a + b  # é","ex_msg":"","delta_char":0,"delta_line":0}'.encode()
 RUBBISH = bytes(range(128, 192))
 """No UTF-8, no JSON, no line break."""
 
 NUMBERS = numbers()
 FEW = 5
 """Places in the short form; the long one tries each."""
-
-
-def recorded(way):
-    """Return the body that the service sends."""
-    if way.route == "completion":
-        return FILLED
-    return TOOLS if way.tools else CHAT
 
 
 def places(way, few=FEW):

@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-from chaos.test_p1_every_dialect import CHAT, TOOLS
 from contract.readers import READERS
-from fakes.ways import WAYS
+from fakes.ways import WAYS, recorded
 from fittengate.core.events import Ended, TextDelta, fold
 from fittengate.dialects import DIALECTS
 from fittengate.prompting.render import Rendered
@@ -42,7 +41,7 @@ def said(events):
 @CHATS
 def test_p1_a_body_without_a_length_that_ends_at_any_byte(way, cases):
     """Only the last lines prove an end; before them each dialect writes an error, and no half of a call is a call."""
-    body = TOOLS if way.tools else CHAT
+    body = recorded(way)
     proof = body.index(b'{"delta":""}') + len(b'{"delta":""}')
     terminator = READERS[way.dialect].terminator
     whole = passed(way, body, framed=False)
@@ -59,7 +58,7 @@ def test_p1_a_body_without_a_length_that_ends_at_any_byte(way, cases):
 @CHATS
 def test_p1_any_byte_turned_to_rubbish(way, cases):
     """One byte that is no UTF-8, anywhere: an error, or a reply with all its text but for that byte; never a crash."""
-    body = TOOLS if way.tools else CHAT
+    body = recorded(way)
     terminator = READERS[way.dialect].terminator
     whole = fold(passed(way, body, framed=True)[1])
     # Where a name is hit the line is of a kind that nobody knows, as new ones of the service will be: it is left out.

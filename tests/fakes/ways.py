@@ -109,6 +109,26 @@ WAYS: tuple[Way, ...] = (
 """Every dialect, each of its two kinds of call, with tools where it has them."""
 
 
+SAID = (
+    '{"reasoning_delta":"Hm. 想"}\n{"delta":"Hi, "}\n{"delta":"你好 😀"}\n{"delta":""}\n'
+    '{"usage":{"input_tokens":9,"output_tokens":3,"status":"success"}}\n'
+).encode()
+CALLED = (
+    '{"delta":"I write. "}\n{"delta":"<tool_calls>\\n<invoke name=\\"write\\">"}\n'
+    '{"delta":"<parameter name=\\"path\\">a.py</parameter><parameter name=\\"content\\">x = \\"é\\"</parameter>"}\n'
+    '{"delta":"</invoke>\\n</tool_calls>"}\n{"delta":""}\n{"usage":{"input_tokens":9,"output_tokens":3}}\n'
+).encode()
+FILLED = '{"generated_text":"\\n    return a + b  # é","ex_msg":"","delta_char":0,"delta_line":0}'.encode()
+"""Whole replies of the service, as they were recorded: words, a call, a completion."""
+
+
+def recorded(way: Way) -> bytes:
+    """Return the body that the service sends."""
+    if way.route == "completion":
+        return FILLED
+    return CALLED if way.tools else SAID
+
+
 def ended_well(way: Way, reply: Reply) -> bool:
     """Tell whether a client of the dialect believes that it has the whole reply, and hold the reply to one or the other.
 

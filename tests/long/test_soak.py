@@ -129,7 +129,7 @@ async def test_half_an_hour_leaves_nothing_behind(serve, simulator, record_prope
         f"p99 {p99[0]:.1f} -> {p99[1]:.1f} ms ({slope(steady, 'p99'):+.1f} ms/h), "
         f"{len(load.wrong)} wrong: {'FLAT' if flat and not load.wrong else 'NOT FLAT'}"
     )
-    print(f"\n{verdict}")
+    print(f"\nRSS in MB: {' '.join(f'{sample.memory:.1f}' for sample in samples)}\n{verdict}")
     record_property("cases", sum(load.kinds.values()))
     record_property("verdict", verdict)
     assert not load.wrong, load.wrong[:3]

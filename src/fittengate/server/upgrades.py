@@ -63,7 +63,7 @@ class StayingProtocol(HttpToolsProtocol):
             cycle.keep_alive = False
             return b""
         framing = [b"%b: %b\r\n" % header for header in self.headers if header[0] in _FRAMING]
-        if not framing or cycle.response_complete:
+        if not framing:
             self.parser = _parser(self)
             return rest
         # The parser took the head for the whole request. Nobody has looked at it yet: its task begins in a later turn.

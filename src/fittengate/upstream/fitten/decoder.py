@@ -5,8 +5,9 @@ depends on the bytes and not on how they were cut; a reply that did not end well
 everything good before it was returned. ``fault`` is looked at after each call: once set, nothing more comes.
 
 Not every line is worth the same trust. Lines that were seen from the service are read by the book; lines that only
-careful clients allow for (server-sent events, OpenAI's shape, CRLF, a byte order mark) are read too; anything else is
-dropped and counted, so that a change of the service shows as a number and not as an outage.
+careful clients allow for (server-sent events, OpenAI's shape, CRLF, a byte order mark) are read too; a line that was one
+of these before it was damaged ends the reply; anything else is dropped and counted, so that a change of the service shows
+as a number and not as an outage.
 """
 
 import json
