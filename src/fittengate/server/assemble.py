@@ -40,6 +40,7 @@ from fittengate.services.queue import Turns
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
 from fittengate.services.store import Database
+from fittengate.services.vault_outage import through_outages
 from fittengate.settings import Limits, Settings, Store
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
@@ -143,7 +144,11 @@ async def assembled(
     where receipts are safe until the store has them; without it, or without a store, nothing is kept of them.
     """
     calibrator = Calibrator(None if notes is None else NoteFile(notes))
-    async with connected(settings, vault, calibrator) as service, _learning(calibrator, log):
+    async with (
+        through_outages(vault, log.say) as kept,
+        connected(settings, kept, calibrator) as service,
+        _learning(calibrator, log),
+    ):
         ids = Ids(secrets.token_bytes)
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
