@@ -4,7 +4,7 @@
 ``build/chaos.xml`` and ``build/soak.xml``. A row names its tests in backticks: a file, ``file::test``, or the beginning
 of a test's name with a star. Its last three columns are the cases of the short and of the long form, and the result. A
 row is left as it is by a run that lacks some of its tests (the long form has those of the suite alone), so the figures of
-one file can be brought up by a run of that file. A test that tries many cases says how many; any other is one.
+one file can be brought up by a run of that file; of a test in several long reports the last one counts. A test that tries many cases says how many; any other is one.
 """
 
 import ast
@@ -105,7 +105,10 @@ def filled(page: str, short: list[Case], long: list[Case], known: list[str]) -> 
 def main() -> None:
     """Read the reports and write the page."""
     short, *long = [read(Path(name)) for name in sys.argv[1:]]
-    later = [case for cases in long for case in cases]
+    later: list[Case] = []
+    for cases in long:
+        again = {case.place for case in cases}
+        later = [case for case in later if case.place not in again] + cases
     PAGE.write_text(filled(PAGE.read_text("utf-8"), short, later, places()), "utf-8")
 
 
