@@ -25,6 +25,12 @@ class OutageVault:
         self._noted: tuple[str, float, str] | None = None
         self._locked = False
 
+    @property
+    def problem(self) -> str | None:
+        """Return why the last :meth:`load` could not read what is on the disk; None when it could, or when nothing is."""
+        found: str | None = getattr(self._vault, "problem", None)
+        return found
+
     async def load(self) -> Tokens | None:
         """Return what was saved last, on the disk or here."""
         saved: Tokens | None = await self._vault.load()
