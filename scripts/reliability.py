@@ -95,6 +95,8 @@ def filled(page: str, short: list[Case], long: list[Case], known: list[str]) -> 
         cells[-2] = many or cells[-2] or NONE
         if outcome or later:
             cells[-1] = "failed" if "failed" in outcome | later else "passed"
+        elif not cells[-1]:
+            cells[-1] = "not run"
         lines[number] = "| " + " | ".join(cells) + " |"
     text = "\n".join(lines) + "\n"
     for verdict in (case.verdict for case in long if case.verdict):

@@ -64,6 +64,9 @@ file in a directory that came from somebody else must not lead your account else
 - A file that you name speaks with your word: `fittengate serve --config ./fittengate.toml` lifts both rules for
   that file. Named by `FITTENGATE_CONFIG` it counts as much as an environment variable.
 - What `fittengate login` has stored belongs to the `base_url` it was made for and is sent to no other.
+- A `store.url` that names a server decides who sees keys' hashes and what clients keep: it is not taken from a file that
+  was found in the working directory. With a password in it, it is not taken from a flag either: everybody on a machine can read
+  command lines.
 
 ## Listening to others
 

@@ -1,20 +1,41 @@
 """What every test may ask for."""
 
-from collections.abc import AsyncIterator, Callable
+import gc
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
+from fakes.postgres import Postgres
 from fakes.running import Process, Running, process, running, scenario
+from fakes.servers import VARIABLE, summary
 from fittengate.simulator import Simulator
+
+# How long one example takes says more of what else the machine does than of the code.
+settings.register_profile("fittengate", deadline=None)
+settings.load_profile("fittengate")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Spare the collector thousands of tests that live to the end: walking them costs a tenth of a second each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     """Asynchronous tests run on asyncio, as the gateway does."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment() -> None:
+    """Take out of the environment what is for the tests: to a gateway it would be a setting that it does not know."""
+    os.environ.pop(VARIABLE, None)
 
 
 @pytest.fixture
@@ -54,3 +75,24 @@ async def serve(simulator: Simulator, tmp_path: Path) -> AsyncIterator[Callable[
             return await stack.enter_async_context(process(simulator, tmp_path / state, *arguments, **settings))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """Run a PostgreSQL server as long as the tests of this process."""
+    made = Postgres()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres) -> str:
+    """Give the URL of an empty PostgreSQL database."""
+    return postgres_server.database()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say loudly which tests were left out for want of a server."""
+    summary(terminalreporter.stats.get("skipped", []), lambda line: terminalreporter.write_line(line, red=True))

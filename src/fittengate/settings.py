@@ -45,6 +45,22 @@ class Server(_Section, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, _meta("largest request body", "bytes", ge=0)] = 33_554_432
     max_head_bytes: Annotated[int, _meta("largest request line and headers together", "bytes", ge=0)] = 32_768
     max_connections: Annotated[int, _meta("most client connections at a time", "connections", ge=0)] = 4096
+    head_timeout: Annotated[
+        float, _meta("for a request's head, also for the first one after connecting", "seconds", ge=0)
+    ] = 15
+    body_idle_timeout: Annotated[float, _meta("longest pause within a request's body", "seconds", ge=0)] = 30
+    body_timeout: Annotated[float, _meta("for a whole request body", "seconds", ge=0)] = 300
+    write_timeout: Annotated[
+        float,
+        _meta(
+            "a client that has an answer waiting and reads less than 16 KiB of it in so long is dropped",
+            "seconds",
+            ge=0,
+        ),
+    ] = 60
+    keep_alive_timeout: Annotated[
+        float, _meta("how long an idle connection is kept; most clients drop theirs after a minute", "seconds", ge=0)
+    ] = 75
     hold_seconds: Annotated[
         float, _meta("how long the status line of a stream waits for the first word", "seconds", ge=0)
     ] = 5
@@ -57,6 +73,9 @@ class Server(_Section, frozen=True, kw_only=True):
     ] = ()
     tls_cert: Annotated[str, _meta("PEM file with the certificate chain; set it with `tls_key` to serve HTTPS")] = ""
     tls_key: Annotated[str, _meta("PEM file with the private key")] = ""
+    workers: Annotated[
+        int, _meta("processes that serve the port together; more than one need `fleet.url`", "processes", ge=1, le=64)
+    ] = 1
     also_ollama: Annotated[
         bool,
         _meta(
@@ -96,6 +115,23 @@ class Upstream(_Section, frozen=True, kw_only=True):
     queue: Annotated[int, _meta("most requests that wait for their turn", "requests", ge=0)] = 32
     queue_timeout: Annotated[float, _meta("longest wait for a turn", "seconds", ge=0)] = 20
     retries: Annotated[int, _meta("further tries before the first word; a refusal is not tried again", ge=0, le=10)] = 2
+    breaker_calls: Annotated[
+        int,
+        _meta(
+            "where half of so many calls within 30 s failed, or of more, the service is left alone for a moment",
+            "calls",
+            ge=0,
+        ),
+    ] = 20
+    breaker_pause: Annotated[
+        float,
+        _meta(
+            "that moment; after it single calls find out whether the service is back, twice as far apart each time, up to "
+            "a minute",
+            "seconds",
+            ge=0,
+        ),
+    ] = 5
     proxy: Annotated[
         str,
         _meta("HTTP proxy towards the service", default_text="`HTTPS_PROXY`, `NO_PROXY`; loopback never proxied"),
@@ -110,14 +146,34 @@ class Store(_Section, frozen=True, kw_only=True):
     url: Annotated[
         str,
         _meta(
-            "database for client keys, kept responses and receipts, `sqlite:///PATH`; `none` keeps some responses in memory, "
+            "database for client keys, kept responses and receipts: `sqlite:///PATH`, or "
+            "`postgresql://USER:PASSWORD@HOST/DATABASE` for several replicas; `none` keeps some responses in memory, "
             "no keys and no receipts",
+            secret=True,
             default_text="SQLite file `fittengate.db` in `state_dir`",
         ),
     ] = ""
     retention_days: Annotated[
         float, _meta("how long responses, and keys that no longer work, are kept", "days", ge=0)
     ] = 90
+
+
+class Fleet(_Section, frozen=True, kw_only=True):
+    """Several gateways that share keys, limits and one account ([how](fleet.md))."""
+
+    url: Annotated[
+        str,
+        _meta(
+            "the Valkey or Redis that the gateways share, `redis://[:PASSWORD@]HOST[:PORT][/NUMBER]` or `rediss://…`; it holds "
+            "the account's tokens, so it must be private; empty: this gateway is alone",
+            secret=True,
+        ),
+    ] = ""
+    name: Annotated[str, _meta("what tells this fleet from others on the same server")] = "fittengate"
+    local_share: Annotated[
+        float,
+        _meta("what a gateway may use of each limit by itself while that server is away", "percent", ge=1, le=100),
+    ] = 30
 
 
 class Limits(_Section, frozen=True, kw_only=True):
@@ -139,6 +195,18 @@ class Limits(_Section, frozen=True, kw_only=True):
     account_tokens_per_month: Annotated[
         int, _meta("most tokens of all keys together in a month by UTC", "tokens", ge=0)
     ] = 0
+
+
+class Overload(_Section, frozen=True, kw_only=True):
+    """Where the gateway is full. From 70 % of any measure on it sheds load by degrees; what was accepted goes on."""
+
+    loop_lag: Annotated[float, _meta("how late it does what is due, twice in a row", "seconds", ge=0)] = 0.5
+    memory_bytes: Annotated[int, _meta("its resident memory (on Linux)", "bytes", ge=0)] = 0
+    open_requests: Annotated[int, _meta("requests under way, those in the queue included", "requests", ge=0)] = 2000
+    queue_age: Annotated[
+        float,
+        _meta("how long the oldest request in the queue has waited; turns away background work alone", "seconds", ge=0),
+    ] = 20
 
 
 class Models(_Section, frozen=True, kw_only=True):
@@ -202,7 +270,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     account: Account = Account()
     upstream: Upstream = Upstream()
     store: Store = Store()
+    fleet: Fleet = Fleet()
     limits: Limits = Limits()
+    overload: Overload = Overload()
     models: Models = Models()
     lsp: Lsp = Lsp()
     log: Log = Log()

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from fakes.line import until
 from fakes.running import environment, running, scenario, start_process
+from fakes.valkey import valkey
 from fittengate.simulator import Plan
 
 
@@ -161,3 +162,24 @@ async def test_p4_two_processes_of_one_state_directory_log_in_once(simulator, tm
     finally:
         for one in pair:
             await one.kill()
+
+
+async def test_p4_three_processes_of_a_fleet_log_in_once_and_refresh_once(serve, simulator):
+    """Replicas with a state directory each, as on three machines, ask together: one login, then one refresh."""
+    simulator.plan("login", Plan(delay_ms=300), times=None)
+    with valkey() as server:
+        three = await asyncio.gather(*(serve(state=f"state-{n}", fleet_url=server.url) for n in range(3)))
+        replies = await asyncio.gather(*(one.chat("hello") for one in three for _ in range(5)))
+        assert {reply.status for reply in replies} == {200}
+        assert simulator.counters.requests["login"] == 1
+        simulator.expire("access")
+        simulator.plan("refresh", Plan(delay_ms=300), times=None)
+        replies = await asyncio.gather(*(one.chat("stale") for one in three for _ in range(5)))
+        assert {reply.status for reply in replies} == {200}
+        assert simulator.counters.requests["refresh"] == 1
+        assert simulator.counters.requests["login"] == 1
+        server.stop()
+        # Without the server everybody goes on with the tokens that it has.
+        replies = await asyncio.gather(*(one.chat("alone") for one in three))
+        assert {reply.status for reply in replies} == {200}
+        assert simulator.counters.requests["refresh"] == 1

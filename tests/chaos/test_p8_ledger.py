@@ -12,6 +12,7 @@ import pytest
 
 from fakes.ledger import rows, until_rows
 from fakes.line import CHAT, KEY, written
+from fakes.postgres import query
 from fakes.running import running
 from fittengate.simulator import Plan
 
@@ -38,27 +39,47 @@ async def client(process, number, seen):
                 seen.append(name)
 
 
-async def test_p8_no_receipt_is_lost_or_doubled_by_kill_9(serve, simulator):
-    """Killed at random moments under load, started again: every reply whose end was seen is in the ledger, none twice."""
+async def kill_and_serve(serve, rounds, **settings):
+    """Kill a gateway at random moments under load, again and again; return the last one and whose end was seen."""
     chance = random.Random(8)
     seen = []
-    database = None
-    for turn in range(ROUNDS):
-        process = await serve(upstream_max_concurrency=0)
-        database = process.state_dir / "fittengate.db"
+    for turn in range(rounds):
+        process = await serve(upstream_max_concurrency=0, **settings)
         clients = [asyncio.create_task(client(process, f"{turn}-{n}", seen)) for n in range(CLIENTS)]
         # Some live long enough to be killed while they read what those before them have left.
         await asyncio.sleep(chance.uniform(1.3, 1.6) if turn % 4 == 3 else chance.uniform(0.05, 0.9))
         await process.kill()
         await asyncio.gather(*clients)
-    assert len(seen) > 10 * ROUNDS
-    last = await serve()
-    found = await until_rows(database, lambda found: set(seen) <= set(found))
+    assert len(seen) > 10 * rounds
+    return await serve(**settings), seen
+
+
+async def nothing_is_left(last, found):
+    """Every receipt is there once; after a clean end nothing is left on the disk."""
     assert max(Counter(found).values()) == 1
     last.signal(15)
     assert await last.ended() == 0
-    # What was moved is gone from the disk.
     assert list((last.state_dir / "journal").iterdir()) == []
+
+
+async def test_p8_no_receipt_is_lost_or_doubled_by_kill_9(serve, simulator):
+    """Killed at random moments under load, started again: every reply whose end was seen is in the ledger, none twice."""
+    last, seen = await kill_and_serve(serve, ROUNDS)
+    found = await until_rows(last.state_dir / "fittengate.db", lambda found: set(seen) <= set(found))
+    await nothing_is_left(last, found)
+
+
+async def test_p8_nor_on_a_server(serve, simulator, postgres):
+    """The same with the ledger in PostgreSQL."""
+    last, seen = await kill_and_serve(serve, 1 if ROUNDS == 5 else ROUNDS, store_url=postgres)
+
+    def names():
+        return [row[0] for row in query(postgres, "SELECT request_id FROM receipts")]
+
+    async with asyncio.timeout(10):
+        while not set(seen) <= set(await asyncio.to_thread(names)):
+            await asyncio.sleep(0.05)
+    await nothing_is_left(last, names())
 
 
 @pytest.mark.parametrize("origins", [None, "https://example.org"])

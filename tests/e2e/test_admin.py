@@ -1,12 +1,13 @@
 """The JSON API for administration, over real sockets."""
 
 import json
+import re
 import secrets
 
 import pytest
 
 from fakes.ledger import until_rows
-from fakes.line import CHAT, KEY
+from fakes.line import CHAT, KEY, until
 from fittengate.server.admin import admin_path
 from fittengate.services.clock import SystemClock
 from fittengate.services.key_store import KeyStore, KeyWish
@@ -55,6 +56,25 @@ async def test_a_key_is_made_seen_replaced_and_revoked(admin, simulator):
     assert {row["prefix"] for row in gone["revoked"]} == {key[:10], replaced["prefix"]}
     states = {row["prefix"]: row["state"] for row in (await admin("GET", KEYS)).json["data"]}
     assert states[key[:10]] == states[replaced["prefix"]] == "revoked"
+
+
+async def test_who_changed_which_key_is_in_the_log(admin):
+    """Created, rotated, revoked: a line each with name, prefix and whose key did it; no whole key. Refusals leave none."""
+    made = (await admin("POST", KEYS, {"name": "ci"})).json
+    new = (await admin("POST", f"{KEYS}/ci/rotate", {"grace": 0})).json
+    await admin("DELETE", f"{KEYS}/ci")
+    assert (await admin("DELETE", f"{KEYS}/nobody")).status == 404
+    await until(lambda: admin.gateway.terminal.getvalue().count("a key was revoked") == 2)
+    lines = [line for line in admin.gateway.terminal.getvalue().splitlines() if "a key was" in line]
+    assert [re.search("created|rotated|revoked", line)[0] for line in lines] == [
+        "created",
+        "rotated",
+        "revoked",
+        "revoked",
+    ]
+    for line, prefix in zip(lines[:2], (made["prefix"], new["prefix"]), strict=True):
+        assert {"key=ci", f"prefix={prefix}", "by=chief"} <= set(line.split())
+    assert made["key"] not in "".join(lines)
 
 
 async def test_usage_is_told_as_the_command_tells_it(start, simulator, tmp_path):

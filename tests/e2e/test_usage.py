@@ -167,3 +167,42 @@ async def test_readiness_says_when_receipts_might_be_lost(serve):
     (state / "fittengate.db").rmdir()
     await until_rows(state / "fittengate.db", lambda found: len(found) == 1, 4)
     assert json.loads((await again.request("GET", "/readyz")).body) == {"status": "ready"}
+
+
+async def test_the_commands_on_a_server(serve, simulator, shell, postgres, postgres_server):
+    """Migrated, used, checked and summed up in PostgreSQL; backups are pg_dump's; no password is shown, also when it is down."""
+    given = {"FITTENGATE_STORE_URL": postgres}
+    said = []
+
+    async def run(*arguments):
+        done = await shell.run(*arguments, **given)
+        said.extend(done[1:])
+        return done
+
+    assert "There is nothing in postgresql://" in (await run("store", "check"))[1]
+    assert f"was made (revision {REVISION})" in (await run("store", "migrate"))[1]
+    assert f"is up to date (revision {REVISION})" in (await run("store", "migrate"))[1]
+    code, key, _ = await run("keys", "create", "--name", "laptop")
+    assert code == 0
+    process = await serve(store_url=postgres, server_api_key=None)
+    reply = await process.request(
+        "POST", "/v1/chat/completions", b'{"messages":[{"role":"user","content":"x"}]}', key=key.strip()
+    )
+    assert reply.status == 200
+    async with asyncio.timeout(4):
+        while "laptop" not in (await run("usage", "--by", "key"))[1]:
+            await asyncio.sleep(0.1)
+    code, out, _ = await run("store", "check")
+    assert (code, "sound and up to date: 1 receipts" in out) == (0, True)
+    code, _, err = await run("store", "backup", "copy.db")
+    assert (code, "pg_dump" in err, err.count("\n")) == (1, True, 1)
+    await asyncio.to_thread(postgres_server.stop)
+    try:
+        for command in (("store", "check"), ("store", "migrate"), ("usage",), ("keys", "list")):
+            code, _, err = await run(*command)
+            assert (code, err.count("\n")) == (1, 1), err
+        assert "the store cannot be used" in (await run("doctor"))[1]
+    finally:
+        await asyncio.to_thread(postgres_server.start)
+    assert "a-pass-word" not in "".join(said) + process.stderr
+    assert b"a-pass-word" not in b"".join(path.read_bytes() for path in process.state_dir.rglob("*") if path.is_file())

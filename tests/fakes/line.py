@@ -183,8 +183,8 @@ async def chat(port: int, content: Any = "Hello", *, headers: str = "", **fields
     return await request(port, "POST", CHAT, json.dumps(ask(content, **fields)).encode(), headers=headers)
 
 
-async def until(condition: Any, seconds: float = 5.0) -> None:
+async def until(condition: Any, seconds: float = 5.0, pause: float = 0.005) -> None:
     """Return once ``condition()`` holds; raises TimeoutError. For what tells nobody when it changes."""
     async with asyncio.timeout(seconds):
         while not condition():
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(pause)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import io
 import os
 import re
@@ -18,7 +17,19 @@ from fittengate.core.account import Tokens
 from fittengate.server.assemble import Gateway, assembled, open_log
 from fittengate.server.run import listen, serve
 from fittengate.services.vault import MemoryVault
-from fittengate.settings import DEFAULT_ALIASES, Account, Limits, Log, Models, Server, Settings, Store, Upstream
+from fittengate.settings import (
+    DEFAULT_ALIASES,
+    Account,
+    Fleet,
+    Limits,
+    Log,
+    Models,
+    Overload,
+    Server,
+    Settings,
+    Store,
+    Upstream,
+)
 from fittengate.simulator import Scenario, Simulator
 
 PASSWORD = "pass-word-of-the-test-account"
@@ -36,13 +47,21 @@ def scenario(**fields: Any) -> Scenario:
 def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Settings:
     """Return settings for a gateway in front of ``simulator``; each section may name what shall differ."""
     url = simulator.base_url
-    upstream = {"base_url": url, "models_url": url, "user_agent": "fittengate/test", "max_concurrency": 0}
+    upstream = {
+        "base_url": url,
+        "models_url": url,
+        "user_agent": "fittengate/test",
+        "max_concurrency": 0,
+        "breaker_calls": 0,
+    }
     return Settings(
         server=Server(**{"api_key": (KEY,), **sections.get("server", {})}),
         account=Account(**{"username": USERNAME, "password": PASSWORD, **sections.get("account", {})}),
         upstream=Upstream(**{**upstream, **sections.get("upstream", {})}),
         store=Store(**sections.get("store", {})),
+        fleet=Fleet(**sections.get("fleet", {})),
         limits=Limits(**sections.get("limits", {})),
+        overload=Overload(**sections.get("overload", {})),
         models=Models(**{"aliases": dict.fromkeys(DEFAULT_ALIASES, "fitten-code"), **sections.get("models", {})}),
         log=Log(**{"file": "none", **sections.get("log", {})}),
     )
@@ -101,8 +120,6 @@ async def running(
     finally:
         sock.close()
         log.close()
-        # ``serve`` freezes what it finds, once in a process's life; here one process has many.
-        gc.unfreeze()
 
 
 async def _stop(served: "asyncio.Task[None]") -> None:

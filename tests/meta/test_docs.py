@@ -174,7 +174,7 @@ def test_every_path_is_on_the_page_of_paths():
     """The page lists exactly the paths that the application answers, aliases included."""
     app = App(
         None,
-        Probes(None, None, None, None, 0, None),
+        Probes(None, None, None, None, 0, {}),
         Pages(),
         None,
         None,
@@ -206,7 +206,7 @@ def test_every_setting_that_a_page_names_exists(name):
 def folders():
     """Return every folder that holds a file of the project; a dialect's goldens count as one with their parent."""
     found = set()
-    for top in ("src/fittengate", "tests", "bench", "docs", "scripts"):
+    for top in ("src/fittengate", "tests", "bench", "deploy", "docs", "scripts"):
         for path in (ROOT / top).rglob("*"):
             inside = path.relative_to(ROOT).parent
             made = {"__pycache__", "node_modules"} & set(path.parts)

@@ -1,143 +1,23 @@
 """Limits against a model that keeps every use in a list."""
 
 from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from fittengate.core.caller import Allowance, Caller
-from fittengate.core.faults import Fault
-from fittengate.core.reply import Usage
-from fittengate.services.limits import LocalLimits, Need
-
-DAY = 86_400
-START = 20_000 * DAY + DAY - 300
-"""Five minutes before the end of a month's last day would be rare: before the end of some day will do."""
+from fakes.limits_model import LimitsModel
+from fittengate.services.limits import LocalLimits
 
 
-class Clock:
-    """Two readings; the calendar's can jump."""
+class LimitsMachine(LimitsModel):
+    """Limits of one process."""
 
-    def __init__(self):
-        self.seconds = 0.0
-        self.jumped = 0.0
-
-    def now(self):
-        return START + self.seconds + self.jumped
-
-    def monotonic(self):
-        return self.seconds
-
-
-class Use:
-    """One admission as the model has it."""
-
-    def __init__(self, who, at, day, tokens):
-        self.who, self.at, self.day, self.tokens = who, at, day, tokens
-        self.late = []
-        """What counted later than it was admitted: when, how much."""
-        self.running = True
-
-
-amounts = st.integers(1, 40)
-optional = st.one_of(st.just(0), st.integers(1, 200))
-
-
-class LimitsMachine(RuleBasedStateMachine):
-    """Two keys and the account, any order of admissions, settlements, ends and passing time."""
-
-    leases = Bundle("leases")
-
-    @initialize(rpm=st.integers(0, 6), tpm=optional, slots=st.integers(0, 4), day=optional, shared=optional)
-    def begin(self, rpm, tpm, slots, day, shared):
-        self.clock = Clock()
-        self.account = Allowance(tpm=shared, rpm=rpm + 3 if rpm else 0)
-        self.allowance = Allowance(rpm=rpm, tpm=tpm, concurrency=slots, tokens_per_day=day)
+    def start(self):
         self.limits = LocalLimits(self.account, self.clock)
-        self.callers = {name: Caller(name, owner=name, allowance=self.allowance) for name in "ab"}
-        self.uses = []
 
-    def minute(self, uses):
-        """Return what counts in the minute up to now."""
-        now = self.clock.seconds
-        kept = sum(use.tokens for use in uses if now - 60 < use.at)
-        return kept + sum(more for use in uses for at, more in use.late if now - 60 < at)
+    def reserve(self, caller, need):
+        return self.limits.admit_now(caller, need)
 
-    def today(self, uses):
-        day = self.clock.now() // DAY
-        return sum(use.tokens + sum(more for _, more in use.late) for use in uses if use.day == day)
-
-    def admissible(self, uses, allowance, tokens):
-        """By the model, exactly; the meter may refuse for a second longer, because it lets near uses go together."""
-        recent = [use for use in uses if self.clock.seconds - 60 < use.at]
-        return (
-            (not allowance.rpm or len(recent) < allowance.rpm)
-            and (not allowance.concurrency or sum(use.running for use in uses) < allowance.concurrency)
-            and (not allowance.tpm or self.minute(uses) + tokens <= allowance.tpm)
-            and (not allowance.tokens_per_day or self.today(uses) + tokens <= allowance.tokens_per_day)
-        )
-
-    @rule(target=leases, name=st.sampled_from("ab"), prompt=amounts, output=amounts)
-    def admit(self, name, prompt, output):
-        own = [use for use in self.uses if use.who == name]
-        may = self.admissible(own, self.allowance, prompt + output) and self.admissible(
-            self.uses, self.account, prompt + output
-        )
-        try:
-            lease = self.limits.admit_now(self.callers[name], Need(prompt, output))
-        except Fault:
-            near = any(59 <= self.clock.seconds - use.at <= 62 for use in self.uses)
-            near = near or any(59 <= self.clock.seconds - at <= 62 for use in self.uses for at, _ in use.late)
-            assert not may or near
-            return None
-        assert may
-        use = Use(name, self.clock.seconds, self.clock.now() // DAY, prompt + output)
-        self.uses.append(use)
-        return lease, use
-
-    @rule(one=leases, used=st.integers(0, 120))
-    def settle(self, one, used):
-        if one is None or one[0]._settled:
-            return
-        lease, use = one
-        lease.settle(Usage(used, 0))
-        if used <= use.tokens:
-            use.tokens = used
-        else:
-            use.late.append((self.clock.seconds, used - use.tokens))
-
-    @rule(one=consumes(leases), spent=st.booleans())
-    def end(self, one, spent):
-        if one is None:
-            return
-        lease, use = one
-        if spent:
-            lease.settle(None)
-        elif not lease._settled:
-            use.tokens = 0
-        lease.release()
-        use.running = False
-
-    @rule(seconds=st.one_of(st.floats(0, 3), st.floats(0, 100)))
-    def wait(self, seconds):
-        self.clock.seconds += seconds
-
-    @rule(seconds=st.sampled_from([-DAY, DAY, -7.0, 0.0]))
-    def jump(self, seconds):
-        self.clock.jumped = seconds
-
-    @invariant()
-    def nothing_is_lost(self):
-        if not hasattr(self, "limits"):
-            return
-        for name in "ab":
-            meter = self.limits._meters.get(name)
-            if meter is None:
-                continue
-            own = [use for use in self.uses if use.who == name]
-            assert meter.running == sum(use.running for use in own)
-            assert meter.days.of.get(self.clock.now() // DAY, 0) == self.today(own)
-        shared = self.account != Allowance()
-        assert not shared or self.limits._all.running == sum(use.running for use in self.uses)
+    def counted(self, name):
+        meter = self.limits._all if name is None else self.limits._meters.get(name)
+        return None if meter is None else (meter.running, meter.days.of.get(self.clock.now() // 86_400, 0))
 
 
 TestLimits = LimitsMachine.TestCase

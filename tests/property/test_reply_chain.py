@@ -1,6 +1,7 @@
 """Laws of the whole way of a reply, from the bytes of the service to those of each dialect, where calls are read."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -114,3 +115,41 @@ def test_whatever_the_service_sends_ends_in_one_way(data):
     ends = [at for at, event in enumerate(events) if type(event) is Ended]
     assert ends == ([] if stream.fault is not None else [len(events) - 1])
     assert [at for at, event in enumerate(events) if type(event) is Began] == ([0] if events else [])
+
+
+PIECES = st.lists(
+    st.one_of(
+        st.sampled_from(
+            [
+                {"delta": "word"}, {"delta": " word"}, {"delta": " "}, {"delta": "\n"}, {"delta": ""}, {"delta": "<"},
+                {"delta": "<|us"}, {"delta": "er|>"}, {"delta": "<think>"}, {"delta": "</think>"}, {"delta": "heartbeat"},
+                {"delta": "heartbeat 1"}, {"delta": "h"}, {"delta": "a\0b"}, {"delta": "\ud83d"}, {"delta": "\ude00"},
+                {"delta": "```\n"}, {"delta": "`<|user|>`"}, {"delta": None}, {"delta": 5}, {"reasoning_delta": "why"},
+                {"delta": "both", "reasoning_delta": "why"}, {"delta": "a", "thinking_delta": ""}, {"delta": "a", "new": 1},
+                {"delta": "a", "usage": {"input_tokens": 1, "output_tokens": 2}}, {"error": "no"}, [], "text",
+            ]
+        ),
+        st.text(max_size=4).map(lambda text: {"delta": text}),
+    ).map(lambda value: json.dumps(value).encode() + b"\n"),
+    max_size=12,
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines=PIECES, cuts=st.lists(st.integers(0, 200), max_size=6), data=st.data())
+def test_the_short_way_of_a_delta_says_what_the_long_one_says(lines, cuts, data):
+    """Bytes that are first shown to ``one`` become the events that ``feed`` alone makes of them, up to the last count."""
+    body = b"".join(lines)
+    places = sorted({0, len(body), *(min(cut, len(body)) for cut in cuts)})
+    pieces = [body[a:b] for a, b in pairwise(places)] if data.draw(st.booleans()) else lines
+    ask = Ask(Conversation((Message("user", (Text("x"),)),)))
+    short, long = replying(ask), replying(ask)
+    for at, piece in enumerate(pieces):
+        # A heartbeat is told by the silence before it.
+        now = at * data.draw(st.sampled_from([0.01, 3.0]))
+        event = None if short.ended or short.fault is not None else short.one(piece, now)
+        events = short.feed(piece, now) if event is None else [event]
+        assert events == long.feed(piece, now)
+    assert short.close() == long.close()
+    assert (short.ended, repr(short.fault)) == (long.ended, repr(long.fault))
+    assert {**short.decoder.__dict__, "fault": None} == {**long.decoder.__dict__, "fault": None}

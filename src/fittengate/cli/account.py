@@ -21,16 +21,16 @@ def vault_of(configured: Configured) -> FileVault:
 async def signed_in(configured: Configured) -> AsyncIterator[FittenService]:
     """Give the service with tokens that are good now. Raises Fault, CommandError when there is no account."""
     from fittengate.cli.failures import CommandError
-    from fittengate.server.assemble import connected
+    from fittengate.server.assemble import connected, shared
 
-    vault = vault_of(configured)
-    if (missing := await account_missing(configured, vault)) is not None:
-        raise CommandError(missing)
-    # For the lock, and for what a renewal gives.
-    prepare_state_dir(configured.state_dir)
-    async with connected(configured.settings, vault) as service:
-        await service.keeper.fresh()
-        yield service
+    async with shared(configured.settings, vault_of(configured)) as vault:
+        if (missing := await account_missing(configured, vault)) is not None:
+            raise CommandError(missing)
+        # For the lock, and for what a renewal gives.
+        prepare_state_dir(configured.state_dir)
+        async with connected(configured.settings, vault) as service:
+            await service.keeper.fresh()
+            yield service
 
 
 def left(until: float | None, now: float) -> str:

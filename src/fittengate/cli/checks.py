@@ -101,7 +101,7 @@ def keys(configured: Configured) -> Finding:
 
 def _in_store(configured: Configured) -> int:
     database = open_database(configured.settings.store)
-    if database is None or not database.path.exists():
+    if database is None or not database.there:
         return 0
     try:
         with database.begin() as connection:

@@ -39,7 +39,7 @@ def command(**options: Any) -> None:
 async def _demo(sock: socket.socket, server: Server, key: str) -> None:
     from fittengate import __version__
     from fittengate.server.assemble import assembled, open_log
-    from fittengate.server.run import serve
+    from fittengate.server.run import serve, settle_memory
     from fittengate.services.vault import MemoryVault
     from fittengate.simulator import DEMO_PACE, Scenario, Simulator
 
@@ -58,6 +58,7 @@ async def _demo(sock: socket.socket, server: Server, key: str) -> None:
     try:
         async with assembled(settings, MemoryVault(), (), log) as gateway:
             url = f"http://{shown_address(sock)}"
+            settle_memory()
             await serve(gateway, settings.server, sock, say, lambda: _greet(url, key))
     finally:
         log.close()

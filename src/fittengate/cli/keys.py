@@ -22,6 +22,7 @@ from fittengate.server.configure import prepare_state_dir
 if TYPE_CHECKING:
     from fittengate.services.key_rows import KeyRow
     from fittengate.services.key_store import KeyStore
+    from fittengate.settings import Fleet
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -174,7 +175,7 @@ def _store(options: dict[str, Any]) -> Iterator["KeyStore"]:
     configured = read_settings(options)
     prepare_state_dir(configured.state_dir)
     place = configured.settings.store
-    store = open_key_store(place, open_database(place), secrets.token_bytes)
+    store = open_key_store(place, open_database(place), secrets.token_bytes, lambda: _tell(configured.settings.fleet))
     if store is None:
         raise CommandError("there is no store to keep keys in: store.url is none. Set it, or use server.api_key.")
     try:
@@ -186,6 +187,19 @@ def _store(options: dict[str, Any]) -> Iterator["KeyStore"]:
         _fail(str(error), error)
     finally:
         store.close()
+
+
+def _tell(fleet: "Fleet") -> None:
+    """Tell the gateways of a fleet, if there is one, that keys have changed."""
+    if not fleet.url:
+        return
+    from fittengate.services.fleet import announce
+    from fittengate.services.valkey import FleetDownError
+
+    try:
+        announce(fleet)
+    except FleetDownError as error:
+        say(f"the fleet was not told ({error}); each gateway finds out by itself within a second")
 
 
 def _fail(text: str, error: Exception) -> NoReturn:

@@ -92,9 +92,9 @@ def _token(option: str) -> str:
 
 async def _sign_in(configured: Configured, settings: Settings, token: str | None) -> Tokens:
     from fittengate.cli.account import vault_of
-    from fittengate.server.assemble import connected
+    from fittengate.server.assemble import connected, shared
 
-    async with connected(settings, vault_of(configured)) as service:
+    async with shared(settings, vault_of(configured)) as vault, connected(settings, vault) as service:
         try:
             if token is not None:
                 return await service.keeper.sign_in_with(token)

@@ -26,13 +26,14 @@ def command(**options: Any) -> None:
 async def _forget(configured: Configured) -> bool:
     """Return whether there was something to forget. Raises OSError."""
     from fittengate.cli.account import vault_of
+    from fittengate.server.assemble import shared
 
-    vault = vault_of(configured)
-    if await vault.load() is None and vault.problem is None:
-        return False
-    await vault.acquire()
-    try:
-        await vault.forget()
-    finally:
-        await vault.release()
-    return True
+    async with shared(configured.settings, vault_of(configured)) as vault:
+        if await vault.load() is None and vault.problem is None:
+            return False
+        await vault.acquire()
+        try:
+            await vault.forget()
+        finally:
+            await vault.release()
+        return True

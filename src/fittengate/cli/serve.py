@@ -8,19 +8,22 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from fittengate.cli.failures import CommandError
 from fittengate.cli.options import read_settings, settings_options
 from fittengate.server.configure import Configured, prepare_state_dir
-from fittengate.settings import Server
+from fittengate.settings import Server, Settings
 
 if TYPE_CHECKING:
+    from fittengate.server.workers import Worker
     from fittengate.services.log import Log
-    from fittengate.services.vault import FileVault
+    from fittengate.upstream.base import TokenVault
 
 
 @click.command("serve", short_help="Run the gateway.")
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     "server.port",
     "server.state_dir",
     "server.also_ollama",
+    "server.workers",
     "upstream.base_url",
     "upstream.models_url",
     "upstream.max_concurrency",
@@ -51,40 +55,89 @@ def command(*, new_key: bool, **options: Any) -> None:
     sock = open_socket(configured.settings.server.host, configured.settings.server.port)
     door = open_door(configured.settings.server)
     show_key(configured, new_key=new_key)
+    worker: Worker | None = None
+    if (count := configured.settings.server.workers) > 1:
+        worker = _forked(count)
+        if worker is None:
+            return
     with asyncio.Runner(loop_factory=fastest_loop()) as runner:
-        runner.run(_serve(configured, sock, door))
+        runner.run(_serve(configured, sock, door, worker))
 
 
-async def _serve(configured: Configured, sock: socket.socket, door: socket.socket | None) -> None:
+def _forked(count: int) -> "Worker | None":
+    """Return in every worker which one it is; in the parent, None when all have ended."""
+    from fittengate.server.workers import Workers, WorkersFailedError
+
+    try:
+        return Workers(count, say).run()
+    except WorkersFailedError as error:
+        # It has said why.
+        raise SystemExit(error.code) from error
+
+
+def _own(settings: Settings, worker: "Worker") -> Settings:
+    """Return the settings of one worker: its share of the account's calls, and a log file that nobody else rotates."""
+    from fittengate.server.workers import share
+
+    upstream, log = settings.upstream, settings.log
+    calls = share(upstream.max_concurrency, worker.number, settings.server.workers)
+    file = log.file if log.file in {"", "none"} else str(_numbered(Path(log.file), worker))
+    return replace(settings, upstream=replace(upstream, max_concurrency=calls), log=replace(log, file=file))
+
+
+def _numbered(path: Path, worker: "Worker | None") -> Path:
+    """Return the worker's own file: ``name.log`` is the first one's, ``name-2.log`` the second one's."""
+    return path.with_name(f"{path.stem}-{worker.number + 1}{path.suffix}") if worker and worker.number else path
+
+
+def _stop_without(parent: int) -> None:
+    """Stop, as if told to, when the parent is gone; ``parent`` can be read from then."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_reader(parent)
+        signal.raise_signal(signal.SIGTERM)
+
+    loop.add_reader(parent, stop)
+
+
+async def _serve(
+    configured: Configured, sock: socket.socket, door: socket.socket | None, worker: "Worker | None" = None
+) -> None:
     from fittengate.server.assemble import assembled, open_log
-    from fittengate.server.run import serve
+    from fittengate.server.run import serve, settle_memory
     from fittengate.services.keys import stored_keys
     from fittengate.services.vault import FileVault
 
-    settings = configured.settings
+    settings = configured.settings if worker is None else _own(configured.settings, worker)
     log = open_log(settings, sys.stderr)
     try:
         route_logging(log)
         vault = FileVault(configured.state_dir / "account.json")
-        notes = configured.state_dir / "tokens.json"
+        notes = _numbered(configured.state_dir / "tokens.json", worker)
         keys, journals = stored_keys(configured.state_dir), configured.state_dir / "journal"
         async with assembled(settings, vault, keys, log, notes, journals) as gateway:
             url = f"{'https' if settings.server.tls_cert else 'http'}://{shown_address(sock)}"
-            missing = await account_missing(configured, vault)
+            missing = await account_missing(configured, gateway.vault)
 
             def ready() -> None:
+                if worker is not None:
+                    _stop_without(worker.parent)
+                    if worker.number or not worker.first:
+                        return
                 greet(url, missing)
                 if door is not None:
                     say(
                         f"Ollama's clients without a key: http://{shown_address(door)}, for every program on this machine"
                     )
 
+            settle_memory()
             await serve(gateway, settings.server, sock, say, ready, door)
     finally:
         log.close()
 
 
-async def account_missing(configured: Configured, vault: "FileVault") -> str | None:
+async def account_missing(configured: Configured, vault: "TokenVault") -> str | None:
     """Return what to tell a person when there is no account to use; None when there is one."""
     account, base_url = configured.settings.account, configured.settings.upstream.base_url
     if account.username and account.password:
@@ -155,7 +208,7 @@ def _store_has_keys(configured: Configured) -> bool:
     from fittengate.services.store import StoreDownError
 
     database = open_database(configured.settings.store)
-    if configured.settings.server.api_key or database is None or not database.path.exists():
+    if configured.settings.server.api_key or database is None or not database.there:
         return False
     if stored_keys(configured.state_dir):
         return False

@@ -1,13 +1,17 @@
 """``fittengate store``: check, back up and migrate what is kept."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fittengate.cli.failures import CommandError
 from fittengate.cli.options import read_settings, settings_options
-from fittengate.server.configure import SQLITE, Configured, prepare_state_dir
+from fittengate.server.configure import Configured, prepare_state_dir
+
+if TYPE_CHECKING:
+    from fittengate.services.store import Database
+    from fittengate.services.store_care import Health
 
 PLACE = ("server.state_dir", "store.url")
 """What a command that reads the store takes."""
@@ -18,40 +22,50 @@ def command() -> None:
     """Look after the database of responses and receipts. The gateway may run meanwhile."""
 
 
-def store_path(configured: Configured) -> Path:
-    """Return the file of the store. Raises CommandError when these settings keep nothing."""
-    url = configured.settings.store.url
-    if not url.startswith(SQLITE):
+def store_database(configured: Configured) -> "Database":
+    """Return the store, which nothing has opened yet. Raises CommandError when these settings keep nothing."""
+    from fittengate.server.assemble import open_database
+
+    database = open_database(configured.settings.store)
+    if database is None:
         raise CommandError("store.url is none: nothing is kept. Set it to sqlite:///PATH, or leave it out.")
-    return Path(url.removeprefix(SQLITE))
+    return database
 
 
 @command.command("check", short_help="Tell whether the database is sound.")
 @settings_options(*PLACE)
 def check(**options: Any) -> int:
-    """Read the whole database and say whether it is sound; leave with 1 when it is not. Changes nothing."""
+    """Read the whole database and say whether it is sound; leave with 1 when it is not. Changes nothing.
+
+    On a PostgreSQL server tables, columns and indexes are looked at; what lies in them is looked after by the server.
+    """
     from fittengate.services.store import StoreDownError
-    from fittengate.services.store_care import examine
     from fittengate.services.tables import REVISION
 
-    path = store_path(read_settings(options))
-    if not path.exists():
-        click.echo(f"There is no database at {path} yet.")
+    database = store_database(read_settings(options))
+    name, file = database.place.name, _file(database)
+    if not database.there:
+        click.echo(f"There is no database at {name} yet.")
         return 0
     try:
-        health = examine(path)
+        health = _examined(database)
     except StoreDownError as error:
-        raise CommandError(f"{path} cannot be read ({error}). {_REPAIR}") from error
+        raise CommandError(f"{name} cannot be read ({error}). {_REPAIR if file else _SERVER}") from error
     for problem in health.problems:
         click.echo(problem)
     if health.problems:
-        raise CommandError(f"{path} is damaged. {_REPAIR}")
+        raise CommandError(f"{name} is damaged. {_REPAIR if file else _RESTORE}")
+    if health.revision is None and file is None:
+        click.echo(f"There is nothing in {name} yet.")
+        return 0
     state = "up to date" if health.revision == REVISION else f"at revision {health.revision}, to be migrated"
-    click.echo(f"{path} is sound and {state}: {health.receipts} receipts, {health.responses} responses.")
+    click.echo(f"{name} is sound and {state}: {health.receipts} receipts, {health.responses} responses.")
     return 0
 
 
 _REPAIR = "Stop the gateway, and put a copy that `fittengate store backup` made in its place, or move the file away."
+_SERVER = "Check store.url, the network and the server."
+_RESTORE = "Repair it with the server's own tools, or restore a copy that pg_dump made."
 
 
 @command.command("backup", short_help="Copy the database while it is in use.")
@@ -62,7 +76,12 @@ def backup(*, target: Path, **options: Any) -> None:
     from fittengate.services.store import StoreDownError
     from fittengate.services.store_care import copy
 
-    path = store_path(read_settings(options))
+    database = store_database(read_settings(options))
+    path = _file(database)
+    if path is None:
+        raise CommandError(
+            f"{database.place.name} is a server: copy it with pg_dump, or with the server's own backups."
+        )
     if not path.exists():
         raise CommandError(f"there is no database at {path} yet.")
     try:
@@ -82,17 +101,53 @@ def migrate(**options: Any) -> None:
     from fittengate.services.store_care import migrate as bring_up
 
     configured = read_settings(options)
-    path = store_path(configured)
+    database = store_database(configured)
+    name = database.place.name
     prepare_state_dir(configured.state_dir)
     try:
-        before, after = bring_up(path)
+        before = _revision(database)
+        bring_up(database)
+        after = _revision(database)
     except StoreDownError as error:
         raise CommandError(
-            f"{path} cannot be migrated ({error}). Back it up, then `fittengate store check`."
+            f"{name} cannot be migrated ({error}). Back it up, then `fittengate store check`."
         ) from error
     if before == after:
-        click.echo(f"{path} is up to date (revision {after}).")
+        click.echo(f"{name} is up to date (revision {after}).")
     elif before is None:
-        click.echo(f"{path} was made (revision {after}).")
+        click.echo(f"{name} was made (revision {after}).")
     else:
-        click.echo(f"{path} went from revision {before} to {after}.")
+        click.echo(f"{name} went from revision {before} to {after}.")
+
+
+def _file(database: "Database") -> Path | None:
+    """Return the file of a store; None where it is on a server."""
+    from fittengate.services.store import SqliteFile
+
+    return database.place.path if isinstance(database.place, SqliteFile) else None
+
+
+def _examined(database: "Database") -> "Health":
+    path = _file(database)
+    if path is not None:
+        from fittengate.services.store_care import examine
+
+        return examine(path)
+    from fittengate.services import postgres_care
+    from fittengate.services.postgres import PostgresServer
+
+    assert isinstance(database.place, PostgresServer)  # noqa: S101 - there are two kinds
+    return postgres_care.examine(database.place)
+
+
+def _revision(database: "Database") -> str | None:
+    path = _file(database)
+    if path is not None:
+        from fittengate.services.store_care import revision_of
+
+        return revision_of(path)
+    from fittengate.services import postgres_care
+    from fittengate.services.postgres import PostgresServer
+
+    assert isinstance(database.place, PostgresServer)  # noqa: S101 - there are two kinds
+    return postgres_care.revision_of(database.place)

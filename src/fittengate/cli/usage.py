@@ -12,7 +12,7 @@ import click
 from fittengate.cli.failures import CommandError
 from fittengate.cli.models import columns
 from fittengate.cli.options import read_settings, settings_options
-from fittengate.cli.store import PLACE, store_path
+from fittengate.cli.store import PLACE, store_database
 from fittengate.server.configure import Configured
 
 if TYPE_CHECKING:
@@ -104,16 +104,16 @@ def _csv(by: str, rows: "list[UsageRow]") -> str:
 
 def _read(configured: Configured, by: "By", since: float | None) -> "list[UsageRow]":
     from fittengate.services.receipt_rows import usage
-    from fittengate.services.store import Database, StoreDownError
+    from fittengate.services.store import StoreDownError
 
-    path = store_path(configured)
-    if not path.exists():
+    database = store_database(configured)
+    if not database.there:
         return []
-    database = Database(path)
+    name = database.place.name
     try:
         with database.begin() as connection:
             return usage(connection, by, since)
     except StoreDownError as error:
-        raise CommandError(f"{path} cannot be read ({error}). `fittengate store check` looks closer.") from error
+        raise CommandError(f"{name} cannot be read ({error}). `fittengate store check` looks closer.") from error
     finally:
         database.close()

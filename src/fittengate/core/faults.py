@@ -36,6 +36,8 @@ class FaultKind(StrEnum):
     """The body is over ``server.max_body_bytes``."""
     CALLER_HEAD_TOO_LARGE = "caller_head_too_large"
     """The request line and headers are over ``server.max_head_bytes``."""
+    CALLER_SLOW = "caller_slow"
+    """The client stopped in the middle of its request's body, or did not read its answer."""
     CALLER_GONE = "caller_gone"
     """The client went away before the reply ended. Logged and counted; nobody is there to read it."""
     CALLER_SUPERSEDED = "caller_superseded"
@@ -52,6 +54,8 @@ class FaultKind(StrEnum):
     """The service could not be reached, or answered with 5xx, HTML, an error object, nothing, or broke off."""
     UPSTREAM_LATE = "upstream_late"
     """The service did not answer within a deadline."""
+    UPSTREAM_DOWN = "upstream_down"
+    """The service was out of order so often that for a while it is not asked."""
     UPSTREAM_LOGIN = "upstream_login"
     """There is no account, or the service refuses its credentials."""
     OUTPUT_INVALID = "output_invalid"
@@ -90,6 +94,7 @@ KINDS: dict[FaultKind, KindRow] = {
     FaultKind.CALLER_WRONG_METHOD: KindRow(405, "method_not_allowed"),
     FaultKind.CALLER_BODY_TOO_LARGE: KindRow(413, "body_too_large"),
     FaultKind.CALLER_HEAD_TOO_LARGE: KindRow(431, "head_too_large"),
+    FaultKind.CALLER_SLOW: KindRow(408, "request_timeout"),
     FaultKind.CALLER_GONE: KindRow(499, "client_closed_request"),
     FaultKind.CALLER_SUPERSEDED: KindRow(499, "superseded"),
     FaultKind.POLICY_RATE: KindRow(429, "rate_limit_exceeded", 1),
@@ -99,6 +104,7 @@ KINDS: dict[FaultKind, KindRow] = {
     FaultKind.UPSTREAM_REFUSED: KindRow(502, "upstream_refused", None, False),
     FaultKind.UPSTREAM_BROKEN: KindRow(502, "upstream_error"),
     FaultKind.UPSTREAM_LATE: KindRow(504, "upstream_timeout"),
+    FaultKind.UPSTREAM_DOWN: KindRow(503, "upstream_unavailable", 5),
     FaultKind.UPSTREAM_LOGIN: KindRow(503, "account_login_failed", 60, False),
     FaultKind.OUTPUT_INVALID: KindRow(502, "structured_output_failed", None, False),
     FaultKind.GATEWAY_BUSY: KindRow(503, "gateway_busy", 2),

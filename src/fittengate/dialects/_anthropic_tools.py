@@ -28,7 +28,7 @@ class _Declared(NamedTuple):
 
 
 class Tools:
-    """The ``tools`` of one request."""
+    """The ``tools`` of one request. Nothing changes them: one serves every request that declares the same."""
 
     def __init__(self, value: Any) -> None:
         """Read the list; None is an empty one. Raises Fault (caller_bad_request)."""

@@ -43,7 +43,8 @@ def read(body: bytes) -> Ask | Several:
     options = get("stream_options") or {}
     if declared is None:
         declared = declared_tools(fields)
-        KNOWN_TOOLS.keep(body, declared)
+        if get("tools"):
+            KNOWN_TOOLS.keep(body, declared)
     tools, tool_use = read_tools(fields, ignored, declared)
     ask = Ask(
         Conversation(_messages(get("messages")), tools),

@@ -34,17 +34,6 @@ class Items:
         self._find = find
         self._thoughts: list[Part] = []
         """Reasoning that waits for the words or calls it led to."""
-        self._readers: Mapping[str, Callable[[Mapping[str, Any], str], None]] = {
-            "message": self._message,
-            "reasoning": self._reasoning,
-            "function_call": self._function_call,
-            "custom_tool_call": self._custom_call,
-            "tool_search_call": self._search_call,
-            "function_call_output": self._output,
-            "custom_tool_call_output": self._output,
-            "tool_search_output": self._search_output,
-            "additional_tools": self._additional_tools,
-        }
 
     def read(self, value: Any, place: str) -> None:
         """Read ``input``: a text, or a list of items. Raises Fault: caller_bad_request, caller_unsupported."""
@@ -70,9 +59,9 @@ class Items:
             kind = "message"
         if type(kind) is not str:
             raise bad("type must be a string.", f"{place}.type")
-        reader = self._readers.get(kind)
+        reader = _READERS.get(kind)
         if reader is not None:
-            reader(item, place)
+            reader(self, item, place)
         elif kind in _SEALED:
             raise unsupported("A conversation that OpenAI has compacted can only be read there.", f"{place}.type")
         else:
@@ -147,6 +136,19 @@ class Items:
 
     def _additional_tools(self, item: Mapping[str, Any], place: str) -> None:
         self._tools.add(item.get("tools"), f"{place}.tools")
+
+
+_READERS: Mapping[str, Callable[[Items, Mapping[str, Any], str], None]] = {
+    "message": Items._message,  # noqa: SLF001 - the class's own table, which an object's own would tie into a knot
+    "reasoning": Items._reasoning,  # noqa: SLF001
+    "function_call": Items._function_call,  # noqa: SLF001
+    "custom_tool_call": Items._custom_call,  # noqa: SLF001
+    "tool_search_call": Items._search_call,  # noqa: SLF001
+    "function_call_output": Items._output,  # noqa: SLF001
+    "custom_tool_call_output": Items._output,  # noqa: SLF001
+    "tool_search_output": Items._search_output,  # noqa: SLF001
+    "additional_tools": Items._additional_tools,  # noqa: SLF001
+}
 
 
 def _call_id(item: Mapping[str, Any], place: str) -> str:

@@ -35,6 +35,7 @@ from fittengate.dialects._fields import (
 )
 from fittengate.dialects.base import EVENTS, Head, StreamForm
 from fittengate.lib.jsonio import shown, to_json
+from fittengate.lib.memo import Recurring
 
 MAX_STOPS = 64
 """Most stop sequences. Our own limit, far above what clients send: the answer is searched for each of them."""
@@ -55,8 +56,7 @@ class AnthropicMessages:
 
     def read(self, body: bytes) -> Ask:
         """Return what the client wants. Raises Fault: caller_bad_request, caller_unsupported."""
-        fields = read_object(body)
-        ask = _ask(fields)
+        fields, ask = _ask(body)
         limit = fields.get("max_tokens")
         if limit is None:
             raise bad("max_tokens is missing.", "max_tokens")
@@ -68,7 +68,7 @@ class AnthropicMessages:
 
         Raises Fault: caller_bad_request, caller_unsupported.
         """
-        return _ask(read_object(body))
+        return _ask(body)[1]
 
     def count_body(self, tokens: int) -> bytes:
         """Return the body that tells a count."""
@@ -95,21 +95,30 @@ class AnthropicMessages:
         return limit_headers(state)
 
 
-def _ask(fields: dict[str, Any]) -> Ask:
+# An agent sends the same tools in every turn, and reading 60 of them costs more than all the rest of a request.
+_KNOWN_TOOLS: Recurring[Tools] = Recurring("tools", entries=16, most=128 * 1024, read_object=read_object)
+
+
+def _ask(body: bytes) -> tuple[dict[str, Any], Ask]:
+    """Return the fields of a request, ``tools`` perhaps not among them, and what is asked."""
+    fields, tools = _KNOWN_TOOLS.read(body)
     if fields.get("thread") is not None:
         # Only the newest message comes with it. Without the rest the answer would be about nothing.
         text = "Conversations are not kept here. Send all messages, without thread."
         raise Fault(FaultKind.CALLER_UNSUPPORTED, text, param="thread", code=THREAD_UNSUPPORTED)
     ignored = look_over(fields, _FIELDS)
     get = fields.get
-    tools = Tools(get("tools"))
+    if tools is None:
+        tools = Tools(get("tools"))
+        if get("tools"):
+            _KNOWN_TOOLS.keep(body, tools)
     choice = tools.choice(get("tool_choice"))
     contents = Contents(tools.names)
     messages = (*contents.system(get("system")), *contents.messages(get("messages")))
     offered = tools.offered(contents.found, choice)
     if choice.choice == "required" and not offered:
         choice = ToolUse("auto", parallel=choice.parallel)
-    return Ask(
+    return fields, Ask(
         Conversation(messages, offered),
         model_name(get("model")),
         wishes=Wishes(flag(get("stream"), "stream"), include_usage=True, show_thoughts=_shown(get("thinking"))),

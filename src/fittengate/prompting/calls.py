@@ -11,12 +11,11 @@ from fittengate.core.ask import ToolUse
 from fittengate.core.conversation import ToolSpec
 from fittengate.core.events import Event, ToolOpened
 from fittengate.prompting.call import Call, CallWriter
-from fittengate.prompting.names import Names
+from fittengate.prompting.declared import declared
 from fittengate.prompting.speech import Speech
 from fittengate.prompting.syntax import whole
 from fittengate.prompting.thoughts import Thoughts
 from fittengate.prompting.trouble import Trouble
-from fittengate.prompting.values import Schemas
 
 
 class Calls:
@@ -44,9 +43,10 @@ class Calls:
         """How often each oddity was met."""
         self.writer: CallWriter | None = None
         """Writes the open call; None where none is open."""
-        self.tools = {tool.name: tool for tool in tools}
-        self.names = Names(self.tools)
-        self.schema = Schemas(tools).of
+        known = declared(tuple(tools))
+        self.tools = known.by_name
+        self.names = known.names
+        self.schema = known.schema
         self._tool_use = tool_use
         self._make_id = make_id
         self._speech = speech

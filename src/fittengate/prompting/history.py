@@ -9,8 +9,8 @@ their histories: a call without a result says so, and so does a result without a
 from collections.abc import Iterator, Sequence
 
 from fittengate.core.conversation import Image, Message, Text, ToolCall, ToolResult, ToolSpec
+from fittengate.prompting.declared import declared
 from fittengate.prompting.syntax import Tags, render_calls
-from fittengate.prompting.values import Schemas
 
 LEFT_OUT = "[image left out: the service reads one per message]"
 SHOWN = "[image: the one at the start of this message]"
@@ -23,7 +23,7 @@ class CallHistory:
 
     def __init__(self, tags: Tags, tools: Sequence[ToolSpec] = ()) -> None:
         self._tags = tags
-        self._schemas = Schemas(tools)
+        self._schema = declared(tuple(tools)).schema
         self._names: dict[str, str] = {}
         """Tools of all calls so far, by the client's id."""
         self._waiting: list[ToolCall] = []
@@ -56,7 +56,7 @@ class CallHistory:
             return words
         self._waiting = calls
         self._names.update((call.id, call.name) for call in calls)
-        block = render_calls([(call.name, call.arguments) for call in calls], self._tags, self._schemas.of)
+        block = render_calls([(call.name, call.arguments) for call in calls], self._tags, self._schema)
         return f"{words}\n{block}" if words else block
 
     def _results(self, results: list[tuple[ToolResult, str]]) -> list[str]:

@@ -55,7 +55,7 @@ class Openings:
         self._marks = marks
         self._names = names
         self._schema = schema
-        self._tools = sorted(tools, key=len, reverse=True)
+        self._tools = tools
         # With a suffix only what carries it counts: anything else may be quoted.
         self._strict = bool(suffix)
         endings = {"", f".{suffix}"}

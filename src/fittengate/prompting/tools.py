@@ -18,9 +18,9 @@ from msgspec import Struct
 
 from fittengate.core.ask import ToolUse
 from fittengate.core.conversation import Conversation, Text, ToolCall, ToolResult, ToolSpec
+from fittengate.prompting.declared import Declared, declared
 from fittengate.prompting.schemas import compact_schema, plain_strings, signature, simplest
 from fittengate.prompting.syntax import Tags, collides, compact, render_calls
-from fittengate.prompting.values import Schemas
 
 SCHEMA_CHARS = 24_000
 """If the schemas of all tools together are longer, each tool is shown as a list of typed parameters: about half."""
@@ -31,9 +31,6 @@ SUFFIX_CHARS = 4
 
 _KEPT_CHARS = 16_384
 """Longer tools are looked at anew each time, so that what is kept stays within 256 times this and as much again."""
-
-_KEPT_SECTION = 262_144
-"""Characters of tools beyond which the whole section is not kept either."""
 
 _LONG_TEXTS = ("content", "file_text", "new_string", "text", "code", "patch", "input", "body", "command", "prompt")
 """Names that parameters for texts of several lines go by; the earlier ones make the better example."""
@@ -66,13 +63,15 @@ def instructions(tools: Sequence[ToolSpec], tool_use: ToolUse, tags: Tags) -> st
     """Return the section on tools; an empty text where there are none, or where none is to be called."""
     if tool_use.choice == "none":
         return ""
-    tools = tuple(_offered(tools, tool_use))
-    if not tools:
+    offered = tuple(_offered(tools, tool_use))
+    if not offered:
         return ""
-    return (_keep_section if _worth_keeping(tools) else _section)(tools, tool_use, tags)
+    known = declared(offered)
+    return (_keep_section if known.short else _section)(known, tool_use, tags)
 
 
-def _section(tools: tuple[ToolSpec, ...], tool_use: ToolUse, tags: Tags) -> str:
+def _section(known: Declared, tool_use: ToolUse, tags: Tags) -> str:
+    tools = known.tools
     looks = [_look(tool) for tool in tools]
     form = tags.calls, tags.invoke("NAME"), f"{tags.parameter('PARAMETER')}value{tags.parameter_end}"
     several = _SEVERAL if tool_use.parallel else _ONE
@@ -80,7 +79,7 @@ def _section(tools: tuple[ToolSpec, ...], tool_use: ToolUse, tags: Tags) -> str:
         _INTRODUCTION.format(
             form="\n".join([*form, tags.invoke_end, tags.calls_end]), several=several, results=tags.results
         ),
-        _examples(tools, looks, tags),
+        _examples(known, looks, tags),
     ]
     if sum([look.schema_chars for look in looks]) > SCHEMA_CHARS:
         pieces.append("The tools, with their parameters (? marks optional ones):")
@@ -115,10 +114,9 @@ def tags_for(conversation: Conversation, secret: bytes) -> Tags:
     """
     if not conversation.tools:
         return Tags()
-    tools = conversation.tools
-    if not any(map(collides, _texts(conversation))) and not (_keep_collide if _worth_keeping(tools) else _collide)(
-        tools
-    ):
+    known = declared(conversation.tools)
+    tools_collide = (_keep_collide if known.short else _collide)(known)
+    if not tools_collide and not any(map(collides, _texts(conversation))):
         return Tags()
     said = "\n".join([*_texts(conversation), *[_look(tool).line for tool in conversation.tools]]).lower()
     about = compact([_first_words(conversation), *[tool.name for tool in conversation.tools]]).encode(
@@ -190,12 +188,8 @@ def _look_at(tool: ToolSpec) -> _Look:
     return _Look(line, len(compact(schema)), collides(line), simplest(schema), long_text, rank)
 
 
-def _collide(tools: tuple[ToolSpec, ...]) -> bool:
-    return any(_look(tool).collides for tool in tools)
-
-
-def _worth_keeping(tools: Sequence[ToolSpec]) -> bool:
-    return sum([len(tool.parameters) + len(tool.description) for tool in tools]) <= _KEPT_SECTION
+def _collide(known: Declared) -> bool:
+    return any(_look(tool).collides for tool in known.tools)
 
 
 # An agent sends the same tools in every turn: looking at 60 of them costs more than all the rest of a request.
@@ -205,8 +199,9 @@ _keep_section = lru_cache(16)(_section)
 _keep_collide = lru_cache(16)(_collide)
 
 
-def _examples(tools: Sequence[ToolSpec], looks: Sequence[_Look], tags: Tags) -> str:
+def _examples(known: Declared, looks: Sequence[_Look], tags: Tags) -> str:
     """Return examples of tools that are there: first one with a text of several lines, then one of another tool."""
+    tools = known.tools
     usable = [at for at, look in enumerate(looks) if look.arguments is not None]
     texts = [at for at in usable if looks[at].long_text is not None]
     first = min(texts, key=lambda at: looks[at].rank, default=None)
@@ -223,7 +218,7 @@ def _examples(tools: Sequence[ToolSpec], looks: Sequence[_Look], tags: Tags) -> 
     title = (
         "An example of the form, not of what to do:" if len(chosen) == 1 else "Examples of the form, not of what to do:"
     )
-    return "\n\n".join([title, *[render_calls([call], tags, Schemas(tools).of) for call in chosen]])
+    return "\n\n".join([title, *[render_calls([call], tags, known.schema) for call in chosen]])
 
 
 def _texts(conversation: Conversation) -> Iterator[str]:

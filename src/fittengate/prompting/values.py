@@ -68,7 +68,9 @@ class Schemas:
         found = self._read.get(name)
         if found is None:
             tool = self._tools.get(name)
-            found = self._read[name] = _NOTHING if tool is None else schema_of(tool.parameters)
+            if tool is None:
+                return _NOTHING
+            found = self._read[name] = schema_of(tool.parameters)
         return found
 
 

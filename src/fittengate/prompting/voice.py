@@ -81,6 +81,13 @@ class Voice:
             return self._feed(events)
         return events
 
+    def one(self, text: str) -> bool:
+        """Take a piece of the answer if it passes as it is; False: it was not taken, and :meth:`feed` is to have it."""
+        if self._plain is not TextDelta or self._held or "<" in text or text[-1].isspace():
+            return False
+        self._code.later(text)
+        return True
+
     def close(self) -> list[Event]:
         """Return what was held back: it became no tag."""
         out: list[Event] = []

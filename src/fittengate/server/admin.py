@@ -6,24 +6,23 @@ Law: a key is in the answer that made it and in no other; nothing here shows a h
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeAlias, TypeVar, get_args
+from typing import Any, Protocol, TypeAlias, TypeVar, get_args
 from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from fittengate.core.caller import Allowance, Lane
+from fittengate.core.caller import Allowance, Caller, Lane
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.clock import Clock
 from fittengate.server.exchange import Exchanges
 from fittengate.server.request import Request
 from fittengate.services.key_rows import KeyRefusedError, KeyRow, NoKeyError, shown
 from fittengate.services.key_store import DAY_SECONDS, KeyStore, KeyWish
-from fittengate.services.limits import LocalLimits
 from fittengate.services.queue import Turns
 from fittengate.services.receipt_rows import By, UsageRow, usage
-from fittengate.services.store import Database, StoreDownError
+from fittengate.services.store import Database, RowRefusedError, StoreDownError
 
 KEYS = "/admin/api/keys"
 KEY = f"{KEYS}/{{name}}"
@@ -86,6 +85,17 @@ class _Rotate(Struct, forbid_unknown_fields=True):
     grace: float = GRACE_SECONDS
 
 
+class Counted(Protocol):
+    """Limits, as far as they are shown."""
+
+    account: Allowance
+    """What all keys together may use."""
+
+    def used(self, owner: str | None) -> dict[str, int]:
+        """Return what counts against each limit of an owner; None means all keys together."""
+        ...
+
+
 class AdminServices(Struct, frozen=True):
     """What administration looks at."""
 
@@ -93,12 +103,14 @@ class AdminServices(Struct, frozen=True):
     """None where there is no store."""
     database: Database | None
     """Where receipts are; None where there is no store."""
-    limits: LocalLimits
+    limits: Counted
     defaults: Allowance
     turns: Turns
     clock: Clock
     account_problem: Callable[[], str | None]
     """Why the account cannot be used now; None when it can."""
+    say: Callable[..., None]
+    """The log's ``say``: who changed which key is written down."""
 
 
 def admin_path(path: str) -> Target | None:
@@ -120,7 +132,7 @@ class Admin:
 
     async def answer(self, request: Request, target: Target) -> None:
         """Answer one request; its method is one of the path's. Raises Fault."""
-        await self._exchanges.enter(request, "admin")
+        caller = await self._exchanges.enter(request, "admin")
         path, name = target
         status = 200
         match path, request.method:
@@ -129,11 +141,15 @@ class Admin:
                 fields = asdict(wish)
                 lasts = fields.pop("expires_in")
                 status, body = 201, await self._make(lambda store: store.create(KeyWish(lasts=lasts, **fields)))
+                self._note("created", body, caller, request)
             case (_, "POST"):
                 grace = (await _read(request, _Rotate)).grace
                 status, body = 201, await self._make(lambda store: store.rotate(name, grace))
+                self._note("rotated", body, caller, request)
             case (_, "DELETE"):
                 body = {"revoked": [self._key(row) for row in await self._stored(lambda store: store.revoke(name))]}
+                for key in body["revoked"]:
+                    self._note("revoked", key, caller, request)
             case _ if path == KEYS:
                 body = self._page(await self._stored(lambda store: store.listed()), request)
             case _ if path == KEY:
@@ -145,6 +161,11 @@ class Admin:
             case _:
                 body = self._account()
         await request.respond(status, [_JSON], _encode(body))
+
+    def _note(self, what: str, key: Mapping[str, Any], caller: Caller, request: Request) -> None:
+        """Write into the log who did what to which key; of a key that was rotated, the new one."""
+        said = {"key": key["name"], "prefix": key["prefix"], "by": caller.name, "request_id": request.id}
+        self._services.say("info", f"a key was {what}", **said)
 
     def _limits(self) -> dict[str, Any]:
         limits = self._services.limits
@@ -160,13 +181,16 @@ class Admin:
         database = self._services.database
 
         def read() -> list[UsageRow]:
-            if database is None or not database.path.exists():
+            if database is None or not database.there:
                 return []
             with database.begin() as connection:
                 return usage(connection, by, moment, key)
 
         try:
             rows = await asyncio.to_thread(read)
+        except RowRefusedError:
+            # It cannot be written as the name of a key, so there is none.
+            rows = []
         except StoreDownError as error:
             raise _store_down("receipts", error) from error
         return {"object": "list", "data": [asdict(row) for row in rows]}

@@ -6,8 +6,10 @@ import secrets
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TextIO, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
@@ -20,11 +22,12 @@ from fittengate.server.exchange import Bounds, Exchanges, Services
 from fittengate.server.ollama import OllamaModels
 from fittengate.server.ollama_door import OllamaDoor
 from fittengate.server.pages import Pages
-from fittengate.server.probes import Probes
+from fittengate.server.probes import Probes, Troubled
 from fittengate.server.request import Receive, Scope, Send
 from fittengate.server.tabby import Tabby
 from fittengate.server.typing import Typing
 from fittengate.services.clock import SystemClock
+from fittengate.services.fleet import Fleet
 from fittengate.services.ids import Ids
 from fittengate.services.key_rows import LIMITS
 from fittengate.services.key_store import KeyStore
@@ -36,13 +39,17 @@ from fittengate.services.log import Log, LogOptions
 from fittengate.services.memory import Memory
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
+from fittengate.services.overload import Load, Overload, Sampler
 from fittengate.services.queue import Turns
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
 from fittengate.services.store import Database
+from fittengate.services.store_watch import StoreWatch
 from fittengate.services.vault_outage import through_outages
 from fittengate.settings import Limits, Settings, Store
+from fittengate.settings import Overload as Full
 from fittengate.upstream.base import TokenVault
+from fittengate.upstream.breaker import Breaker
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import FittenClient, Route
@@ -62,6 +69,10 @@ class Gateway(Struct, frozen=True):
     """What is behind the port without a key."""
     exchanges: Exchanges
     service: FittenService
+    vault: TokenVault
+    """Where the account's tokens are: the one that was handed in, or the fleet's."""
+    fleet: Fleet | None
+    """This gateway's part in its fleet; None where it is alone."""
     log: Log
 
 
@@ -69,14 +80,30 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     """Return the log of these settings; ``close`` is owed."""
     log = settings.log
     file = None if log.file in {"", "none"} else Path(log.file)
-    known = (*settings.server.api_key, settings.account.password)
+    fleet = unquote(urlsplit(settings.fleet.url).password or "")
+    known = (*settings.server.api_key, settings.account.password, fleet, *_store_secrets(settings.store))
     return Log(LogOptions(log.level, log.format == "json", file, log.content), Redactor(known), terminal)
 
 
 def open_database(store: Store) -> Database | None:
     """Return the database of these settings, which nothing has opened yet; None where there is to be none."""
     path = store.url.removeprefix(SQLITE)
-    return None if path in {"", "none"} else Database(Path(path))
+    if path in {"", "none"}:
+        return None
+    if path.startswith("postgres"):
+        # Only here: it takes its time to import.
+        from fittengate.services.postgres import PostgresServer
+
+        return Database(PostgresServer(path))
+    return Database(Path(path))
+
+
+def _store_secrets(store: Store) -> tuple[str, ...]:
+    if not store.url.startswith("postgres"):
+        return ()
+    from fittengate.services.postgres import password_of
+
+    return store.url, password_of(store.url)
 
 
 def open_ledger(store: Store, database: Database | None, journals: Path | None, log: Log) -> Receipts:
@@ -86,15 +113,34 @@ def open_ledger(store: Store, database: Database | None, journals: Path | None, 
     return Ledger(journals, secrets.token_hex(8), database, SystemClock(), log.say, store.retention_days)
 
 
-def open_key_store(store: Store, database: Database | None, random_bytes: Callable[[int], bytes]) -> KeyStore | None:
-    """Return what makes and changes keys, ``close`` is owed; None where there is no database."""
-    return None if database is None else KeyStore(database, SystemClock(), random_bytes, store.retention_days)
+def _nobody() -> None:
+    """Tell nobody."""
+
+
+def open_key_store(
+    store: Store,
+    database: Database | None,
+    random_bytes: Callable[[int], bytes],
+    changed: Callable[[], None] = _nobody,
+) -> KeyStore | None:
+    """Return what makes and changes keys, ``close`` is owed; None where there is no database.
+
+    ``changed`` is called after every change, in whatever thread made it.
+    """
+    if database is None:
+        return None
+    return KeyStore(database, SystemClock(), random_bytes, store.retention_days, changed)
 
 
 def allowances(limits: Limits) -> tuple[Allowance, Allowance]:
     """Return what a key without limits of its own may use, and what all keys together may."""
     each = {name: getattr(limits, name) for name in LIMITS}
     return Allowance(**each), Allowance(**{name: getattr(limits, f"account_{name}") for name in LIMITS})
+
+
+def open_overload(full: Full) -> Overload:
+    """Return what knows how full the gateway is, by these bounds."""
+    return Overload(Load(full.loop_lag, full.memory_bytes, full.open_requests, full.queue_age))
 
 
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:
@@ -104,6 +150,26 @@ def ssl_context(ca_file: str) -> ssl.SSLContext | None:
     context = ssl.create_default_context()
     context.load_verify_locations(ca_file)
     return context
+
+
+@asynccontextmanager
+async def joined(settings: Settings, say: Callable[..., None] = lambda *_, **__: None) -> AsyncIterator[Fleet | None]:
+    """Make this process a replica of its fleet, until the end; None where there is no fleet."""
+    if not settings.fleet.url:
+        yield None
+        return
+    fleet = Fleet(settings.fleet, secrets.token_hex(8), say)
+    try:
+        yield fleet
+    finally:
+        await fleet.close()
+
+
+@asynccontextmanager
+async def shared(settings: Settings, own: TokenVault) -> AsyncIterator[TokenVault]:
+    """Give the vault that commands are to use: the fleet's, or without a fleet the machine's ``own``."""
+    async with joined(settings) as fleet:
+        yield own if fleet is None else fleet.vault(own)
 
 
 @asynccontextmanager
@@ -119,7 +185,8 @@ async def connected(
     account = Account(upstream.base_url, settings.account.username, settings.account.password)
     keeper = AccountKeeper(account, vault, client.send, clock)
     deadlines = Deadlines(upstream.first_token_timeout, upstream.idle_timeout, upstream.total_timeout)
-    rules = Rules(deadlines, upstream.retries, settings.models.context_window)
+    window = settings.models.context_window
+    rules = Rules(deadlines, upstream.retries, window, upstream.breaker_calls, upstream.breaker_pause)
     chance = Chance(secrets.SystemRandom().random, Ids(secrets.token_bytes).tail, secrets.token_bytes(32))
     try:
         yield FittenService(client, keeper, timers, rules, chance, calibrator or Calibrator())
@@ -145,10 +212,13 @@ async def assembled(
     """
     calibrator = Calibrator(None if notes is None else NoteFile(notes))
     async with (
-        through_outages(vault, log.say) as kept,
-        connected(settings, kept, calibrator) as service,
+        joined(settings, log.say) as fleet,
+        through_outages(vault if fleet is None else fleet.vault(vault), log.say) as sound,
+        connected(settings, sound, calibrator) as service,
         _learning(calibrator, log),
     ):
+        for breaker in (service.chat_breaker, service.completion_breaker):
+            breaker.changed = partial(_tell_breaker, log)
         ids = Ids(secrets.token_bytes)
         names = ModelNames(service.models, settings.models.aliases)
         pictures = Pictures(user_agent=settings.upstream.user_agent)
@@ -160,10 +230,14 @@ async def assembled(
         turns = Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout)
         typing = Typing(service, turns, Memory(SystemClock()))
         defaults, account = allowances(settings.limits)
-        limits = LocalLimits(account, SystemClock())
+        local = LocalLimits(account, SystemClock())
         if database is not None:
-            limits.survive(database, log.say)
+            local.survive(database, log.say)
+        limits = local if fleet is None else fleet.limits(local)
         keys = Keys(server.api_key, stored_keys, defaults, database, SystemClock(), log.say)
+        if fleet is not None:
+            fleet.listen(keys.look)
+        overload = open_overload(settings.overload)
         exchanges = Exchanges(
             Services(
                 upstream=service,
@@ -179,33 +253,68 @@ async def assembled(
                 clock=SystemClock(),
                 timers=timers,
                 limits=limits,
+                overload=overload,
                 bounds=Bounds(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
             )
         )
         window = settings.models.context_window
-        probes = Probes(exchanges, service.models, names, service.problem, window, lambda: ledger.problem)
-        key_store = open_key_store(settings.store, database, secrets.token_bytes)
-        known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem)
+        parts = _parts(ledger, database, fleet)
+        probes = Probes(exchanges, service.models, names, service.problem, window, parts)
+        tell = _nobody if fleet is None else fleet.tell
+        key_store = open_key_store(settings.store, database, secrets.token_bytes, tell)
+        known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem, log.say)
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
         app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby)
+        sampler = _sampler(overload, exchanges, log)
         upkeep = asyncio.create_task(service.upkeep())
         try:
             door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id, defaults)
-            yield Gateway(with_cors(app, server.cors_origins), door, exchanges, service, log)
+            kept = service.keeper.vault
+            yield Gateway(with_cors(app, server.cors_origins), door, exchanges, service, kept, fleet, log)
         finally:
-            upkeep.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await upkeep
+            sampler.stop()
+            await _stop(upkeep)
             await typing.close()
             timers.close()
             await pictures.close()
-            await asyncio.to_thread(keys.close)
-            await asyncio.to_thread(limits.close)
-            if key_store is not None:
-                await asyncio.to_thread(key_store.close)
-            await asyncio.to_thread(ledger.close)
-            await asyncio.to_thread(responses.close)
+            for part in (keys, local, key_store, ledger, responses):
+                if part is not None:
+                    await asyncio.to_thread(part.close)
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _parts(ledger: Receipts, database: Database | None, fleet: Fleet | None) -> dict[str, Troubled]:
+    """Return what readiness tells of although replies go on without it."""
+    parts: dict[str, Troubled] = {"ledger": ledger, "store": StoreWatch(database, SystemClock())}
+    return parts if fleet is None else {**parts, "fleet": fleet}
+
+
+def _sampler(overload: Overload, exchanges: Exchanges, log: Log) -> Sampler:
+    """Return what measures the load of these exchanges; it runs, and ``stop`` is owed."""
+    loop = asyncio.get_running_loop()
+    made = Sampler(
+        overload,
+        lambda: (len(exchanges.running), exchanges.turns.oldest(loop.time())),
+        partial(_tell_overload, log),
+    )
+    made.start(loop)
+    return made
+
+
+def _tell_overload(log: Log, overload: Overload) -> None:
+    log.say("warning" if overload.grade else "info", "overload", grade=overload.grade, cause=overload.cause or None)
+
+
+def _tell_breaker(log: Log, breaker: Breaker) -> None:
+    words = {"open": "is left alone", "probing": "is tried", "closed": "is back"}
+    level = "info" if breaker.state == "closed" else "warning" if breaker.state == "open" else "debug"
+    log.say(level, f"the service's {breaker.what} {words[breaker.state]}", retry_after=round(breaker.retry_after, 1))
 
 
 @asynccontextmanager
@@ -230,7 +339,5 @@ async def _learning(calibrator: Calibrator, log: Log) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        settling.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await settling
+        await _stop(settling)
         tell(await calibrator.settle())

@@ -49,6 +49,8 @@ from fittengate.settings import DEFAULT_ALIASES, Settings
 SQLITE = "sqlite:///"
 """What the URL of a SQLite file begins with; its path follows."""
 
+_POSTGRES = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+
 MODELS_URL = "https://api.fittentech.com"
 """Where the service lists its models; its main host does not (protocol: hosts)."""
 
@@ -57,6 +59,8 @@ LEADING = ("upstream.base_url", "upstream.models_url", "upstream.proxy", "upstre
 
 MAX_KEY_CHARS = 512
 """Longer keys are refused unread (``services/keys.py``), so none is taken."""
+
+_FLEET = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#\s]+")
 
@@ -160,6 +164,18 @@ def _proxy_url(text: str) -> str:
     if not plain or parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _fleet_url(text: str) -> str:
+    """Return the URL of a fleet's server as it stands. Raises ValueError."""
+    text = text.strip()
+    parts = urlsplit(text)
+    plain = text.isascii() and text.isprintable() and " " not in text
+    if not plain or parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.port == 0:
+        raise ValueError
+    if parts.path.strip("/") and not parts.path.strip("/").isdigit():
+        raise ValueError
+    return text
 
 
 def _loopback(host: str) -> bool:
@@ -283,6 +299,26 @@ class _Resolution:
         if not self._get("log.file"):
             self._values["log.file"] = str(Path(self._get("server.state_dir")) / "fitten_api.log")
         self._store()
+        self._fleet()
+
+    def _fleet(self) -> None:
+        wrong = self._gathered.wrong
+        self._rewrite("fleet.url", _fleet_url, "the URL of a Valkey or Redis: redis://host:port, or rediss://host:port")
+        if self._get("fleet.url") and self._gathered.sources["fleet.url"].found:
+            what = "expected from a source that you chose, not from a file in the working directory"
+            wrong("fleet.url", f"{what}: the account's tokens are kept there")
+        if not _FLEET.fullmatch(self._get("fleet.name")):
+            wrong("fleet.name", "expected at most 64 letters, digits, `.`, `_` and `-`")
+        if self._get("server.workers") > 1 and self._good("server.workers", "fleet.url"):
+            if not self._get("fleet.url"):
+                what = (
+                    "expected 1, or fleet.url, because several processes keep limits and the login together only there"
+                )
+                wrong("server.workers", what)
+            elif self._platform == "win32":
+                wrong("server.workers", "expected 1: Windows has no processes that share a port")
+            elif 0 < self._get("upstream.max_concurrency") < self._get("server.workers"):
+                wrong("server.workers", "expected at most upstream.max_concurrency, whose calls the processes share")
 
     def _store(self) -> None:
         url = self._get("store.url")
@@ -292,8 +328,26 @@ class _Resolution:
             self._values["store.url"] = f"{SQLITE}{Path(self._get('server.state_dir')) / 'fittengate.db'}"
         elif url.startswith(SQLITE) and url != SQLITE:
             self._values["store.url"] = f"{SQLITE}{located(url.removeprefix(SQLITE), self._cwd, self._home)}"
+        elif url.lower().startswith("postgres"):
+            self._server(url)
         else:
-            self._gathered.wrong("store.url", f"expected {SQLITE}PATH, or none")
+            self._gathered.wrong("store.url", f"expected {SQLITE}PATH, {_POSTGRES}, or none")
+
+    def _server(self, url: str) -> None:
+        from fittengate.services.postgres import check_url, password_of
+
+        source = self._gathered.sources["store.url"]
+        try:
+            self._values["store.url"] = check_url(url)
+        except ValueError as error:
+            self._gathered.wrong("store.url", f"expected {_POSTGRES}; {error}")
+            return
+        if source.found:
+            what = "expected from a source that you chose, not from a file in the working directory"
+            self._gathered.wrong("store.url", f"{what}: keys and what clients keep are sent there")
+        if source.kind is SourceKind.FLAG and password_of(url):
+            what = "expected without a password: everybody on this machine can read a command line"
+            self._gathered.wrong("store.url", f"{what}; set FITTENGATE_STORE_URL")
 
     def _default_state_dir(self) -> Path:
         if self._platform == "win32":

@@ -29,7 +29,7 @@ from fittengate.server.choices import Choices, card_for, scopes_of, with_picture
 from fittengate.server.content import prompt_text
 from fittengate.server.course import Course
 from fittengate.server.faults import as_fault, headers_of
-from fittengate.server.request import Headers, Request
+from fittengate.server.request import SLOW, Headers, Request
 from fittengate.server.stream import ClientStream, Relay
 from fittengate.server.typing import Typing
 from fittengate.services.ids import Ids
@@ -38,6 +38,7 @@ from fittengate.services.ledger import Receipts
 from fittengate.services.limits import Limits
 from fittengate.services.log import Log
 from fittengate.services.models import ModelNames
+from fittengate.services.overload import Overload
 from fittengate.services.permission import require_model, require_scope
 from fittengate.services.queue import Turns
 from fittengate.services.responses import Responses
@@ -74,6 +75,7 @@ class Services(Struct, frozen=True):
     clock: Clock
     timers: Timers
     limits: Limits
+    overload: Overload
     bounds: Bounds
 
 
@@ -98,9 +100,18 @@ class Exchanges:
         return self._services.turns
 
     @property
+    def overload(self) -> Overload:
+        """How full the gateway is."""
+        return self._services.overload
+
+    @property
     def responses(self) -> Responses:
         """The replies that clients have kept."""
         return self._services.responses
+
+    async def caller(self, request: Request) -> Caller:
+        """Return who asks, counting nothing: :meth:`Admission.caller`. Raises Fault."""
+        return await self._admission.caller(request)
 
     async def enter(self, request: Request, scope: Scope | None = None) -> Caller:
         """Return who asks for something that costs no tokens: :meth:`Admission.enter`. Raises Fault."""
@@ -147,13 +158,19 @@ class Exchanges:
         caller = course.caller = await self._admission.caller(request)
         if dialect.scope is not None:
             require_scope(caller, dialect.scope)
+        if services.overload.grade:
+            # Where the path serves both, only the body tells which it is.
+            services.overload.check(caller.lane if dialect.scope == "chat" else "completion")
         if self.draining:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
         body = await request.body(services.bounds.max_body_bytes)
         ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, caller)
         if dialect.scope is None:
-            for scope in sorted(scopes_of(ask)):
+            scopes = sorted(scopes_of(ask))
+            for scope in scopes:
                 require_scope(caller, scope)
+            if services.overload.grade and "chat" in scopes:
+                services.overload.check(caller.lane)
         ask = await self._prepared(ask, caller, course)
         if services.log.content:
             course.words = []
@@ -403,6 +420,9 @@ class Exchanges:
             self._services.log.exchange(receipt, course.prompt, "".join(course.words))
 
     def _left(self, request: Request) -> Fault:
+        if SLOW in request.scope:
+            text = "The client did not read its answer, and was dropped (server.write_timeout)."
+            return Fault(FaultKind.CALLER_SLOW, text)
         if request.gone:
             return Fault(FaultKind.CALLER_GONE, "The client went away.")
         return Fault(FaultKind.GATEWAY_DRAINING, "The gateway was shut down before the reply ended. Try again.")

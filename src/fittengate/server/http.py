@@ -1,22 +1,30 @@
 """The server's HTTP protocol: uvicorn's, with the bounds and the one signal that it lacks.
 
-Added: a cap on the head of a request and on connections, error bodies that are JSON, a shorter way for answers
-(:mod:`fittengate.server.outlet`), and word to the request's task the moment its client goes away. Uvicorn tells an application of that only if somebody waits in ``receive`` all the time,
-which would cost a task for each request.
+Added: a cap on the head of a request, on connections and on requests sent ahead, error bodies that are JSON, a shorter
+way for answers (:mod:`fittengate.server.outlet`), bounds for clients that are slow or silent
+(:mod:`fittengate.server.patience`, which also takes the place of uvicorn's timer for each idle connection), and word to
+the request's task the moment its client goes away. Uvicorn tells an application of that only if somebody waits in
+``receive`` all the time, which would cost a task for each request.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from fittengate.server.outlet import Outlet
-from fittengate.server.request import GONE, OUTLET
+from fittengate.server.patience import Phase, State, Wait
+from fittengate.server.request import GONE, OUTLET, SLOW
 from fittengate.server.upgrades import StayingProtocol
 
 HEAD_TOO_LARGE = "fittengate.head_too_large"
 """Key of the scope: the head was complete but over the cap, so the application says so in its own form."""
+
+MOST_AHEAD = 64
+"""Requests that a client may send ahead on one connection: thousands fit into one read."""
 
 
 def _raw(status: str, code: str, message: str) -> bytes:
@@ -31,11 +39,18 @@ def _raw(status: str, code: str, message: str) -> bytes:
     ).encode() + body
 
 
+class Graded(Protocol):
+    """What knows how full the gateway is."""
+
+    grade: int
+
+
 class GatewayProtocol(StayingProtocol):
     """One client connection. :func:`protocol_class` sets the bounds."""
 
     max_head_bytes = 0
     max_connections = 0
+    overload: Graded
 
     def __init__(
         self,
@@ -47,6 +62,13 @@ class GatewayProtocol(StayingProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._swallowed = 0
         """Bytes since the parser last gave something: of a head, of trailers, of a chunk's extensions."""
+        self._received = 0
+        self._heads = 0
+        self._pauses = 0
+        """So often the client read too slowly."""
+        self._at_work: RequestResponseCycle | None = None
+        """The request that is being answered, or was last; ``cycle`` is the one whose head came last."""
+        self.wait = Wait()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or turn it away when there are too many."""
@@ -56,9 +78,12 @@ class GatewayProtocol(StayingProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the running request that nobody reads its answer any more."""
-        cycle = self.cycle
+        cycle = self._at_work
         super().connection_lost(exc)
         if cycle is not None and not cycle.response_complete:
+            # Uvicorn looks at the newest request alone, which may be one that was sent ahead.
+            cycle.disconnected = True
+            cycle.message_event.set()
             tell = cycle.scope.get(GONE)
             if tell is not None:
                 tell()  # type: ignore[operator]
@@ -69,15 +94,20 @@ class GatewayProtocol(StayingProtocol):
         """Feed the parser, counting what it swallows without giving anything: a head or trailers that do not end."""
         if self.transport.is_closing():
             return
-        self._swallowed += len(data)
+        size = len(data)
+        self._swallowed += size
+        self._received += size
         super().data_received(data)
         if self.max_head_bytes and self._swallowed > self.max_head_bytes and not self.transport.is_closing():
             text = f"The head of the request is larger than {self.max_head_bytes} bytes (server.max_head_bytes)."
             self._turn_away("431 Request Header Fields Too Large", "head_too_large", text)
 
     def on_headers_complete(self) -> None:
-        """Hand the request over; mark it if its head is over the cap."""
+        """Hand the request over; mark it if its head is over the cap. Raises ValueError, which ends the connection."""
         self._swallowed = 0
+        self._heads += 1
+        if len(self.pipeline) >= MOST_AHEAD:
+            raise ValueError("too many requests ahead")
         if self.max_head_bytes:
             size = len(self.url)
             for name, value in self.headers:
@@ -89,14 +119,77 @@ class GatewayProtocol(StayingProtocol):
         self.scope[OUTLET] = Outlet(self.cycle)  # type: ignore[literal-required]
 
     def on_body(self, body: bytes) -> None:
-        """Pass on a piece of the body, whose size is the application's business."""
+        """Pass on a piece of the body, whose size is the application's business. The first one is not copied."""
         self._swallowed = 0
-        super().on_body(body)
+        cycle: Any = self.cycle
+        if cycle.body or cycle.response_complete or self.parser.should_upgrade():
+            if type(cycle.body) is bytes:
+                cycle.body = bytearray(cycle.body)
+            super().on_body(body)
+            return
+        cycle.body = body
+        if len(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """Expect the next head."""
         super().on_message_complete()
         self._swallowed = 0
+        if self.overload.grade:
+            self.cycle.keep_alive = False
+
+    def on_response_complete(self) -> None:
+        """Take up the next request; for one that does not come the sweep looks, not a timer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._at_work = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def pause_writing(self) -> None:
+        """Note that the client reads too slowly."""
+        self._pauses += 1
+        super().pause_writing()
+
+    def state(self) -> State:
+        """Return what the connection waits for."""
+        cycle, work = self.cycle, self._at_work
+        waiting = self.transport.get_write_buffer_size()
+        answered = work is None or work.response_complete
+        # A buffer that is not full while an answer goes on is no slow client.
+        if waiting and (answered or self.flow.write_paused):
+            return State(Phase.WRITE, self._pauses if self.flow.write_paused else -self._heads, waiting)
+        if self.transport.is_closing():
+            return State(Phase.WORK, 0)
+        if cycle is not None and cycle.more_body and not cycle.disconnected:
+            held = self.flow.read_paused or cycle.waiting_for_100_continue
+            return State(Phase.WORK, 0) if held else State(Phase.BODY, self._heads, self._received)
+        if not answered:
+            return State(Phase.WORK, 0)
+        if cycle is None or self._swallowed:
+            return State(Phase.HEAD, self._heads)
+        return State(Phase.IDLE, self._received)
+
+    def give_up(self, phase: Phase) -> None:
+        """Wait no longer: say so where a request was begun and nothing is answered yet, else end the connection."""
+        cycle = self.cycle
+        if phase is Phase.WRITE:
+            if self._at_work is not None:
+                self._at_work.scope[SLOW] = True  # type: ignore[literal-required]
+            self.transport.abort()
+        elif phase is Phase.BODY and cycle is self._at_work and not cycle.response_started:
+            # Whoever waits for the body wakes, looks at the mark, and answers in the form that the client reads.
+            cycle.scope[SLOW] = True  # type: ignore[literal-required]
+            cycle.keep_alive = False
+            cycle.message_event.set()
+        else:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature; its words are plain text
         """Answer what is no HTTP."""
@@ -104,14 +197,15 @@ class GatewayProtocol(StayingProtocol):
 
     def _turn_away(self, status: str, code: str, message: str) -> None:
         # A reply under way must not get a second head in its middle.
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        work = self._at_work
+        if work is None or work.response_complete or not work.response_started:
             self.transport.write(_raw(status, code, message))
         self.transport.close()
 
 
-def protocol_class(max_head_bytes: int, max_connections: int) -> type[GatewayProtocol]:
-    """Return the protocol with its bounds; 0 means none."""
-    bounds = {"max_head_bytes": max_head_bytes, "max_connections": max_connections}
+def protocol_class(max_head_bytes: int, max_connections: int, overload: Graded) -> type[GatewayProtocol]:
+    """Return the protocol with its bounds; 0 means none. Where ``overload`` has a grade, answers close connections."""
+    bounds = {"max_head_bytes": max_head_bytes, "max_connections": max_connections, "overload": overload}
     return type("BoundedGatewayProtocol", (GatewayProtocol,), bounds)
 
 

@@ -13,7 +13,7 @@ from fittengate.core.caller import Allowance, Caller
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.dialects import OLLAMA
 from fittengate.server.exchange import Exchanges
-from fittengate.server.request import CALLER, Receive, Request, Scope, Send
+from fittengate.server.request import CALLER, OUTLET, Receive, Request, Scope, Send
 
 HOST = "127.0.0.1"
 """Where the port is; never anywhere else."""
@@ -64,6 +64,8 @@ class OllamaDoor:
             self._exchanges.note(OLLAMA[0], request, fault)
             return
         scope[CALLER] = self._caller
+        if request.outlet is not None:
+            scope[OUTLET] = request.outlet
         await self._app(scope, receive, send)
 
 

@@ -19,10 +19,12 @@ _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() 
 class Outlet:
     """Answers one request: ``whole``, or ``begin``, any number of ``piece``, ``last``. Never waits: ask ``paused``."""
 
-    __slots__ = ("_cycle", "_head")
+    __slots__ = ("_cycle", "_head", "flow")
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
+        self.flow = cycle.flow
+        """Says in ``write_paused`` whether the connection takes more now."""
         self._head = b""
         """The head of a stream, until its first piece goes out."""
 

@@ -1,6 +1,7 @@
 """What operators and clients ask about the gateway itself: alive, ready, and which models it has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 from urllib.parse import unquote
 
 import msgspec
@@ -18,6 +19,15 @@ _JSON = (b"content-type", b"application/json")
 _encode = msgspec.json.Encoder().encode
 
 
+class Troubled(Protocol):
+    """What may not work."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why it does not, in words for a person; None while it does."""
+        ...
+
+
 class Probes:
     """Answers the GET routes that say how things are."""
 
@@ -28,18 +38,18 @@ class Probes:
         names: ModelNames,
         account_problem: Callable[[], str | None],
         context_window: int,
-        ledger_problem: Callable[[], str | None],
+        parts: Mapping[str, Troubled],
     ) -> None:
         """``account_problem`` says why the account cannot be used now, in words for a person; None when it can.
 
-        ``ledger_problem`` says likewise why receipts might be lost.
+        ``parts`` are those without which replies go on, by the names under which their problems are told.
         """
         self._exchanges = exchanges
         self._models = models
         self._names = names
         self._account_problem = account_problem
         self._context_window = context_window
-        self._ledger_problem = ledger_problem
+        self._parts = parts
 
     async def live(self, request: Request) -> None:
         """Answer 200 as long as the process can answer at all."""
@@ -49,10 +59,9 @@ class Probes:
         """Answer 200 when a request would be served now, else 503 with the reason."""
         problem = "shutting down" if self._exchanges.draining else self._account_problem()
         if problem is None:
-            # Replies go on without a ledger, so this is not a reason to send clients elsewhere.
-            ledger = self._ledger_problem()
-            said = {"status": "ready"} | ({} if ledger is None else {"ledger": ledger})
-            await request.respond(200, [_JSON], _encode(said))
+            # Replies go on without a ledger, a database and a fleet: no reasons to send clients elsewhere.
+            told = {name: part.problem for name, part in self._parts.items() if part.problem is not None}
+            await request.respond(200, [_JSON], _encode({"status": "ready", **told}))
         else:
             headers = [_JSON, (b"retry-after", b"5")]
             await request.respond(503, headers, _encode({"status": "not ready", "reason": problem}))

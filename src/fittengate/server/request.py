@@ -24,8 +24,13 @@ GONE = "fittengate.gone"
 OUTLET = "fittengate.outlet"
 """Key of the scope: the short way to answer, where there is one. Whoever wraps ``send`` takes it out."""
 
+SLOW = "fittengate.slow"
+"""Key of the scope: its client stopped sending its body, or reading its answer, and is waited for no longer."""
+
 CALLER = "fittengate.caller"
 """Key of the scope: whose request it is, where no key is asked for."""
+
+_STALLED = "The body of the request did not come in time (server.body_idle_timeout, server.body_timeout). Send the request again."
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}\Z")
 
@@ -58,7 +63,8 @@ class Request:
         own = self.headers.get(b"x-request-id")
         self.id = own.decode() if own is not None and _SANE_ID.match(own) else make_id()
         self.send = send
-        self.outlet: Outlet | None = scope.get(OUTLET)
+        # Taken out: it knows the scope's owner, and what knows itself waits for the cycle collector.
+        self.outlet: Outlet | None = scope.pop(OUTLET, None)
         self.status = 0
         """The HTTP status that was sent; 0 before that."""
         self.gone = False
@@ -86,7 +92,10 @@ class Request:
         return tuple(found)
 
     async def body(self, limit: int) -> bytes:
-        """Return the whole body. Raises Fault: caller_body_too_large over ``limit`` bytes (0: none), caller_gone."""
+        """Return the whole body.
+
+        Raises Fault: caller_body_too_large over ``limit`` bytes (0: none), caller_slow, caller_gone.
+        """
         length = self.headers.get(b"content-length", b"")
         if limit and length.isdigit() and (len(length) > 18 or int(length) > limit):
             raise _too_large(limit)
@@ -102,6 +111,8 @@ class Request:
         if message.get("more_body"):
             parts = bytearray(data)
             while message.get("more_body"):
+                if SLOW in self.scope:
+                    raise Fault(FaultKind.CALLER_SLOW, _STALLED)
                 if limit and len(parts) > limit:
                     raise _too_large(limit)
                 message = await self._receive()

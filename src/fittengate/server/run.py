@@ -11,18 +11,36 @@ import functools
 import gc
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from fittengate.server.assemble import Gateway
 from fittengate.server.http import protocol_class
+from fittengate.server.patience import Patience, Sweep, Watched
 from fittengate.settings import Server
 
-KEEP_ALIVE_SECONDS = 75
-"""How long an idle client connection is kept; more than the minute after which most clients drop theirs."""
+SEND_BYTES = 128 * 1024
+"""So much of an answer the system keeps for a client that reads slowly (Linux takes twice as much). Left to itself it keeps
+megabytes for each, which count as the gateway's own memory in a container."""
+
+BESIDE_FILES = 256
+"""Descriptors beside the clients' connections: calls to the service, database, journal, log."""
+
+GRACE_SECONDS = 2.0
+"""How long connections may take to end once every reply has ended or was told to."""
+
+KEEP_BYTES = 16 * 1024 * 1024
+"""Freed memory that is not given back to the system."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's mallopt(3)."""
+
+_TICKS = 10
+"""Uvicorn's ticks in a second: at every tenth it looks at the clock."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,6 +55,8 @@ def listen(host: str, port: int) -> socket.socket:
     with contextlib.ExitStack() as failed:
         made = failed.enter_context(socket.socket(family, socket.SOCK_STREAM))
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         try:
             made.bind((host.strip("[]"), port))
             made.listen(1024)
@@ -66,8 +86,10 @@ class _Server(uvicorn.Server):
         say: Callable[[str], None],
         ready: Callable[[], None],
         door: "tuple[uvicorn.Config, socket.socket] | None",
+        patience: Patience,
     ) -> None:
         super().__init__(config)
+        self._sweep = Sweep(patience, lambda: cast("set[Watched]", self.server_state.connections))
         self._door = door
         self._ready = ready
         self._gateway = gateway
@@ -75,6 +97,7 @@ class _Server(uvicorn.Server):
         self._say = say
         self._drained: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -90,10 +113,9 @@ class _Server(uvicorn.Server):
         """Begin to drain; the second time, stop at once."""
         if self._gateway.exchanges.draining:
             self.should_exit = self.force_exit = True
-            return
         self._gateway.exchanges.draining = True
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._begin_drain)
+            self._loop.call_soon_threadsafe(self._stop.set if self.should_exit else self._begin_drain)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until stopped."""
@@ -109,7 +131,38 @@ class _Server(uvicorn.Server):
             protocol: Any = config.http_protocol_class
             make = functools.partial(protocol, config, self.server_state, {})
             self.servers.append(await asyncio.get_running_loop().create_server(make, sock=sock))
+        self._sweep.start(asyncio.get_running_loop())
         self._ready()
+
+    async def main_loop(self) -> None:
+        """Tick once a second, for the date in answers, until told to stop; uvicorn's own ticks ten times as often."""
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks += _TICKS
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._stop.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close what listens and every connection, those with an answer under way after it, for two seconds at most.
+
+        As uvicorn does it, but for how soon it sees that nothing is left.
+        """
+        self._sweep.stop()
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        state, wait = self.server_state, 0.001
+        for connection in list(state.connections):
+            connection.shutdown()
+        deadline = asyncio.get_running_loop().time() + GRACE_SECONDS
+        await asyncio.sleep(0)
+        while (state.connections or state.tasks) and not self.force_exit:
+            if asyncio.get_running_loop().time() >= deadline:
+                for task in state.tasks:
+                    task.cancel()
+                break
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, 0.1)
 
     def _begin_drain(self) -> None:
         self._drained = asyncio.create_task(self._drain())
@@ -129,6 +182,21 @@ class _Server(uvicorn.Server):
             for request in tuple(exchanges.running):
                 request.evict()
         self.should_exit = True
+        self._stop.set()
+
+
+def _let_open(files: int) -> None:
+    """Ask the system for so many descriptors, as far as this user may have them: many begin with 1,024."""
+    try:
+        import resource
+    except ImportError:  # No POSIX system: there is no such limit.
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # Some systems refuse what they say that they allow; then connections fail one by one, as they would have.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def serve(
@@ -148,26 +216,49 @@ async def serve(
         options = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
     make = functools.partial(
         uvicorn.Config,
-        http=protocol_class(settings.max_head_bytes, settings.max_connections),
+        http=protocol_class(settings.max_head_bytes, settings.max_connections, gateway.exchanges.overload),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=2,
+    )
+    if settings.max_connections:
+        _let_open(settings.max_connections + BESIDE_FILES)
+    patience = Patience(
+        settings.head_timeout,
+        settings.body_idle_timeout,
+        settings.body_timeout,
+        settings.write_timeout,
+        settings.keep_alive_timeout,
     )
     config = make(gateway.app, **options)
     # Its clients know no HTTPS.
     beside = None if door is None else (make(gateway.ollama), door)
+    try:
+        await _Server(config, gateway, settings.drain_seconds, say, ready, beside, patience).serve([sock])
+    finally:
+        if door is not None:
+            door.close()
+
+
+def settle_memory() -> None:
+    """Tell the collector that what there is now stays; for a process that does nothing but serve, right before it does.
+
+    Freed memory is kept for the next request, up to KEEP_BYTES of it, where the C library can be told so (glibc).
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            # A request of half a megabyte takes and frees some of them: given back to the system each time, every page
+            # would be mapped and cleared anew.
+            mallopt(_M_TRIM_THRESHOLD, KEEP_BYTES)
+            mallopt(_M_MMAP_THRESHOLD, KEEP_BYTES // 4)
     # What was made at start lives as long as the process: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
     # A request makes some hundred objects and no cycles: looking for them after every 700 costs 2 % for nothing.
     gc.set_threshold(20_000, 20, 20)
-    try:
-        await _Server(config, gateway, settings.drain_seconds, say, ready, beside).serve([sock])
-    finally:
-        if door is not None:
-            door.close()

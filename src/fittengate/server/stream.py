@@ -21,9 +21,11 @@ class ClientStream:
         "_beat_seconds",
         "_beating",
         "_busy",
+        "_flow",
         "_form",
         "_headers",
         "_loop",
+        "_open",
         "_outlet",
         "_request",
         "_timer",
@@ -55,33 +57,29 @@ class ClientStream:
         self._timers = timers
         self._beat_seconds = beat
         self._busy = False
+        self._open = False
+        """The headers are out and nobody is in the middle of a write."""
+        self._flow = None if request.outlet is None else request.outlet.flow
         self._beating: asyncio.Task[None] | None = None
         self._timer: Timer | None = timers.start(hold, self._beat) if beat else None
 
     def free(self) -> bool:
         """Return whether :meth:`put` may be called now: the headers are out and nobody has to wait."""
-        outlet = self._outlet
-        return (
-            outlet is not None
-            and self.started
-            and not self._busy
-            and self._beating is None
-            and not outlet.paused
-            and not self.finished
-        )
+        return self._open and not self._flow.write_paused  # type: ignore[union-attr]
 
-    def put(self, data: bytes) -> None:
-        """Send the next piece without waiting; only while :meth:`free`."""
-        if self._outlet is not None:
-            self._outlet.piece(data)
-        if self._timer is not None:
-            self._timer.when = self._loop.time() + self._beat_seconds
+    def put(self, data: bytes, now: float) -> None:
+        """Send the next piece without waiting; only while :meth:`free`. ``now`` is the loop's time."""
+        self._outlet.piece(data)  # type: ignore[union-attr]
+        timer = self._timer
+        if timer is not None:
+            timer.when = now + self._beat_seconds
 
     async def write(self, data: bytes) -> None:
         """Send the next piece, and the headers before the first one."""
         if self._beating is not None:
             await self._beating
         self._busy = True
+        self._open = False
         outlet = self._outlet
         if outlet is None:
             await self._send(data)
@@ -91,6 +89,7 @@ class ClientStream:
             if not self.started:
                 outlet.begin(200, self._begin())
             outlet.piece(data)
+            self._open = self._beating is None
         self._busy = False
         if self._timer is not None:
             self._timer.when = self._loop.time() + self._beat_seconds
@@ -100,6 +99,7 @@ class ClientStream:
         if self._beating is not None:
             await self._beating
         self._busy = self.finished = True
+        self._open = False
         outlet = self._outlet
         if outlet is None:
             before()
@@ -140,12 +140,13 @@ class ClientStream:
         if self.finished or self._timer is None:
             return
         if not self._busy and self._beating is None:
+            self._open = False
             self._beating = self._loop.create_task(self._send_beat())
         self._timer = self._timers.start(self._beat_seconds, self._beat)
 
     async def _send_beat(self) -> None:
+        outlet = self._outlet
         try:
-            outlet = self._outlet
             if outlet is None:
                 await self._send(self._form.heartbeat)
                 return
@@ -156,19 +157,20 @@ class ClientStream:
             outlet.piece(self._form.heartbeat)
         finally:
             self._beating = None
+            self._open = outlet is not None and self.started and not self._busy
 
 
 class Relay:
     """A :class:`fittengate.upstream.base.Sink`: events that come one by one go straight to the client."""
 
-    __slots__ = ("_out", "_writer", "ready")
+    __slots__ = ("_feed", "_put", "ready")
 
     def __init__(self, writer: Writer, out: ClientStream) -> None:
-        self._writer = writer
-        self._out = out
+        self._feed = writer.feed
+        self._put = out.put
         self.ready = out.free
 
-    def take(self, events: list[Event], /) -> None:
+    def take(self, events: list[Event], now: float, /) -> None:
         """Write them."""
-        if data := self._writer.feed(events):
-            self._out.put(data)
+        if data := self._feed(events):
+            self._put(data, now)

@@ -23,7 +23,8 @@ class Tabby:
 
     async def health(self, request: Request) -> None:
         """Name the models; a client asks for nothing that has none. What concerns a machine is empty or 0."""
-        await self._exchanges.enter(request)
+        # Clients ask this every few seconds of their own accord: it does not count as a request.
+        await self._exchanges.caller(request)
         state = {
             "model": self._names.find(COMPLETION).id,
             "chat_model": self._names.find(None).id,

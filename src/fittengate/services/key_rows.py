@@ -172,7 +172,10 @@ def _next_change(connection: "Connection") -> int:
     """Return the number of a change. Takes the right to write first: two writers do not get the same one."""
     from fittengate.services.tables import KEYS
 
-    connection.execute(KEYS.update().where(KEYS.c.sha256 == "").values(changed=0))
+    if connection.dialect.name == "sqlite":
+        connection.execute(KEYS.update().where(KEYS.c.sha256 == "").values(changed=0))
+    else:
+        connection.exec_driver_sql("LOCK TABLE keys IN SHARE ROW EXCLUSIVE MODE")
     return last_change(connection) + 1
 
 

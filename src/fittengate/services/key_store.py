@@ -73,9 +73,18 @@ class KeyStore:
     """The keys of one database. Everything may raise StoreDownError."""
 
     def __init__(
-        self, database: Database, clock: Clock, random_bytes: Callable[[int], bytes], retention_days: float
+        self,
+        database: Database,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes],
+        retention_days: float,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """Keys that ended more than ``retention_days`` ago are deleted when one is made; 0 keeps them for ever."""
+        """Keys that ended more than ``retention_days`` ago are deleted when one is made; 0 keeps them for ever.
+
+        ``changed`` is called after every change, in whatever thread made it.
+        """
+        self._changed = changed
         self._database = database
         self._clock = clock
         self._random_bytes = random_bytes
@@ -106,7 +115,9 @@ class KeyStore:
         with self._database.begin() as connection:
             if self._retention:
                 rows.sweep(connection, now - self._retention)
-            return key, rows.insert(connection, row, now)
+            made = rows.insert(connection, row, now)
+        self._changed()
+        return key, made
 
     def find(self, name: str) -> KeyRow:
         """Return the key of this name or visible prefix. Raises NoKeyError."""
@@ -125,13 +136,17 @@ class KeyStore:
         with self._database.begin() as connection:
             old = rows.find(connection, name, now)
             new = replace(old, sha256=digest.hex(), prefix=prefix, created=int(now))
-            return key, rows.replace(connection, old, new, now, grace)
+            made = rows.replace(connection, old, new, now, grace)
+        self._changed()
+        return key, made
 
     def revoke(self, name: str) -> list[KeyRow]:
         """End a key, and those whose place it took, at once; return what was ended. Raises NoKeyError."""
         now = self._clock.now()
         with self._database.begin() as connection:
-            return rows.revoke(connection, rows.find(connection, name, now), now)
+            ended = rows.revoke(connection, rows.find(connection, name, now), now)
+        self._changed()
+        return ended
 
     def take_over(self, directory: Path) -> None:
         """Take the keys that ``serve`` made into the store; their names are their prefixes. Raises as hand_over."""

@@ -4,6 +4,7 @@ Laws. A lookup of a known key touches no disk. A key that is not known is looked
 loop, and then refused for a second without looking. While keys of the store are used, a thread asks every 0.4 s what has
 changed; when nobody has used one for a while it sleeps, and the next lookup waits for it: so a key that was revoked is
 refused within a second. A store that is down takes no key away: who is known goes on, who is not is told to come back.
+One that hangs makes known keys wait once, for a second in all.
 A key ends by being revoked, replaced or expired, never by being gone from the store: that may be a file that was lost.
 """
 
@@ -94,6 +95,8 @@ class Keys:
         self._refused: dict[bytes, float] = {}
         self._watching = False
         """What is known is as good as new: the thread asked less than half a second ago, or was told that it may not."""
+        self._hanging = False
+        """A look takes too long to be waited for; until it ends, what is known must do."""
         self._used = False
         self._unused = 0
         self._down = False
@@ -121,7 +124,7 @@ class Keys:
             return None
         if not found.stored:
             return found.caller
-        if not self._watching:
+        if not (self._watching or self._hanging):
             return None
         self._used = True
         return self._judged(found)
@@ -137,9 +140,11 @@ class Keys:
             raise _unknown()
         look = self._look()
         certain = False
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(UNKNOWN_SECONDS if found is None else KNOWN_SECONDS):
                 certain = await look
+        except TimeoutError:
+            self._hanging = True
         found = self._found(credential)
         if found is not None:
             return self._judged(found)
@@ -150,6 +155,11 @@ class Keys:
             self._refused.clear()
         self._refused[digest] = self._loop.time() + REFUSED_SECONDS
         raise _unknown()
+
+    def look(self) -> None:
+        """Ask the store soon what has changed: somebody says that something has."""
+        if self._database is not None:
+            self._look()
 
     def close(self) -> None:
         """End the thread. May be called from any thread."""
@@ -203,6 +213,7 @@ class Keys:
         self._unused = 0 if self._used else self._unused + 1
         self._used = False
         self._watching = self._unused < IDLE_POLLS
+        self._hanging = False
         with self._wake:
             self._polling = self._watching
             self._wake.notify()
@@ -256,7 +267,7 @@ class Keys:
 
 def _changes(database: Database, seen: int) -> tuple[int, list[KeyRow]]:
     """Return the last change and what changed since ``seen``. Raises StoreDownError."""
-    if not database.path.exists():
+    if not database.there:
         # Nobody has made a key there. Looking must not make the file.
         return seen, []
     with database.begin() as connection:

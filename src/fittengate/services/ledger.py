@@ -188,7 +188,7 @@ class Ledger:
 
     def _take_over(self) -> None:
         """Move what killed processes have left; migrate the database if it is an old one and nobody has used it yet."""
-        if self._database.path.exists():
+        if self._database.there:
             with self._database.begin():
                 pass
         try:
@@ -198,7 +198,7 @@ class Ledger:
             self._say("warning", f"a journal cannot be read ({error.strerror or type(error).__name__})")
 
     def _sweep(self) -> None:
-        if self._database.path.exists():
+        if self._database.there:
             sweep(self._database, self._clock.now() - self._retention if self._retention else 0.0)
 
     def _tell(self, what: str, text: str, **fields: Any) -> None:

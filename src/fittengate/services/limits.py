@@ -103,24 +103,34 @@ ACCOUNT = "*"
 """The owner of what all keys together have used."""
 
 
-class _Held(Struct, frozen=True):
+class Metered(Struct, frozen=True):
+    """What counts for a caller: the key's own, or the account's."""
+
+    owner: str
+    """Whose it is; :data:`ACCOUNT` for all keys together."""
+    meter: Meter
+    allowance: Allowance
+
+
+class Held(Struct, frozen=True):
     """An entry in a meter."""
 
     meter: Meter
     entry: Entry
-    owner: str | None
-    """Under which it is kept; None where no limit of a day or a month needs it."""
+    owner: str
+    kept: bool
+    """Whether it is kept for the next start: where a limit of a day or a month needs it."""
 
 
 class LocalLease:
     """A lease of this process."""
 
-    __slots__ = ("_held", "_limits", "_released", "_settled", "_slots", "output", "reserved")
+    __slots__ = ("_limits", "_released", "_settled", "_slots", "held", "output", "reserved")
 
-    def __init__(self, limits: "LocalLimits", held: list[_Held], slots: int, reserved: int, output: int | None) -> None:
+    def __init__(self, limits: "LocalLimits", held: list[Held], slots: int, reserved: int, output: int | None) -> None:
         self.output = output
         self._limits = limits
-        self._held = held
+        self.held = held
         self._slots = slots
         self.reserved = reserved
         self._settled = self._released = False
@@ -139,13 +149,13 @@ class LocalLease:
             if not self._settled:
                 self._settled = True
                 self._correct(-self.reserved)
-            for held in self._held:
+            for held in self.held:
                 held.meter.running -= self._slots
 
     def _correct(self, change: int) -> None:
         if self.reserved and change:
             now = self._limits.now()
-            for held in self._held:
+            for held in self.held:
                 held.meter.correct(held.entry, change, now)
                 self._limits.keep(held, change)
 
@@ -184,49 +194,65 @@ class LocalLimits:
 
     async def admit(self, caller: Caller, need: Need) -> LocalLease:
         """Reserve what a request needs. Raises Fault: policy_rate, policy_quota."""
+        await self.known(caller)
+        return self.admit_now(caller, need)
+
+    async def known(self, caller: Caller) -> None:
+        """Wait, but not for long, until what was used before is counted, if it matters for a caller."""
         spending = self.spending
         if spending is not None and not spending.known and (self._shared_quota or _has_quota(caller.allowance)):
             await spending.wait()
-        return self.admit_now(caller, need)
 
     def admit_now(self, caller: Caller, need: Need) -> LocalLease:
         """Reserve in one step. Raises as :meth:`admit`."""
         now = self.now()
-        both = self._of(caller)
+        both = self.of(caller)
         tokens, output = self._wanted(both, need, now)
         slots = need.slots
-        worst: tuple[str, Refusal] | None = None
-        for where, meter, allowance in both:
-            if meter.has_room(allowance, need.requests, slots, tokens, now):
+        found: list[tuple[str, Refusal]] = []
+        for one in both:
+            if one.meter.has_room(one.allowance, need.requests, slots, tokens, now):
                 continue
-            refusal = meter.refusal(allowance, need.requests, slots, tokens, now)
-            if refusal is not None and (worst is None or _later(refusal, worst[1])):
-                worst = where, refusal
-        if worst is not None:
-            raise _refused(caller, *worst, tokens, self.state(caller))
+            refusal = one.meter.refusal(one.allowance, need.requests, slots, tokens, now)
+            if refusal is not None:
+                found.append((one.owner, refusal))
+        if found:
+            raise refused(caller, found, tokens, self.state(caller))
+        return LocalLease(self, self.take(both, need, tokens, now), slots, tokens, output)
+
+    def take(self, metered: list[Metered], need: Need, tokens: int, now: Now) -> list[Held]:
+        """Note what was admitted in each of a caller's meters."""
         held = []
-        for where, meter, allowance in both:
-            owner = (ACCOUNT if where == "account" else _owner(caller)) if _has_quota(allowance) else None
-            held.append(_Held(meter, meter.take(need.requests, slots, tokens, now), owner))
+        for one in metered:
+            entry = one.meter.take(need.requests, need.slots, tokens, now)
+            held.append(Held(one.meter, entry, one.owner, _has_quota(one.allowance)))
             self.keep(held[-1], tokens)
-        return LocalLease(self, held, slots, tokens, output)
+        return held
 
     def state(self, caller: Caller) -> LimitState | None:
         """Return where the caller stands."""
         now = self.now()
-        found = [meter.standing(allowance, now) for _, meter, allowance in self._of(caller)]
-        requests = _tightest([requests for requests, _ in found])
-        tokens = _tightest([tokens for _, tokens in found])
+        found = [one.meter.standing(one.allowance, now) for one in self.of(caller)]
+        requests = tightest([requests for requests, _ in found])
+        tokens = tightest([tokens for _, tokens in found])
         return None if requests is None and tokens is None else LimitState(requests, tokens, now.epoch)
 
     def used(self, owner: str | None) -> dict[str, int]:
         """Return what an owner has used, as far as limits made it count; None means all keys together."""
-        meter = self._all if owner is None else self._meters.get(owner) or Meter()
-        return meter.used(self.now())
+        return (self.meter(owner or ACCOUNT) or Meter()).used(self.now())
 
-    def keep(self, held: _Held, change: int) -> None:
+    def meter(self, owner: str) -> Meter | None:
+        """Return what an owner has used; None where nothing is known."""
+        return self._all if owner == ACCOUNT else self._meters.get(owner)
+
+    def running(self) -> list[str]:
+        """Return the owners of whom requests run."""
+        found = [owner for owner, meter in self._meters.items() if meter.running]
+        return [*found, ACCOUNT] if self._all.running else found
+
+    def keep(self, held: Held, change: int) -> None:
         """Note a change of totals for the next start, if they are kept."""
-        if change and held.owner is not None and self.spending is not None:
+        if change and held.kept and self.spending is not None:
             self.spending.add(held.owner, held.entry.day, held.entry.month, change)
 
     def survive(self, database: Database, say: Callable[..., None]) -> None:
@@ -247,17 +273,17 @@ class LocalLimits:
             meter = self._all if period.owner == ACCOUNT else self._meters.setdefault(period.owner, Meter())
             (meter.days if period.kind == "day" else meter.months).add(period.number, tokens)
 
-    def _of(self, caller: Caller) -> list[tuple[str, Meter, Allowance]]:
-        """Return the meters that count for a caller, each with whose limits they are; none without limits."""
+    def of(self, caller: Caller) -> list[Metered]:
+        """Return what counts for a caller, the key's own first; nothing without limits."""
         found = []
         if caller.allowance != NO_LIMITS:
-            found.append(("key", self._own(caller), caller.allowance))
+            found.append(Metered(owner_of(caller), self._own(caller), caller.allowance))
         if self._shared:
-            found.append(("account", self._all, self.account))
+            found.append(Metered(ACCOUNT, self._all, self.account))
         return found
 
     def _own(self, caller: Caller) -> Meter:
-        owner = _owner(caller)
+        owner = owner_of(caller)
         meter = self._meters.get(owner)
         if meter is None:
             if len(self._meters) >= MANY_METERS:
@@ -265,13 +291,13 @@ class LocalLimits:
             meter = self._meters[owner] = Meter()
         return meter
 
-    def _wanted(self, both: list[tuple[str, Meter, Allowance]], need: Need, now: Now) -> tuple[int, int | None]:
+    def _wanted(self, both: list[Metered], need: Need, now: Now) -> tuple[int, int | None]:
         """Return the tokens to reserve, and where each answer is to be cut."""
         if need.prompt is None:
             return 0, None
         if need.output is not None:
             return need.prompt + need.output, None
-        found = [meter.tokens_left(allowance, now) for _, meter, allowance in both]
+        found = [one.meter.tokens_left(one.allowance, now) for one in both]
         left = min((tokens for tokens in found if tokens is not None), default=None)
         if left is None:
             return need.prompt + need.answers * USUAL_OUTPUT, None
@@ -296,7 +322,8 @@ def _has_quota(allowance: Allowance) -> bool:
     return bool(allowance.tokens_per_day or allowance.tokens_per_month)
 
 
-def _owner(caller: Caller) -> str:
+def owner_of(caller: Caller) -> str:
+    """Return under what it is counted what a caller uses."""
     return caller.owner or caller.name
 
 
@@ -306,7 +333,8 @@ def _later(one: Refusal, other: Refusal) -> bool:
     return one.seconds is None or one.seconds > other.seconds
 
 
-def _tightest(found: list[Standing | None]) -> Standing | None:
+def tightest(found: list[Standing | None]) -> Standing | None:
+    """Return the limit of which the least is left; None where there is none."""
     return min((one for one in found if one is not None), key=lambda one: one.remaining, default=None)
 
 
@@ -319,9 +347,14 @@ _WORDS = {
 }
 
 
-def _refused(caller: Caller, where: str, refusal: Refusal, tokens: int, state: LimitState | None) -> Fault:
-    whose = f"The key {caller.name}" if where == "key" else "All keys together"
-    name = refusal.limit if where == "key" else f"limits.account_{refusal.limit}"
+def refused(caller: Caller, found: list[tuple[str, Refusal]], tokens: int, state: LimitState | None) -> Fault:
+    """Return how a caller is told of the worst of some refusals, each with whose limit it is."""
+    owner, refusal = found[0]
+    for other in found[1:]:
+        if _later(other[1], refusal):
+            owner, refusal = other
+    whose = "All keys together" if owner == ACCOUNT else f"The key {caller.name}"
+    name = f"limits.account_{refusal.limit}" if owner == ACCOUNT else refusal.limit
     text = f"{whose} may use {refusal.most} {_WORDS[refusal.limit]} ({name})"
     if refusal.seconds is None:
         # Coming back helps nobody: agents are told so in the way that they understand.

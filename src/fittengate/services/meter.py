@@ -159,6 +159,10 @@ class Totals:
             known = 0
         self.of[period] = known + tokens
 
+    def put(self, period: int, tokens: int) -> None:
+        """Take what is known better from elsewhere."""
+        self.add(period, tokens - self.of.get(period, 0))
+
 
 class Entry(Struct):
     """Where an admission is noted in one meter."""

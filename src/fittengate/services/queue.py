@@ -64,6 +64,8 @@ class Turns:
         self._queue = queue
         self._seconds = queue_timeout
         self._shares = Shares(max_concurrency)
+        self._arrived: dict[asyncio.Future[None], float] = {}
+        """When those who wait came, by the loop's clock, the oldest first."""
         self._lanes: dict[QueueLane, _Lane] = {name: _Lane(kind_of(name)) for name in LANES}
 
     def try_enter(self, count: int = 1, kind: CallKind = "chat") -> bool:
@@ -91,7 +93,9 @@ class Turns:
         if self.waiting >= self._queue:
             text = "Too many requests wait for the Fitten account already (upstream.queue). Try again in a moment."
             raise Fault(FaultKind.GATEWAY_BUSY, text, retry_after=BUSY_SECONDS)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._arrived[turn] = loop.time()
         if not waiting.lines:
             waiting.passed = 0
         waiting.lines.setdefault(caller, OrderedDict())[turn] = count
@@ -111,6 +115,12 @@ class Turns:
                 text = f"No turn at the Fitten account came up in {self._seconds:g} s (upstream.queue_timeout)."
                 raise Fault(FaultKind.GATEWAY_BUSY, f"{text} Try again.", retry_after=BUSY_SECONDS) from error
             raise
+        finally:
+            del self._arrived[turn]
+
+    def oldest(self, now: float) -> float:
+        """Return how long the one has waited who waits longest, in seconds; 0 where nobody does."""
+        return now - next(iter(self._arrived.values()), now)
 
     def leave(self, count: int = 1, kind: CallKind = "chat") -> None:
         """Give turns back; the next in line have them at once."""

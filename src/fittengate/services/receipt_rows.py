@@ -12,7 +12,7 @@ from fittengate.core.caller import Receipt
 from fittengate.services.store import Database
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Dialect
 
 MAX_ROWS = 5_000_000
 """All receipts together, some 700 MB; the oldest go first."""
@@ -92,19 +92,22 @@ def store(connection: "Connection", journal: str, batch: Sequence[tuple[int, byt
     """
     from sqlalchemy import select
 
+    from fittengate.services.statements import insert_new
     from fittengate.services.tables import JOURNALS
 
     c = JOURNALS.c
-    found = connection.execute(select(c.id, c.position).where(c.name == journal)).one_or_none()
-    last = batch[-1][0]
+    # Locked where the database has such locks: a connection that broke may still be writing the same batch.
+    wanted = select(c.id, c.position).where(c.name == journal).with_for_update()
+    found = connection.execute(wanted).one_or_none()
     if found is None:
-        made = connection.execute(JOURNALS.insert(), {"name": journal, "position": last, "used": now})
-        number, position = (made.inserted_primary_key or (0,))[0], 0
-    else:
-        number, position = found
-        if last <= position:
-            return Stored(0, 0)
-        connection.execute(JOURNALS.update().where(c.id == number).values(position=last, used=now))
+        new = insert_new(connection, JOURNALS)
+        connection.execute(new, {"name": journal, "position": 0, "used": now})
+        found = connection.execute(wanted).one()
+    number, position = found
+    last = batch[-1][0]
+    if last <= position:
+        return Stored(0, 0)
+    connection.execute(JOURNALS.update().where(c.id == number).values(position=last, used=now))
     rows: list[tuple[object, ...]] = []
     unread = 0
     for at, payload in batch:
@@ -113,30 +116,52 @@ def store(connection: "Connection", journal: str, batch: Sequence[tuple[int, byt
                 rows.append((number, at, *astuple(_decode(payload))))
             except msgspec.MsgspecError:
                 unread += 1
-    for statement, values in _statements(rows, "?" if connection.dialect.paramstyle == "qmark" else "%s"):
-        connection.exec_driver_sql(statement, values)
-    return Stored(len(rows), unread)
+    written = 0
+    for statement, values in _statements(rows, connection.dialect):
+        written += connection.exec_driver_sql(statement, values).rowcount
+    return Stored(written, unread)
 
 
-def _statements(rows: list[tuple[object, ...]], mark: str) -> Iterator[tuple[str, tuple[object, ...]]]:
-    # A row at a time would hand the interpreter's lock to and fro for each of them. The powers of two keep the number of
-    # different statements, which the driver caches, small.
+def _statements(rows: list[tuple[object, ...]], dialect: "Dialect") -> Iterator[tuple[str, tuple[object, ...]]]:
+    # A row at a time would hand the interpreter's lock to and fro for each of them.
+    if dialect.name != "sqlite":
+        # A server takes the columns as arrays: fourteen values, however many rows.
+        if rows:
+            yield _INTO.format(_unnested(dialect)), tuple([list(column) for column in zip(*rows, strict=True)])
+        return
+    # The powers of two keep the number of different statements, which the driver caches, small.
     at, size = 0, 256
     while at < len(rows):
         if size > len(rows) - at:
             size //= 2
             continue
-        yield _insertion(size, mark), tuple([value for row in rows[at : at + size] for value in row])
+        yield _INTO.format(_values(size)), tuple([value for row in rows[at : at + size] for value in row])
         at += size
 
 
+_INTO = "INSERT INTO receipts {} ON CONFLICT DO NOTHING"
+
+
 @lru_cache(16)
-def _insertion(rows: int, mark: str) -> str:
+def _values(rows: int) -> str:
     from fittengate.services.tables import RECEIPTS
 
-    names = ", ".join(f'"{column.name}"' for column in RECEIPTS.columns)
-    one = f"({', '.join([mark] * len(RECEIPTS.columns))})"
-    return f"INSERT INTO receipts ({names}) VALUES {', '.join([one] * rows)}"  # noqa: S608 - our own names
+    one = f"({', '.join(['?'] * len(RECEIPTS.columns))})"
+    return f"{_names()} VALUES {', '.join([one] * rows)}"
+
+
+@lru_cache(1)
+def _unnested(dialect: "Dialect") -> str:
+    from fittengate.services.tables import RECEIPTS
+
+    kinds = [column.type.compile(dialect) for column in RECEIPTS.columns]
+    return f"{_names()} SELECT * FROM unnest({', '.join(f'%s::{kind}[]' for kind in kinds)})"  # noqa: S608 - our own names
+
+
+def _names() -> str:
+    from fittengate.services.tables import RECEIPTS
+
+    return "(" + ", ".join([f'"{column.name}"' for column in RECEIPTS.columns]) + ")"
 
 
 class UsageRow(Struct, frozen=True):
@@ -208,6 +233,8 @@ def sweep(database: Database, oldest: float, most_rows: int = MAX_ROWS) -> int:
     before = max(int(oldest * 1000), 0 if over is None else over + 1)
     row_id = tuple_(c.journal, c.number)
     some = select(c.journal, c.number).where(c.at < before).order_by(c.at).limit(BATCH_ROWS)
+    # Another gateway may be at it: what it has in hand is left to it.
+    some = some.with_for_update(skip_locked=True)
     count = 0
     while True:
         with database.begin() as connection:
@@ -216,6 +243,6 @@ def sweep(database: Database, oldest: float, most_rows: int = MAX_ROWS) -> int:
         if gone < BATCH_ROWS:
             break
     with database.begin() as connection:
-        unused = JOURNALS.c.id.not_in(select(c.journal))
+        unused = ~select(c.journal).where(c.journal == JOURNALS.c.id).exists()
         connection.execute(JOURNALS.delete().where(JOURNALS.c.used < int(oldest), unused))
     return count

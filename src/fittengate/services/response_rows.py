@@ -42,7 +42,8 @@ class Row(Struct, frozen=True):
 
 
 def insert(connection: "Connection", rows: Sequence[Row]) -> None:
-    """Write rows."""
+    """Write rows; one whose id is there already is passed over: it was written before, on a connection that broke."""
+    from fittengate.services.statements import insert_new
     from fittengate.services.tables import RESPONSES
 
     if rows:
@@ -58,7 +59,7 @@ def insert(connection: "Connection", rows: Sequence[Row]) -> None:
             }
             for row in rows
         ]
-        connection.execute(RESPONSES.insert(), values)
+        connection.execute(insert_new(connection, RESPONSES), values)
 
 
 def remove(connection: "Connection", ids: Sequence[str]) -> None:
@@ -133,5 +134,7 @@ def sweep(database: Database, oldest: float, most_bytes: int = MAX_TOTAL_BYTES) 
 def _deleted(database: Database, which: "Select[tuple[str]]") -> int:
     from fittengate.services.tables import RESPONSES
 
+    # Another gateway may be at it: what it has in hand is left to it.
+    free = which.with_for_update(skip_locked=True)
     with database.begin() as connection:
-        return connection.execute(RESPONSES.delete().where(RESPONSES.c.id.in_(which))).rowcount
+        return connection.execute(RESPONSES.delete().where(RESPONSES.c.id.in_(free))).rowcount

@@ -40,7 +40,7 @@ SWEEP_SECONDS = 3600.0
 """How often old responses are looked for; the first time when the start is over."""
 
 RETRY_SECONDS = 0.5
-MAX_RETRY_SECONDS = 30.0
+MAX_RETRY_SECONDS = 1.0
 """Wait before a database that failed is tried again, doubled each time."""
 
 CLOSE_SECONDS = 5.0
@@ -172,6 +172,9 @@ class Responses:
         except StoreDownError as error:
             message = "Kept responses cannot be read just now. Try again, or send the whole conversation."
             raise Fault(FaultKind.GATEWAY_BUSY, message, detail=f"store: {error}") from error
+        except RowRefusedError:
+            # It cannot be written as an id, so there is none.
+            return ()
 
     def _look(self, find: Find, name: str, caller: str) -> tuple[Record, ...]:
         assert self._database is not None  # noqa: S101
@@ -214,7 +217,7 @@ class Responses:
                 self._write(self._database, batch)
                 if self._clock.monotonic() >= next_sweep:
                     next_sweep = self._clock.monotonic() + SWEEP_SECONDS
-                    if self._database.path.exists():
+                    if self._database.there:
                         sweep(self._database, self._oldest())
             except StoreDownError as error:
                 self._note(error)
@@ -284,7 +287,7 @@ class Responses:
         if not self._down:
             self._down = True
             text = f"the store of responses cannot be used ({error}); new ones wait in memory"
-            self._say("error", text, file=str(self._database.path) if self._database else None)
+            self._say("error", text, store=self._database.place.name if self._database else None)
 
     def _drop(self, batch: list[Row | _Deletion], error: Exception) -> None:
         self._say("error", f"the store of responses failed: {type(error).__name__}")

@@ -1,6 +1,6 @@
 """What was used of days and months, kept for the next start.
 
-Laws. No request waits for the database, but for the first second of a process, until what was used before is known; if
+Laws. No request waits for the database, but for the first seconds of a process, until what was used before is known; if
 that cannot be read in time, requests go on, and it is added when it can be. Changes are added up in memory and written
 by a thread, a second later at most, as additions: what could not be written is written with the next ones. A process
 that is killed may lose what changed in its last second.
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import asdict, astuple
 
 from fittengate.lib.clock import Clock
 from fittengate.services.store import Database, RowRefusedError, StoreDownError
@@ -73,14 +74,16 @@ class Spending:
 
     @property
     def known(self) -> bool:
-        """Return whether what was used before is counted."""
+        """Return whether what was used before is counted, or is not to be waited for."""
         return self._known.done()
 
     async def wait(self) -> None:
-        """Wait until it is, but not for long."""
-        with contextlib.suppress(TimeoutError):
+        """Wait until it is, but not for long, and not in vain a second time."""
+        try:
             async with asyncio.timeout(KNOWN_SECONDS):
                 await asyncio.shield(self._known)
+        except TimeoutError:
+            self._wait_no_longer()
 
     def add(self, owner: str, day: int, month: int, tokens: int) -> None:
         """Note tokens that were used, or, less than nothing, that were not. Never waits."""
@@ -124,6 +127,7 @@ class Spending:
             if closing:
                 break
             if self._down:
+                self._tell(self._wait_no_longer)
                 with self._wake:
                     self._wake.wait_for(lambda: self._closing, RETRY_SECONDS)
         self._database.close()
@@ -137,7 +141,7 @@ class Spending:
             self._say("error", f"the store of what was used cannot be used ({why}); limits go on in memory")
 
     def _before(self) -> Spent:
-        if not self._database.path.exists():
+        if not self._database.there:
             # Nothing was ever used. Looking must not make the file.
             return {}
         with self._database.begin() as connection:
@@ -150,6 +154,9 @@ class Spending:
 
     def _take_in(self, spent: Spent) -> None:
         self._restore(spent)
+        self._wait_no_longer()
+
+    def _wait_no_longer(self) -> None:
         if not self._known.done():
             self._known.set_result(None)
 
@@ -172,11 +179,13 @@ def _read(connection: "Connection", now: float) -> Spent:
 
 
 def _add(connection: "Connection", changes: dict[Period, int], now: float) -> None:
+    from fittengate.services.statements import upsert
     from fittengate.services.tables import SPENT
 
-    c = SPENT.c
-    for period, tokens in changes.items():
-        same = (c.owner == period.owner) & (c.kind == period.kind) & (c.number == period.number)
-        if connection.execute(SPENT.update().where(same).values(tokens=c.tokens + tokens)).rowcount == 0:
-            values = {"owner": period.owner, "kind": period.kind, "number": period.number, "tokens": tokens}
-            connection.execute(SPENT.insert(), [values | {"first_used": int(now)}])
+    # In one order for all: two processes that take the same rows in different orders lock each other out.
+    values = [
+        {**asdict(period), "tokens": tokens, "first_used": int(now)}
+        for period, tokens in sorted(changes.items(), key=lambda one: astuple(one[0]))
+    ]
+    add = upsert(connection, SPENT, lambda new: {"tokens": SPENT.c.tokens + new.tokens})
+    connection.execute(add, values)

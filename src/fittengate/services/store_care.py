@@ -1,4 +1,4 @@
-"""Looking after a SQLite store from outside: whether it is sound, copying it while it is in use, bringing it up to date.
+"""Looking after a SQLite store from outside: whether it is sound, copying it while it is in use; bringing any up to date.
 
 Nothing here moves or changes a damaged file: whoever looks at one wants to find it as it is.
 """
@@ -26,7 +26,7 @@ class Health(Struct, frozen=True):
     revision: str | None
     """Of its tables; ``0001`` also where it says none; None for an empty file."""
     problems: tuple[str, ...]
-    """What SQLite finds wrong, the first ten; none in a sound file."""
+    """What is wrong, the first ten; none in a sound store."""
     responses: int
     receipts: int
 
@@ -59,19 +59,19 @@ def copy(path: Path, target: Path) -> None:
         raise
 
 
-def migrate(path: Path) -> tuple[str | None, str | None]:
-    """Bring the store up to date; return its revision before and after, None for no tables. Raises StoreDownError."""
-    before = _revision_of(path) if path.exists() else None
-    database = Database(path)
+def migrate(database: Database) -> None:
+    """Bring a store of either kind up to date, and close it. Raises StoreDownError."""
     try:
         with database.begin():
             pass
     finally:
         database.close()
-    return before, _revision_of(path)
 
 
-def _revision_of(path: Path) -> str | None:
+def revision_of(path: Path) -> str | None:
+    """Return the revision of the store; None where it has no tables yet, or is no file yet. Raises StoreDownError."""
+    if not path.exists():
+        return None
     with _reading(path) as connection:
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         return _revision(connection, tables)

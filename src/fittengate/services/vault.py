@@ -125,6 +125,8 @@ class MemoryVault:
     """The same without a disk: what is saved goes with the process."""
 
     def __init__(self, tokens: Tokens | None = None) -> None:
+        self.problem: str | None = None
+        """None: there is nothing that could not be read."""
         self._tokens = tokens
         self._refusal: tuple[str, float, str] | None = None
         self._turn = asyncio.Lock()

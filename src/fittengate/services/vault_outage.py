@@ -17,6 +17,8 @@ class OutageVault:
 
     def __init__(self, vault: FileVault | MemoryVault | Any, say: Callable[..., None]) -> None:
         """``vault`` is any TokenVault; ``say`` is the log's."""
+        self.problem: str | None = None
+        """Why the last :meth:`load` could not read what is on the disk; None when it could, or when nothing is."""
         self._vault = vault
         self._say = say
         self._unsaved: Tokens | None = None
@@ -25,15 +27,10 @@ class OutageVault:
         self._noted: tuple[str, float, str] | None = None
         self._locked = False
 
-    @property
-    def problem(self) -> str | None:
-        """Return why the last :meth:`load` could not read what is on the disk; None when it could, or when nothing is."""
-        found: str | None = getattr(self._vault, "problem", None)
-        return found
-
     async def load(self) -> Tokens | None:
         """Return what was saved last, on the disk or here."""
         saved: Tokens | None = await self._vault.load()
+        self.problem = self._vault.problem
         if self._unsaved is None:
             return saved
         if saved is not None and saved != self._stands:

@@ -32,7 +32,7 @@ class FastReply:
 class FastStream:
     """Sends the fixed reply piece by piece: one timer, no task."""
 
-    __slots__ = ("_desk", "_given_up", "_line", "_loop", "_next", "_reply", "_timer")
+    __slots__ = ("_desk", "_given_up", "_held_back", "_line", "_loop", "_next", "_reply", "_timer")
 
     def __init__(self, reply: FastReply, head: bytes, line: Line, desk: Desk) -> None:
         self._reply = reply
@@ -41,12 +41,16 @@ class FastStream:
         self._loop = asyncio.get_running_loop()
         self._next = 0
         self._given_up = False
+        self._held_back = False
         desk.log.counters.stream_opened()
         line.transport.write(head)
         # Not at once: the connection does not know yet that this reply is under way.
         self._timer: asyncio.Handle = self._loop.call_soon(self._send)
 
     def _send(self) -> None:
+        if self._line.write_paused:
+            self._held_back = True
+            return
         parts = self._reply.parts
         self._line.transport.write(parts[self._next])
         self._next += 1
@@ -57,7 +61,10 @@ class FastStream:
         self._line.finished(keep=True)
 
     def resume(self) -> None:
-        """Do nothing: the reply is small enough to wait in the transport."""
+        """Go on: the client has read what was written."""
+        if self._held_back:
+            self._held_back = False
+            self._send()
 
     def give_up(self) -> None:
         """Take notice that the connection will be dropped by this side."""

@@ -17,8 +17,8 @@ class Sink(Protocol):
         """Return whether :meth:`take` may be called now."""
         ...
 
-    def take(self, events: list[Event], /) -> None:
-        """Take the next events; never waits. What it raises is raised in the task that reads the answer."""
+    def take(self, events: list[Event], now: float, /) -> None:
+        """Take the next events, which came at ``now`` by the loop's clock; never waits. What it raises is raised in the task that reads the answer."""
         ...
 
 
@@ -65,6 +65,9 @@ class NoteStore(Protocol):
 
 class TokenVault(Protocol):
     """Where tokens outlive the process, shared by every process of one account."""
+
+    problem: str | None
+    """Why the last :meth:`load` could not read what is there; None when it could, or when nothing is."""
 
     async def load(self) -> Tokens | None:
         """Return what was saved last; None when nothing was, or when it cannot be read."""

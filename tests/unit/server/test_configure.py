@@ -621,15 +621,41 @@ def test_the_log_file_can_be_none(place):
     assert place.settings(FITTENGATE_LOG_FILE="x.log").log.file == str(place.cwd / "x.log")
 
 
-def test_the_store_is_a_file_or_none(place):
+def test_the_store_is_a_file_a_server_or_none(place):
     """It lies in the state directory unless it is put elsewhere; another kind of database is an error, not ignored."""
     settings = place.settings(FITTENGATE_SERVER_STATE_DIR="s")
     assert settings.store.url == f"sqlite:///{place.cwd / 's' / 'fittengate.db'}"
     assert place.settings(FITTENGATE_STORE_URL="None").store.url == "none"
     assert place.settings(FITTENGATE_STORE_URL="sqlite:///x.db").store.url == f"sqlite:///{place.cwd / 'x.db'}"
-    for wrong in ("postgresql://host/name", "sqlite:///", "x.db"):
-        with pytest.raises(ConfigurationError, match=r"expected sqlite:///PATH, or none"):
+    for wrong in ("mysql://host/name", "sqlite:///", "x.db"):
+        with pytest.raises(ConfigurationError, match=r"expected sqlite:///PATH, postgresql://.*, or none"):
             place.settings(FITTENGATE_STORE_URL=wrong)
+
+
+def test_the_store_can_be_on_a_server(place):
+    """The address is checked when the settings are read; its password is in no message and in no repr."""
+    url = "postgresql://u:hunter2@h:5432/fg?sslmode=require"
+    settings = place.settings(FITTENGATE_STORE_URL=url)
+    assert settings.store.url == url
+    assert "hunter2" not in repr(settings)
+    for wrong in ("postgresql://u:hunter2@h", "postgresql://u:hunter2@h:x/fg", "postgresql://u:hunter2@h/fg?x=1"):
+        (line,) = place.problems(FITTENGATE_STORE_URL=wrong)
+        assert line.startswith("FITTENGATE_STORE_URL: store.url: expected postgresql://")
+        assert "hunter2" not in line
+
+
+def test_a_found_file_does_not_choose_the_server_of_the_store(place):
+    """What lies in the working directory may be somebody else's; a file that was named may, a password in a flag may not."""
+    named = place.write("work/fittengate.toml", "[store]\nurl='postgresql://u:hunter2@evil.example/fg'\n")
+    (line,) = place.problems()
+    assert "a source that you chose" in line
+    assert "hunter2" not in line
+    assert place.settings({"config": str(named)}).store.url.endswith("evil.example/fg")
+    named.unlink()
+    assert place.settings({"store.url": "postgresql://u@h/fg"}).store.url == "postgresql://u@h/fg"
+    (line,) = place.problems({"store.url": "postgresql://u:hunter2@h/fg"})
+    assert "set FITTENGATE_STORE_URL" in line
+    assert "hunter2" not in line
 
 
 def mode(path):

@@ -1,6 +1,7 @@
 """The short way of an answer sends what uvicorn would send."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
@@ -44,7 +45,7 @@ async def through(app, request):
     config.load()
     state = ServerState()
     state.default_headers = [(b"date", b"Mon, 23 Nov 2026 12:00:00 GMT")]
-    protocol = protocol_class(0, 0)(config, state, {}, asyncio.get_running_loop())
+    protocol = protocol_class(0, 0, SimpleNamespace(grade=0))(config, state, {}, asyncio.get_running_loop())
     transport = Transport()
     protocol.connection_made(transport)
     protocol.data_received(request)
@@ -138,9 +139,10 @@ async def test_an_answer_is_not_begun_twice():
     caught = []
 
     async def app(scope, receive, send):
-        scope[OUTLET].whole(200, [(b"content-length", b"0")], b"")
+        outlet = scope[OUTLET]
+        outlet.whole(200, [(b"content-length", b"0")], b"")
         with pytest.raises(RuntimeError) as error:
-            scope[OUTLET].whole(200, [(b"content-length", b"0")], b"")
+            outlet.whole(200, [(b"content-length", b"0")], b"")
         caught.append(error)
 
     transport, _ = await through(app, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")

@@ -31,7 +31,16 @@ def clock():
 
 
 @pytest.fixture
-def store(tmp_path, clock):
+def store(where, clock):
+    """Give a store of keys in either kind of database."""
+    made = KeyStore(where.database(), clock, secrets.token_bytes, 90)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def file_store(tmp_path, clock):
+    """Give one in a file: for what the kind of database has no part in."""
     made = KeyStore(Database(tmp_path / "fittengate.db"), clock, secrets.token_bytes, 90)
     yield made
     made.close()
@@ -41,9 +50,9 @@ def changes(store):
     return [row.changed for row in store.listed()]
 
 
-def test_the_store_has_the_hash_and_ten_characters(store, tmp_path):
+def test_the_store_has_the_hash_and_ten_characters(file_store, tmp_path):
     """P10: what is on disk lets nobody in, and what is shown does not even have the hash."""
-    key, row = store.create(KeyWish(name="ci"))
+    key, row = file_store.create(KeyWish(name="ci"))
     assert key.startswith("fg_")
     assert row.prefix == key[:10]
     kept = b"".join(path.read_bytes() for path in tmp_path.glob("fittengate.db*"))
@@ -74,11 +83,11 @@ def test_the_store_has_the_hash_and_ten_characters(store, tmp_path):
         {"name": "ci", "tokens_per_day": 10**13},
     ],
 )
-def test_what_no_key_can_be_is_refused(store, wish):
+def test_what_no_key_can_be_is_refused(file_store, wish):
     """With words for a person, and nothing is written."""
     with pytest.raises(KeyRefusedError):
-        store.create(KeyWish(**wish))
-    assert store.listed() == []
+        file_store.create(KeyWish(**wish))
+    assert file_store.listed() == []
 
 
 def test_a_name_is_one_keys_own_while_it_works(store, clock):

@@ -3,10 +3,12 @@
 import asyncio
 import secrets
 import sqlite3
+import threading
 import time
 
 import pytest
 
+from fakes.line import until
 from fittengate.core.caller import Allowance
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.services import keyring as keyring_module
@@ -38,6 +40,19 @@ class Counted(Database):
         self.used += 1
         if self.down:
             raise StoreDownError("disk on fire")
+        return super().begin()
+
+
+class Hanging(Database):
+    """A database that hangs while ``go`` is not set."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.go = threading.Event()
+        self.go.set()
+
+    def begin(self):
+        self.go.wait(10)
         return super().begin()
 
 
@@ -204,6 +219,29 @@ async def test_p12_while_the_store_is_down_known_keys_work_and_unknown_ones_are_
     database.down = False
     assert (await look_up(keys, later)).name == "later"
     assert [level for level, _ in said] == ["error", "info"]
+
+
+async def test_p12_a_store_that_hangs_makes_a_known_key_wait_once(make, path, store, monkeypatch):
+    """P12: nobody asked for a while, and the look does not end: the first waits for it, those after it do not."""
+    monkeypatch.setattr("fittengate.services.keyring.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("fittengate.services.keyring.KNOWN_SECONDS", 0.2)
+    database = Hanging(path)
+    keys = make(database=database)
+    key, _ = store.create(KeyWish(name="ci"))
+    await look_up(keys, key)
+    await until(lambda: not keys._watching)
+    database.go.clear()
+    try:
+        took = []
+        for _ in range(4):
+            began = time.monotonic()
+            assert (await look_up(keys, key)).name == "ci"
+            took.append(time.monotonic() - began)
+        assert took[0] > 0.15
+        assert max(took[1:]) < 0.1
+    finally:
+        database.go.set()
+    await until(lambda: not keys._hanging)
 
 
 async def test_a_key_does_not_end_by_being_gone_from_the_store(make, path, store):

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from fakes.ledger import rows
+from fakes.stores import SqliteStore
 from fittengate.core.caller import Receipt
 from fittengate.core.reply import Usage
 from fittengate.services import journal as journal_module
@@ -44,78 +45,98 @@ def receipt(name="r", at=1_700_000_000.0, caller="alice", model="fitten-code", o
 
 
 class Fixture:
-    def __init__(self, path):
+    def __init__(self, path, where):
         self.path = path
         self.file = path / "store.db"
+        self.where = where
         self.said = []
         self.made = []
+        self.databases = []
 
     def say(self, level, event, **fields):
         self.said.append(event)
 
     def start(self, name="one", days=0):
-        ledger = Ledger(self.path / "journal", name, Database(self.file), SystemClock(), self.say, days)
+        self.databases.append(self.where.database())
+        ledger = Ledger(self.path / "journal", name, self.databases[-1], SystemClock(), self.say, days)
         self.made.append(ledger)
         return ledger
 
     def until(self, condition, seconds=5.0):
         end = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end, (rows(self.file), self.said)
+            assert time.monotonic() < end, (self.names(), self.said)
             time.sleep(0.01)
 
+    def rows(self, columns):
+        return self.where.rows(f"SELECT {columns} FROM receipts ORDER BY at, request_id")
+
     def names(self):
-        return [row[0] for row in rows(self.file)]
+        return [row[0] for row in self.rows("request_id")]
+
+    def close(self):
+        for ledger in self.made:
+            ledger.close()
+        for database in self.databases:
+            database.close()
 
 
 @pytest.fixture
 def world(tmp_path):
-    made = Fixture(tmp_path)
+    """Give a ledger over a file."""
+    made = Fixture(tmp_path, SqliteStore(tmp_path / "store.db"))
     yield made
-    for ledger in made.made:
-        ledger.close()
+    made.close()
 
 
-def filled(path, receipts, journal="j"):
-    database = Database(path)
+@pytest.fixture
+def either(tmp_path, where):
+    """Give a ledger over either kind of database."""
+    made = Fixture(tmp_path, where)
+    yield made
+    made.close()
+
+
+def filled(database, receipts, journal="j"):
+    """Write receipts; the database is left open."""
     with database.begin() as connection:
         store(connection, journal, [(at, packed(one)) for at, one in enumerate(receipts, 1)], 1_700_000_000)
     return database
 
 
-def test_a_receipt_is_in_the_store_within_a_second(world):
+def test_a_receipt_is_in_the_store_within_a_second(either):
     """With all that its row has; long names are cut, the version of a client is left out."""
-    ledger = world.start()
+    ledger = either.start()
     ledger.add(receipt("a", caller="k" * 100, outcome="truncated", tokens=None))
     began = time.monotonic()
-    world.until(lambda: len(world.names()) == 1)
+    either.until(lambda: len(either.names()) == 1)
     # Importing the database's library is no part of it.
     assert time.monotonic() - began < 2
     ledger.add(receipt("b"))
     began = time.monotonic()
-    world.until(lambda: len(world.names()) == 2)
+    either.until(lambda: len(either.names()) == 2)
     assert time.monotonic() - began < 1
     columns = "at, request_id, key, dialect, model, outcome, input_tokens, output_tokens, estimated, first_ms, total_ms, client"
-    assert rows(world.file, columns) == [
+    assert either.rows(columns) == [
         (1_700_000_000_000, "a", "k" * 64, "openai_chat", "fitten-code", "truncated", 0, 0, 0, 250, 1500, "OpenAI"),
         (1_700_000_000_000, "b", "alice", "openai_chat", "fitten-code", "complete", 10, 5, 0, 250, 1500, "OpenAI"),
     ]
 
 
-def test_closing_moves_what_is_left_and_leaves_no_file(world):
+def test_closing_moves_what_is_left_and_leaves_no_file(either):
     """A clean end needs no replay: the rows are there and the journal's directory is gone."""
-    ledger = world.start()
+    ledger = either.start()
     for number in range(2000):
         ledger.add(receipt(f"r{number}"))
     ledger.close()
-    assert len(world.names()) == 2000
-    assert list((world.path / "journal").iterdir()) == []
+    assert len(either.names()) == 2000
+    assert list((either.path / "journal").iterdir()) == []
     assert ledger.lost == 0
 
 
-def test_a_journal_read_twice_is_stored_once(tmp_path):
+def test_a_journal_read_twice_is_stored_once(where):
     """The position of a journal is written with its rows: what was stored before is left out, also one by one."""
-    database = filled(tmp_path / "a.db", [receipt("a"), receipt("b")])
+    database = filled(where.database(), [receipt("a"), receipt("b")])
     batch = [(1, packed(receipt("a"))), (2, packed(receipt("b"))), (3, packed(receipt("c"))), (4, b"rubbish")]
     for _ in range(2):
         with database.begin() as connection:
@@ -124,7 +145,8 @@ def test_a_journal_read_twice_is_stored_once(tmp_path):
     with database.begin() as connection:
         assert store(connection, "j", [(5, b"rubbish")], 0) == (0, 1)
         store(connection, "other", [(1, packed(receipt("other")))], 0)
-    assert sorted(row[0] for row in rows(tmp_path / "a.db")) == ["a", "b", "c", "other"]
+    database.close()
+    assert where.rows("SELECT request_id FROM receipts ORDER BY 1") == [("a",), ("b",), ("c",), ("other",)]
 
 
 def test_a_store_that_cannot_be_opened_is_tried_again_and_heals(world):
@@ -225,13 +247,12 @@ def test_too_many_in_memory_are_counted_and_told(world, monkeypatch):
     assert ledger.problem is None
 
 
-def test_adding_never_waits_for_the_store(world):
+def test_adding_never_waits_for_the_store(either):
     """While another process holds the database for writing, a receipt is taken in far less than a millisecond."""
-    ledger = world.start()
+    ledger = either.start()
     ledger.add(receipt("first"))
-    world.until(lambda: world.names() == ["first"])
-    with contextlib.closing(sqlite3.connect(world.file, isolation_level=None)) as holder:
-        holder.execute("BEGIN IMMEDIATE")
+    either.until(lambda: either.names() == ["first"])
+    with either.where.locked("receipts"):
         ledger.add(receipt("second"))
         time.sleep(0.6)
         times = []
@@ -240,8 +261,7 @@ def test_adding_never_waits_for_the_store(world):
             ledger.add(receipt(f"r{number}"))
             times.append(time.perf_counter() - began)
         assert sorted(times)[100] < 0.0005
-        holder.execute("ROLLBACK")
-    world.until(lambda: len(world.names()) == 202, 2.5)
+    either.until(lambda: len(either.names()) == 202, 2.5)
 
 
 def test_several_threads_may_add(world):
@@ -261,11 +281,11 @@ def test_several_threads_may_add(world):
     assert len(set(world.names())) == len(world.names()) == 2000
 
 
-def test_usage_sums_by_day_key_and_model(tmp_path):
+def test_usage_sums_by_day_key_and_model(where):
     """Days are those of UTC, in order; keys and models come with the most tokens first."""
     at = 1_700_006_400.0  # a midnight
     database = filled(
-        tmp_path / "a.db",
+        where.database(),
         [
             receipt("1", at - 1, "alice", tokens=(1, 2)),
             receipt("2", at, "bob", "deepseek-v3", tokens=(100, 50)),
@@ -287,27 +307,30 @@ def test_usage_sums_by_day_key_and_model(tmp_path):
     assert [row[0] for row in told("model")] == ["deepseek-v3", "fitten-code", ""]
     assert told("day", at) == [("2023-11-15", 3, 2, 103, 54, 1)]
     assert told("day", None, "alice") == [("2023-11-14", 1, 0, 1, 2, 0), ("2023-11-15", 1, 1, 3, 4, 1)]
+    database.close()
 
 
-def test_old_receipts_and_the_oldest_of_too_many_are_deleted(tmp_path):
+def test_old_receipts_and_the_oldest_of_too_many_are_deleted(where):
     """Retention goes by when the request came; the cap keeps the newest; journals without receipts are forgotten."""
     now = 1_700_000_000
-    database = filled(tmp_path / "a.db", [receipt(f"r{day}", now - day * DAY) for day in range(1200)])
+    database = filled(where.database(), [receipt(f"r{day}", now - day * DAY) for day in range(1200)])
     assert sweep(database, now - 1000.5 * DAY) == 199
     assert sweep(database, 0, most_rows=10) == 991
-    assert sorted(row[0] for row in rows(tmp_path / "a.db")) == sorted(f"r{day}" for day in range(10))
+    left = where.rows("SELECT request_id FROM receipts ORDER BY 1")
+    assert left == sorted((f"r{day}",) for day in range(10))
     assert sweep(database, now + 1) == 10
     with database.begin() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM journals").scalar() == 0
     # Its number is not given again.
-    filled(tmp_path / "a.db", [receipt("new")])
-    assert rows(tmp_path / "a.db", "journal") == [(2,)]
+    filled(database, [receipt("new")])
+    assert where.rows("SELECT journal FROM receipts") == [(2,)]
+    database.close()
 
 
 def test_a_store_of_a_later_version_is_not_touched(tmp_path):
     """What a newer program made is left alone, and the message says so."""
     path = tmp_path / "a.db"
-    filled(path, [receipt("a")]).close()
+    filled(Database(path), [receipt("a")]).close()
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreDownError, match="newer fittengate"), Database(path).begin():

@@ -59,21 +59,31 @@ def path(tmp_path):
     return tmp_path / "fittengate.db"
 
 
-@pytest.fixture
-def make(path, clock, said, monkeypatch):
-    """Give what opens a store on the same file; all are closed with the test."""
+def opener(opened, clock, said, monkeypatch):
     monkeypatch.setattr(responses_module, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(responses_module, "MAX_RETRY_SECONDS", 0.02)
     monkeypatch.setattr("fittengate.services.store.BUSY_SECONDS", 0.05)
     made = []
 
     def one(database=True, days=90.0):
-        made.append(Responses(Database(path) if database else None, clock, said, days))
+        made.append(Responses(opened() if database else None, clock, said, days))
         return made[-1]
 
     yield one
     for store in made:
         store.close()
+
+
+@pytest.fixture
+def make(path, clock, said, monkeypatch):
+    """Give what opens a store on the same file; all are closed with the test."""
+    yield from opener(lambda: Database(path), clock, said, monkeypatch)
+
+
+@pytest.fixture
+def make_either(where, clock, said, monkeypatch):
+    """Give what opens a store in the same database, of either kind; all are closed with the test."""
+    yield from opener(where.database, clock, said, monkeypatch)
 
 
 def record(name, previous=None, given=b"[]", response=b"{}"):
@@ -91,25 +101,25 @@ async def written(store):
     await until(lambda: not store._rows and not store._queue)
 
 
-async def test_a_response_is_there_at_once_and_after_a_restart(make, path):
+async def test_a_response_is_there_at_once_and_after_a_restart(make_either):
     """It is answered from memory until it is in the file, and from the file by the next process."""
-    store = make()
+    store = make_either()
     one = record("one", given=b'["\xc3\xa9"]', response=b'{"a":1}')
     store.put(one, ANN)
     assert await store.find("resp_one", ANN) == one
     await written(store)
     assert await store.find("resp_one", ANN) == one
     store.close()
-    assert await make().find("resp_one", ANN) == one
+    assert await make_either().find("resp_one", ANN) == one
 
 
-async def test_what_is_put_just_before_the_end_is_written(make):
+async def test_what_is_put_just_before_the_end_is_written(make_either):
     """Closing writes what waits."""
-    store = make()
+    store = make_either()
     for number in range(500):
         store.put(record(str(number)), ANN)
     store.close()
-    assert await make().find("resp_499", ANN) is not None
+    assert await make_either().find("resp_499", ANN) is not None
     assert store.lost == 0
 
 
@@ -163,9 +173,9 @@ async def test_a_deleted_response_is_gone(make, database):
         assert await make().find("resp_a", ANN) is None
 
 
-async def test_old_responses_are_not_found_and_then_removed(make, path, clock):
+async def test_old_responses_are_not_found_and_then_removed(make_either, where, clock):
     """After the retention nobody finds them; the sweep takes them from the file. 0 keeps them for ever."""
-    store, forever = make(days=1), make(days=0)
+    store, forever = make_either(days=1), make_either(days=0)
     store.put(record("old"), ANN)
     await written(store)
     clock.at += DAY + 1
@@ -174,22 +184,22 @@ async def test_old_responses_are_not_found_and_then_removed(make, path, clock):
     assert await store.find("resp_old", ANN) is None
     assert await store.chain("resp_old", ANN) == ()
     assert await forever.find("resp_old", ANN) is not None
-    sweep(Database(path), clock.at - DAY)
+    database = where.database()
+    sweep(database, clock.at - DAY)
+    database.close()
     assert await forever.find("resp_old", ANN) is None
     assert await forever.find("resp_new", ANN) is not None
 
 
-def test_the_oldest_go_where_all_are_too_large(path):
+def test_the_oldest_go_where_all_are_too_large(where):
     """Over the total the oldest rows are deleted, a few at a time, and the newest stay."""
-    database = Database(path)
+    database = where.database()
     rows = [StoredRow(record(f"{number:03}", response=b"x" * 100), ANN, number) for number in range(100)]
     with database.begin() as connection:
         insert(connection, rows)
     sweep(database, 0, most_bytes=5_000)
     database.close()
-    with sqlite3.connect(path) as connection:
-        left = [name for (name,) in connection.execute("SELECT id FROM responses ORDER BY id")]
-    connection.close()
+    left = [name for (name,) in where.rows("SELECT id FROM responses ORDER BY id")]
     assert left[-1] == "resp_099"
     assert 20 <= len(left) <= 50
 
@@ -290,17 +300,30 @@ async def test_a_file_that_was_removed_is_made_anew(make, path):
     assert await make().find("resp_b", ANN) is not None
 
 
-async def test_a_row_that_is_refused_takes_no_other_with_it(make, said):
-    """Of a batch with an id that is there already, the rest is written; the one is counted as lost."""
-    store = make()
-    store.put(record("a", response=b"1"), ANN)
-    await written(store)
-    store.put(record("a", response=b"2"), ANN)
+async def test_a_row_that_is_refused_takes_no_other_with_it(make_either, said):
+    """Of a batch with a row that the database does not take, the rest is written; the one is counted as lost."""
+    store = make_either()
+    store.put(Record(None, None, b"[]", b"{}"), ANN)
     store.put(record("b"), ANN)
     await written(store)
-    assert (await store.find("resp_a", ANN)).response == b"1"
     assert await store.find("resp_b", ANN) is not None
     await until(lambda: store.lost == 1)
+
+
+async def test_a_row_that_was_written_before_is_no_loss(make_either):
+    """A connection that broke may have written it: the row stays as it is, and nothing is counted."""
+    store = make_either()
+    for _ in range(2):
+        store.put(record("a", response=b"1"), ANN)
+        store.put(record("b"), ANN)
+        await written(store)
+    assert (await store.find("resp_a", ANN)).response == b"1"
+    assert store.lost == 0
+
+
+async def test_an_id_that_no_database_can_hold_is_nobodys(make_either):
+    """A server takes no NUL in a text: that is no fault of ours, and no such response."""
+    assert await make_either().find("resp_\0", ANN) is None
 
 
 async def test_what_cannot_be_written_at_the_end_is_counted(make, path, said):
@@ -335,10 +358,10 @@ async def test_a_deletion_that_the_database_does_not_take_says_so(make, path, mo
     assert await store.find("resp_a", ANN) is None
 
 
-async def test_a_conversation_without_end_is_refused(make, monkeypatch):
+async def test_a_conversation_without_end_is_refused(make_either, monkeypatch):
     """P6: what no prompt has room for is not read into memory."""
     monkeypatch.setattr("fittengate.services.response_rows.MAX_CHAIN", 5)
-    store = make()
+    store = make_either()
     store.put(record("0"), ANN)
     for number in range(1, 9):
         store.put(record(str(number), str(number - 1)), ANN)

@@ -192,6 +192,24 @@ async def test_a_reader_that_does_not_read_stops_the_service():
         assert len(await whole(call)) == size
 
 
+async def test_much_that_comes_at_once_is_given_in_parts():
+    """However much was taken in, a reader gets little more than the measure at a time, in order and without loss."""
+    pieces = [b"%06d" % number * 1000 for number in range(300)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    async with Service([answer], [answer]) as service:
+        call = await service.post()
+        got = []
+        while not call.at_eof():
+            got.append(await call.readany())
+            await asyncio.sleep(0.001)
+        assert b"".join(got) == b"".join(pieces)
+        assert max(map(len, got)) <= HOLD_BYTES + len(pieces[0])
+        assert call._size == 0
+        assert not call._paused
+        assert len(await whole(await service.post())) == 300 * 6000
+
+
 async def test_a_tap_takes_what_comes_while_somebody_waits_and_nothing_else():
     """What it refuses is read in the ordinary way, in order and once; the end always is."""
     seen = []

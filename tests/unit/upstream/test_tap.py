@@ -20,7 +20,7 @@ class Sink:
     def ready(self):
         return self.is_ready
 
-    def take(self, events):
+    def take(self, events, now):
         if self.error is not None:
             raise self.error
         self.taken += events

@@ -4,6 +4,8 @@ A new database gets them at once; Alembic is imported only for one that was made
 third of a second. Several processes may try at a time: one does it, the others wait and find it done.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,11 +48,7 @@ def bring_up(engine: "Engine") -> str | None:
     with engine.connect() as connection:
         if revision(connection) == REVISION:
             return None
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+    with engine.begin() as connection, _alone(connection):
         found = revision(connection)
         if found is None:
             _make(connection)
@@ -62,6 +60,20 @@ def bring_up(engine: "Engine") -> str | None:
             _upgrade(connection, found, REVISION)
             return found
     return None
+
+
+@contextmanager
+def _alone(connection: "Connection") -> Iterator[None]:
+    """Wait until no other process migrates, and keep all others from it until the end of the transaction."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield
+        return
+    from fittengate.services.postgres import unhurried
+
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+    with unhurried(connection):
+        yield
 
 
 def _make(connection: "Connection") -> None:

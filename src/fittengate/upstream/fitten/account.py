@@ -36,7 +36,7 @@ class AccountKeeper:
         """What is in use; None before the first :meth:`fresh`."""
         self.problem: Fault | None = None
         """Why the last renewal failed; None when it worked. For the readiness probe and doctor."""
-        self._vault = vault
+        self.vault = vault
         self._send = send
         self._clock = clock
         self._flight: asyncio.Task[Tokens] | None = None
@@ -135,7 +135,7 @@ class AccountKeeper:
             return
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
-            saved = await self._vault.load()
+            saved = await self.vault.load()
             known = self.tokens
             if saved is not None and self.account.owns(saved) and (known is None or saved != known):
                 return
@@ -187,9 +187,9 @@ class AccountKeeper:
         self._not_before = self._clock.monotonic() + FAILED_MOST_SECONDS if soon else float("-inf")
 
     async def _renew(self, rejected: str | None, *, force_login: bool) -> Tokens:
-        await self._vault.acquire()
+        await self.vault.acquire()
         try:
-            saved = await self._vault.load()
+            saved = await self.vault.load()
             known = self.tokens
             if saved is not None and self.account.owns(saved):
                 known = saved
@@ -197,28 +197,28 @@ class AccountKeeper:
                 return known
             return await self._run(known, rejected, await self._past(), force_login=force_login)
         finally:
-            await self._vault.release()
+            await self.vault.release()
 
     async def _log_in(self) -> Tokens:
-        await self._vault.acquire()
+        await self.vault.acquire()
         try:
             return await self._run(None, None, session.Past(), force_login=True)
         finally:
-            await self._vault.release()
+            await self.vault.release()
 
     async def _adopt(self, given: Tokens) -> Tokens:
-        await self._vault.acquire()
+        await self.vault.acquire()
         try:
             # Without a password: should the token be refused, no login takes its place.
             steps = session.renewal(
                 given, None, session.Account(self.account.base_url), session.Past(), self._clock.now
             )
             tokens, _ = await self._walk(steps)
-            await self._vault.save(tokens)
-            await self._vault.clear_refusal()
+            await self.vault.save(tokens)
+            await self.vault.clear_refusal()
             return tokens
         finally:
-            await self._vault.release()
+            await self.vault.release()
 
     def _far_from_end(self, tokens: Tokens) -> bool:
         early = session.early(tokens)
@@ -236,11 +236,11 @@ class AccountKeeper:
                 await self._note(refused)
             raise
         if tokens != known:
-            await self._vault.save(tokens)
+            await self.vault.save(tokens)
         if login:
             self._logged_in_at = self._clock.now()
             self._refused_for = 0.0
-            await self._vault.clear_refusal()
+            await self.vault.clear_refusal()
         return tokens
 
     async def _walk(self, steps: session.Renewal) -> tuple[Tokens, bool]:
@@ -256,7 +256,7 @@ class AccountKeeper:
         return tokens, login
 
     async def _past(self) -> session.Past:
-        noted = await self._vault.refusal() if self.account.password else None
+        noted = await self.vault.refusal() if self.account.password else None
         if noted is None or noted[0] != await self._print():
             return session.Past(logged_in_at=self._logged_in_at)
         _, until, message = noted
@@ -264,7 +264,7 @@ class AccountKeeper:
 
     async def _note(self, refused: session.Refused) -> None:
         self._refused_for = refused.wait
-        await self._vault.note_refusal(await self._print(), self._clock.now() + refused.wait, refused.message)
+        await self.vault.note_refusal(await self._print(), self._clock.now() + refused.wait, refused.message)
 
     async def _print(self) -> str:
         # Slow on purpose, so computed once and off the loop.

@@ -8,6 +8,7 @@ reply, with nothing behind it, that both sides mean to keep open; in every other
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import aiohttp
 import httptools
@@ -75,7 +76,7 @@ class Call(asyncio.Protocol):
         self.on_body = self._parts.append
         self._whole = 0
         """Pieces that belong to the reply, once it is over: bytes that nobody asked for may follow."""
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._size = 0
         self._swallowed = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -123,10 +124,26 @@ class Call(asyncio.Protocol):
                 raise self._error
             await self._more()
         parts = self._parts
+        if self._size > HOLD_BYTES and len(parts) > 1:
+            # All of it at once, as bytes, events and bytes again, would be megabytes where the client does not read.
+            return self._first_parts()
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._size = 0
         if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    def _first_parts(self) -> bytes:
+        parts, taken, count = self._parts, 0, 0
+        while count < len(parts) and taken < HOLD_BYTES:
+            taken += len(parts[count])
+            count += 1
+        data = b"".join(parts[:count])
+        del parts[:count]
+        self._size = self._size - taken if parts else 0
+        if self._paused and not parts:
             self._paused = False
             self._transport.resume_reading()
         return data
@@ -160,6 +177,8 @@ class Call(asyncio.Protocol):
         if connection is None:
             return
         self._connection = None
+        # The parser and the tap know us: let go, or all of it waits for the cycle collector.
+        self._parser = self.tap = None
         transport = self._transport
         if self._keep and not transport.is_closing():
             if self._paused:

@@ -6,6 +6,7 @@ type of the exception or by the status, never by the words of a message.
 
 import asyncio
 import ipaddress
+import socket
 import ssl
 from collections.abc import Callable
 
@@ -30,6 +31,10 @@ MAX_ANSWER_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 """Of an error's body: a 422 echoes the prompt, and nobody needs all of it."""
 
+RECEIVE_BYTES = 128 * 1024
+"""So much of a reply the system takes in ahead of us (Linux takes twice as much): where a client reads slowly, the service
+is to be held back, and the system's memory is not to fill."""
+
 KEEPALIVE_SECONDS = 30.0
 """How long an unused connection is kept: less than the minute or more after which proxies drop them silently."""
 
@@ -51,6 +56,13 @@ class Failure(Struct, frozen=True):
     again: bool
     gone: bool = False
     """There is nothing at this path, or nothing that takes the request."""
+    answered: bool = False
+    """The service itself says so, in the form it has for that."""
+
+    @property
+    def broken(self) -> bool:
+        """Return whether the service is out of order, or what is in front of it."""
+        return self.fault.kind is FaultKind.UPSTREAM_BROKEN and not self.answered
 
 
 def broken(error: BaseException) -> Failure:
@@ -89,6 +101,13 @@ def _proxy_for(url: str, proxy: str) -> yarl.URL | None:
     return yarl.URL(proxy) if proxy and not local else None
 
 
+def _socket(info: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = info
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+    return made
+
+
 class _Prepared(Struct, frozen=True):
     """What all chat requests with the same tokens have in common."""
 
@@ -112,6 +131,7 @@ class FittenClient:
             keepalive_timeout=KEEPALIVE_SECONDS,
             ttl_dns_cache=60,
             ssl=ssl_context() or True,
+            socket_factory=_socket,
         )
         self._http = aiohttp.ClientSession(
             connector=connector,

@@ -99,6 +99,26 @@ class ChatDecoder:
             self._keep(rest)
         return events
 
+    def one(self, data: bytes, now: float) -> str | None:
+        """Return the text of ``data`` where it is one line with an ordinary delta, else None.
+
+        Law: after None, and also after a text, :meth:`feed` with the same bytes gives what it would have given without
+        this call. It exists because a slow reply comes so, and little code is fast code when it runs seldom.
+        """
+        if self._tail or self._half or data.find(b"\n") != len(data) - 1:
+            return None
+        try:
+            read = _read_line(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        text = read.delta
+        if not text or text[0] == "h" or "\0" in text or read.reasoning_delta or read.thinking_delta or read.usage:
+            return None
+        self._spoke = True
+        self._last_text_at = now
+        self._last_delta_empty = False
+        return text
+
     def close(self) -> list[Event]:
         """Return what the last line held, and decide in ``fault`` whether the reply had a clean end."""
         if self.fault is not None:

@@ -17,6 +17,7 @@ from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import StopReason, Usage
 from fittengate.prompting.cutter import Cutter
 from fittengate.prompting.estimate import estimate
+from fittengate.upstream.breaker import Breaker, Trial
 from fittengate.upstream.fitten import completion
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import Failure, FittenClient
@@ -37,6 +38,7 @@ class Habits(Struct, frozen=True):
     """Begins to watch the current task."""
     after_401: Callable[[Tokens, int], Awaitable[Tokens]]
     """Gives other tokens, by the number of rejections so far. Raises Fault."""
+    breaker: Breaker
 
 
 class Filler:
@@ -58,27 +60,32 @@ class Filler:
             # Some editors ask for no text to warm up a model of their own; there is nothing to ask the service.
             yield [Began(), Ended(StopReason.LENGTH, Usage(0, 0))]
             return
+        trial = Trial(self._habits.breaker)
         watch = self._habits.watch()
         watch.waiting = True
         try:
-            suggestion = await self._suggestion(place)
+            suggestion = await self._suggestion(place, trial)
         except asyncio.CancelledError:
             late = watch.late()
             if late is None:
                 raise
+            trial.tell(Breaker.stalled)
             raise late from None
         finally:
             watch.stop()
+            trial.tell(Breaker.left)
         text = completion.insertion(suggestion, place, fill.suffix)
         yield _events(fill, place, text)
 
-    async def _suggestion(self, place: Place) -> Suggestion:
+    async def _suggestion(self, place: Place, trial: Trial) -> Suggestion:
         """Send until there is an answer. Raises Fault."""
         rejections = tries = 0
         resent = False
         tokens = self._keeper.ready() or await self._keeper.fresh()
         while True:
+            trial.begin()
             answer = await self._try(tokens, place)
+            trial.tell(Breaker.failed if _broken(answer) else Breaker.passed)
             if isinstance(answer, Suggestion):
                 return answer
             if answer is None:
@@ -125,6 +132,11 @@ class Filler:
 def _again(answer: NoAnswer | Failure) -> bool:
     """Tell whether another try may help; what the service refused is not sent to it again (P5)."""
     return answer.again if isinstance(answer, Failure) else not answer.lost
+
+
+def _broken(answer: Suggestion | NoAnswer | Failure | None) -> bool:
+    """Tell whether the service is out of order; that it refuses, or has lost track of a text, is an answer."""
+    return answer.broken if isinstance(answer, Failure) else isinstance(answer, NoAnswer) and not answer.lost
 
 
 def _fault(answer: NoAnswer | Failure) -> Fault:

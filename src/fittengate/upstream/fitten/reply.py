@@ -7,6 +7,7 @@ is set and no Ended comes.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal
 
 from fittengate.core.ask import Ask
@@ -52,15 +53,17 @@ class ReplyStream:
         tools = ask.conversation.tools
         wants_json = ask.reply_format is not None
         self._reader = Reader(tools, ask.tool_use, make_id, rendered.tags, json_reply=wants_json) if tools else None
-        self._voice = Voice(self._is_data if tools else None)
         self._early: list[Event] = []
         """What the reader gave while the voice asked it about a role tag."""
+        self._voice = Voice(None if self._reader is None else partial(_is_data, self._reader, self._early))
         # Where there are tools, a call may still come behind the value.
         starts = form.brackets(ask.reply_format) if ask.reply_format is not None and not tools else ""
         self._json = JsonCutter(starts) if starts else None
         sampling = ask.sampling
         self._cutter = Cutter(sampling) if sampling.stop or sampling.max_tokens is not None else None
         self._limit = sampling.max_tokens
+        # Only the voice stands between the decoder and the client.
+        self._bare = self._reader is None and self._json is None and self._cutter is None
         self._began = False
         self._deltas = 0
         self._chars = 0
@@ -80,6 +83,21 @@ class ReplyStream:
         """Return the events that ``data`` completes; ``now`` is monotonic, in seconds."""
         return self._pass_on(self.decoder.feed(data, now), last=False)
 
+    def one(self, data: bytes, now: float) -> Event | None:
+        """Return the event of ``data`` where it is one ordinary delta in the middle of an answer.
+
+        None: nothing has happened, and :meth:`feed` is to have the bytes. Law: where it gives an event, ``feed`` would
+        have given that event alone.
+        """
+        if not self._bare:
+            return None
+        text = self.decoder.one(data, now)
+        if text is None or not self._voice.one(text):
+            return None
+        self._deltas += 1
+        self._chars += len(text)
+        return TextDelta(text)
+
     def close(self) -> list[Event]:
         """Say that the body ended; return what was held back, and Ended if the end was a clean one."""
         return self._pass_on(self.decoder.close(), last=True)
@@ -98,6 +116,7 @@ class ReplyStream:
             self._end(events, cut=True)
         elif fault is not None:
             self.fault = fault
+            self._bare = False
         elif last:
             self._end(events, cut=False)
         return events
@@ -114,7 +133,7 @@ class ReplyStream:
             events = reader.feed(events)
             if self._early:
                 events = self._early + events
-                self._early = []
+                self._early.clear()
             # A reply that broke off must not have its last call completed: half a command is none.
             if over and fault is None and not reader.ended:
                 events = events + reader.close()
@@ -127,14 +146,6 @@ class ReplyStream:
             if over and not cutter.ended:
                 events = events + cutter.close()
         return events
-
-    def _is_data(self, said: list[Event]) -> bool:
-        """Pass on what was said before a role tag, and tell whether the tag is part of a call."""
-        reader = self._reader
-        if reader is None:
-            return False
-        self._early += reader.feed(said)
-        return reader.in_call
 
     def _cut(self) -> bool:
         """Tell whether one of the parts ended the reply before the service did."""
@@ -183,3 +194,9 @@ class ReplyStream:
         if self.troubles.get(Trouble.UNWANTED):
             return "unwanted"
         return "broken" if self.troubles.get(Trouble.ABORTED) else None
+
+
+def _is_data(reader: Reader, early: list[Event], said: list[Event]) -> bool:
+    """Pass on what was said before a role tag, and tell whether the tag is part of a call."""
+    early += reader.feed(said)
+    return reader.in_call

@@ -22,6 +22,7 @@ from fittengate.prompting.estimate import estimate_low, may_exceed
 from fittengate.prompting.render import Rendered, render
 from fittengate.prompting.trouble import Trouble
 from fittengate.upstream.base import Sink
+from fittengate.upstream.breaker import Breaker, Trial
 from fittengate.upstream.calibrator import Calibrator
 from fittengate.upstream.fitten import catalogue
 from fittengate.upstream.fitten.account import AccountKeeper
@@ -57,6 +58,8 @@ class Rules(Struct, frozen=True):
     deadlines: Deadlines
     retries: int
     context_window: int
+    breaker_calls: int = 0
+    breaker_pause: float = 5.0
 
 
 class Chance(Struct, frozen=True):
@@ -106,7 +109,13 @@ class FittenService:
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._models = catalogue.built_in()
-        self._filler = Filler(client, keeper, Habits(rules.retries, self._pause, self._watch, self._after_401))
+        # The service has other machines for the two. One of them may be down alone, and the many calls for completion
+        # would hide the few for chat.
+        self.chat_breaker, self.completion_breaker = (
+            Breaker(what, rules.breaker_calls, rules.breaker_pause, self._loop.time) for what in ("chat", "completion")
+        )
+        habits = Habits(rules.retries, self._pause, self._watch, self._after_401, self.completion_breaker)
+        self._filler = Filler(client, keeper, habits)
 
     def models(self) -> tuple[ModelCard, ...]:
         """Return the last good list; the built-in one when none was ever fetched."""
@@ -155,22 +164,27 @@ class FittenService:
 
     async def chat(self, ask: Ask, card: ModelCard, sink: Sink | None = None) -> AsyncGenerator[list[Event], None]:
         """Yield the events of the answer; see :class:`fittengate.upstream.base.Upstream`."""
+        trial = Trial(self.chat_breaker)
         rendered = self._render(ask)
         self._check_length(rendered.text)
         watch = self._watch()
         begun: _Open | None = None
         try:
-            begun = await self._begin(ask, card, rendered, watch)
+            begun = await self._begin(ask, card, rendered, watch, trial)
             stream, events = begun.stream, begun.events
             response = begun.response
             tap = None if sink is None else Tap(stream, watch, self._loop, sink)
             response.tap = tap
             while True:
+                if stream.ended:
+                    # Whoever has seen the end may not come back.
+                    trial.tell(Breaker.passed)
                 if events:
                     yield events
                 if stream.ended:
                     return
                 if stream.fault is not None:
+                    trial.tell(Breaker.passed if stream.decoder.refused else Breaker.failed)
                     raise stream.fault
                 watch.waiting = True
                 data = await response.readany()
@@ -183,11 +197,14 @@ class FittenService:
             late = watch.late()
             if late is None:
                 raise
+            trial.tell(Breaker.stalled)
             raise late from None
         except NETWORK_ERRORS as error:
+            trial.tell(Breaker.failed)
             raise broken(error).fault from error
         finally:
             watch.stop()
+            trial.tell(Breaker.left if begun is None else Breaker.passed)
             if begun is not None:
                 self.odd_lines += begun.stream.decoder.odd_lines
                 self.calls += begun.stream.calls
@@ -227,7 +244,7 @@ class FittenService:
                 numbers=(tokens, window),
             )
 
-    async def _begin(self, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch) -> _Open:
+    async def _begin(self, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch, trial: Trial) -> _Open:
         """Return a reply at its first event. Raises Fault."""
         rejections = tries = 0
         watch.waiting = True
@@ -235,10 +252,13 @@ class FittenService:
         while True:
             watch.waiting = True
             body = chat_body(rendered.prompt, tokens.user_id, card)
+            trial.begin()
             opened = await self._try(tokens, body, ask, card, rendered, watch)
             if isinstance(opened, _Open):
                 watch.spoke()
+                trial.spoke()
                 return opened
+            trial.tell(Breaker.failed if opened is not None and opened.broken else Breaker.passed)
             if opened is None:
                 tokens = await self._after_401(tokens, rejections)
                 rejections += 1
@@ -310,5 +330,6 @@ class FittenService:
             if events:
                 return _Open(response, stream, events)
             if stream.fault is not None:
-                return Failure(stream.fault, again=not stream.decoder.refused)
+                refused = stream.decoder.refused
+                return Failure(stream.fault, again=not refused, answered=refused)
             watch.waiting = True

@@ -35,16 +35,21 @@ class Tap:
         now = self._loop.time()
         # The task goes on waiting, so the watch does too.
         self._watch.idle_since = now
+        event = stream.one(data, now)
+        if event is not None:
+            return self._hand_over([event], now)
         events = stream.feed(data, now)
         if stream.ended or stream.fault is not None:
             self.left = events
             return False
-        if events:
-            try:
-                sink.take(events)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the task, not to the transport
-                self._error, self.left = error, []
-                return False
+        return self._hand_over(events, now) if events else True
+
+    def _hand_over(self, events: list[Event], now: float) -> bool:
+        try:
+            self._sink.take(events, now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the task, not to the transport
+            self._error, self.left = error, []
+            return False
         return True
 
     def taken(self) -> list[Event]:

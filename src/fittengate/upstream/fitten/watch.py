@@ -71,6 +71,8 @@ class Watch:
         """Watch no longer."""
         if self._timer is not None:
             self._timer.stop()
+        # The two know each other, and the task knows the request: left alone, all that waits for the cycle collector.
+        self._timer = self._task = None
 
     def late(self) -> Fault | None:
         """Return the fault if a cancellation was ours, and take the cancellation back; None if it was not."""

@@ -1,0 +1,261 @@
+"""Limits on a fleet's server: what the property test does not come to. Real server, the time is the tests'."""
+
+import asyncio
+import contextlib
+
+import msgspec
+import pytest
+
+from fakes.line import until
+from fakes.valkey import name, valkey
+from fittengate.core.caller import Allowance, Caller
+from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.reply import Usage
+from fittengate.services.clock import SystemClock
+from fittengate.services.fleet_limits import MAX_BATCH, FleetLimits
+from fittengate.services.fleet_script import LAPSE_SECONDS, LIMITS, program
+from fittengate.services.limits import LocalLimits, Need
+from fittengate.services.meter import month_of
+from fittengate.services.valkey import Valkey, script
+
+PROGRAM = script(program("{redis.call('GET', 'clock:s'), 0}"))
+START = 20_000 * 86_400 + 40_000
+
+
+class Clock:
+    """The time of replicas, which is not that of the server."""
+
+    def __init__(self):
+        self.seconds = 1000.0
+
+    def now(self):
+        return START + self.seconds
+
+    def monotonic(self):
+        return self.seconds
+
+
+class Two:
+    """Two replicas of one fleet."""
+
+    def __init__(self, server, account, program):
+        self.server = server
+        self.prefix = name()
+        self.said = []
+        self.valkeys = [Valkey(server.url, lambda *words, **_: self.said.append(words)) for _ in range(2)]
+        self.set_clock(START)
+        self.one, self.other = (
+            FleetLimits(LocalLimits(account, Clock()), one, self.prefix, f"r{at}", 0.5, print, program)
+            for at, one in enumerate(self.valkeys)
+        )
+
+    def set_clock(self, seconds):
+        self.server.ask("SET", "clock:s", int(seconds))
+
+    async def told(self, *replicas):
+        for replica in replicas or (self.one, self.other):
+            replica._bell.set()
+            await until(lambda replica=replica: not replica._pending() and not replica._sending)
+
+    def meter(self, owner):
+        return msgspec.msgpack.decode(self.server.ask("GET", f"{self.prefix}:meter:{owner}"), strict=False)
+
+    async def close(self):
+        for replica in (self.one, self.other):
+            await replica.close()
+        for one in self.valkeys:
+            await one.close()
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Run a server for this module."""
+    with valkey() as one:
+        yield one
+
+
+@pytest.fixture
+async def fleet(server):
+    """Give what makes two replicas, with limits of the account."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(where=server, program=PROGRAM, **account):
+            made = Two(where, Allowance(**account), program)
+            stack.push_async_callback(made.close)
+            return made
+
+        yield make
+
+
+def caller(who="ci", **limits):
+    return Caller(who, owner=who, allowance=Allowance(**limits))
+
+
+async def refusal(limits, who, need=Need()):
+    with pytest.raises(Fault) as caught:
+        await limits.admit(who, need)
+    return caught.value
+
+
+async def test_places_of_a_replica_that_died_are_free_again_after_a_while(fleet):
+    """Nothing is heard of it any more; what was reserved for its requests stays counted."""
+    two = await fleet()
+    who = caller(concurrency=1, tokens_per_day=1000)
+    await two.one.admit(who, Need(10, 90))
+    two.one._timer.cancel()
+    assert (await refusal(two.other, who, Need(10, 90))).kind is FaultKind.POLICY_RATE
+    two.set_clock(START + LAPSE_SECONDS - 1)
+    await refusal(two.other, who, Need(10, 90))
+    two.set_clock(START + LAPSE_SECONDS + 1)
+    await two.other.admit(who, Need(10, 90))
+    assert two.other.used("ci")["tokens_per_day"] == 200
+    assert two.other.used("ci")["concurrency"] == 1
+
+
+async def test_places_of_a_replica_that_lets_itself_be_heard_of_stay_its_own(fleet):
+    """However long a request runs; and after the server has forgotten everything they are its own again."""
+    two = await fleet()
+    who = caller(concurrency=1)
+    lease = await two.one.admit(who, Need())
+    for step in range(1, 4):
+        two.set_clock(START + step * (LAPSE_SECONDS - 1))
+        two.one._beats_now()
+        await two.told()
+        await refusal(two.other, who)
+    two.server.ask("DEL", f"{two.prefix}:meter:ci", f"{two.prefix}:replicas")
+    two.one._beats_now()
+    await two.told()
+    await refusal(two.other, who)
+    lease.release()
+    await two.told()
+    (await two.other.admit(who, Need())).release()
+
+
+async def test_a_minute_goes_by_the_servers_clock(fleet):
+    """The replicas' clocks stand still; a server whose clock is put back counts nothing for longer than a minute."""
+    two = await fleet()
+    who = caller(rpm=1, tpm=500)
+    (await two.one.admit(who, Need(10, 10))).release()
+    refused = await refusal(two.other, who, Need(10, 10))
+    assert refused.retry_after == 60
+    two.set_clock(START + 59)
+    assert (await refusal(two.other, who, Need(10, 10))).retry_after == 1
+    two.set_clock(START + 60)
+    (await two.other.admit(who, Need(10, 10))).release()
+    two.set_clock(START - 500_000)
+    assert (await refusal(two.one, who, Need(10, 10))).retry_after == 60
+    two.set_clock(START - 500_000 + 60)
+    await two.one.admit(who, Need(10, 10))
+
+
+@pytest.mark.parametrize("day", [0, 10_956, 11_016, 19_782, 19_783, 20_000, 20_453, 47_540])
+async def test_months_are_those_of_the_calendar(fleet, day):
+    """The server counts days into months as the gateway does, leap years included."""
+    two = await fleet()
+    two.set_clock(day * 86_400 + 5)
+    await two.one.admit(caller(tokens_per_month=100), Need(1, 1))
+    assert list(two.meter("ci")["months"]) == [month_of(day)]
+    assert list(two.meter("ci")["days"]) == [day]
+
+
+async def test_one_who_leaves_while_waiting_keeps_nothing(fleet):
+    """Whether the answer was on its way, or had just come."""
+    two = await fleet()
+    who = caller(concurrency=1)
+    for turns in range(6):
+        waiting = asyncio.create_task(two.one.admit(who, Need()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            (await waiting).release()
+        await two.told()
+        (await two.other.admit(who, Need())).release()
+        await two.told()
+
+
+async def test_what_is_asked_at_once_goes_in_few_runs(fleet):
+    """Three hundred who ask in one turn of the loop cost some round trips, and not three hundred."""
+    two = await fleet()
+    await two.told()
+    before = two.server.calls("evalsha")
+    who = caller(concurrency=1000)
+    leases = await asyncio.gather(*(two.one.admit(who, Need()) for _ in range(300)))
+    runs = two.server.calls("evalsha") - before
+    assert runs <= 300 / MAX_BATCH + 4
+    assert two.one.used("ci")["concurrency"] == 300
+    for lease in leases:
+        lease.release()
+        lease.release()
+    await two.told()
+    assert not two.meter("ci")["running"]
+
+
+async def test_both_or_neither(fleet):
+    """What the account refuses is not taken from the key; the refusal names whose limit it is."""
+    two = await fleet(rpm=1)
+    await two.one.admit(caller("a", rpm=5), Need())
+    refused = await refusal(two.other, caller("b", rpm=5))
+    assert "limits.account_rpm" in refused.message
+    assert refused.limits.requests.remaining == 0
+    assert two.other.used("b")["rpm"] == 0
+
+
+async def test_what_never_fits_is_told_so(fleet):
+    """Coming back helps nobody: a quota, and more than a minute to wait."""
+    two = await fleet()
+    refused = await refusal(two.one, caller(tpm=100), Need(200, 10))
+    assert refused.kind is FaultKind.POLICY_QUOTA
+    assert refused.retry_after > 60
+    assert refused.code == "rate_limit_exceeded"
+
+
+async def test_without_a_limit_of_its_own_an_answer_ends_where_the_rest_does(fleet):
+    """What is left is known to the server alone; another replica has used some of it."""
+    two = await fleet()
+    who = caller(tokens_per_day=1000)
+    await two.one.admit(who, Need(100, 300))
+    lease = await two.other.admit(who, Need(100))
+    assert lease.output == 500
+    assert lease.reserved == 600
+    lease.settle(Usage(100, 50))
+    lease.release()
+    await two.told()
+    assert list(two.meter("ci")["days"].values()) == [550]
+
+
+async def test_alone_a_share_of_what_was_left_of_the_day_holds(fleet):
+    """Half of what was left when the server went away; what was used meanwhile is told when it is back."""
+    with valkey() as server:
+        two = await fleet(server, LIMITS)
+        who = caller(tokens_per_day=1000)
+        two.one.local._clock = two.other.local._clock = SystemClock()
+        (await two.one.admit(who, Need(100, 100))).settle(Usage(150, 50))
+        await two.told()
+        server.hold()
+        lease = await two.one.admit(who, Need(100, 300))
+        assert not two.one._valkey.up
+        assert (await refusal(two.one, who, Need(1, 1))).kind is FaultKind.POLICY_QUOTA
+        lease.settle(Usage(100, 100))
+        lease.release()
+        assert two.one.alone == 2
+        server.go_on()
+        await until(lambda: two.one._valkey.up)
+        await two.told()
+        assert sum(two.meter("ci")["days"].values()) == 400
+        assert two.one.account == two.one.local.account == Allowance()
+        assert len(two.said) == 2
+
+
+async def test_an_answer_that_is_none_makes_a_replica_go_on_alone(fleet, capsys):
+    """A defect holds nobody up: the share holds, it is said once, and the next answer that is good ends it."""
+    two = await fleet()
+    who = caller(rpm=10)
+    good, two.one._program = two.one._program, script("return 'none'")
+    for _ in range(5):
+        await two.one.admit(who, Need())
+    await refusal(two.one, who)
+    assert capsys.readouterr().out.count("this replica goes on by itself") == 1
+    two.one._program = good
+    await two.one.admit(who, Need())
+    assert two.one.alone == 6
