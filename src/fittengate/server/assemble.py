@@ -56,6 +56,7 @@ from fittengate.services.spans import Origin
 from fittengate.services.store import Database
 from fittengate.services.store_watch import StoreWatch
 from fittengate.services.traces import Collector, Traces
+from fittengate.services.vault_outage import through_outages
 from fittengate.settings import Limits, Settings, Store
 from fittengate.settings import Overload as Full
 from fittengate.settings import Recorder as RecorderSettings
@@ -250,7 +251,8 @@ async def assembled(
     drift = Drift(None if notes is None else NoteFile(notes.with_name(DRIFT_FILE)))
     async with (
         joined(settings, log.say) as fleet,
-        connected(settings, vault if fleet is None else fleet.vault(vault), calibrator, drift) as service,
+        through_outages(vault if fleet is None else fleet.vault(vault), log.say) as sound,
+        connected(settings, sound, calibrator, drift) as service,
         _learning(calibrator, drift, log),
         _watched() as lag,
         _tracing(settings, log) as traces,

@@ -14,12 +14,13 @@ from typing import Any, Protocol
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from fittengate.server.outlet import Outlet
 from fittengate.server.patience import Phase, State, Wait
 from fittengate.server.request import GONE, OUTLET, SLOW
+from fittengate.server.upgrades import StayingProtocol
 
 HEAD_TOO_LARGE = "fittengate.head_too_large"
 """Key of the scope: the head was complete but over the cap, so the application says so in its own form."""
@@ -46,7 +47,7 @@ class Graded(Protocol):
     grade: int
 
 
-class GatewayProtocol(HttpToolsProtocol):
+class GatewayProtocol(StayingProtocol):
     """One client connection. :func:`protocol_class` sets the bounds."""
 
     max_head_bytes = 0

@@ -37,7 +37,10 @@ def document(version: str) -> dict[str, Any]:
             "/api/tags": {"get": _get("The models, as Ollama lists them.", _KEY)},
             "/api/show": {"post": _ollama_show()},
             "/api/version": {"get": _get("The version of Ollama's API that is spoken.", _KEY)},
-            "/v1/health": {"get": _get("The models, for Tabby's clients.", _KEY)},
+            "/v1/health": {
+                "get": _get("The models, for Tabby's clients.", _KEY),
+                "post": _get("The same, for its older ones.", _KEY),
+            },
             "/v1/events": {"post": _events()},
             "/v1beta/server_setting": {"get": _get("What Tabby's clients are to do.", _KEY)},
             "/v1/messages": {"post": _messages()},

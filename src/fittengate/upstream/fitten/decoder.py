@@ -5,8 +5,9 @@ depends on the bytes and not on how they were cut; a reply that did not end well
 everything good before it was returned. ``fault`` is looked at after each call: once set, nothing more comes.
 
 Not every line is worth the same trust. Lines that were seen from the service are read by the book; lines that only
-careful clients allow for (server-sent events, OpenAI's shape, CRLF, a byte order mark) are read too; anything else is
-dropped and counted, so that a change of the service shows as a number and not as an outage.
+careful clients allow for (server-sent events, OpenAI's shape, CRLF, a byte order mark) are read too; a line that was one
+of these before it was damaged ends the reply; anything else is dropped and counted, so that a change of the service shows
+as a number and not as an outage.
 """
 
 import json
@@ -24,7 +25,7 @@ MAX_LINE_BYTES = 8 * 1024 * 1024
 """Longest line kept: a delta is about one token, an echo of a whole prompt some hundred kilobytes."""
 
 MAX_JUNK_LINES = 16
-"""So many lines that are no JSON make a reply garbled; one or two are an accident of a proxy."""
+"""So many lines that are no JSON make a reply garbled; one or two that hold nothing of it are an accident of a proxy."""
 
 QUIET_SECONDS = 2.0
 """Deltas are 10 to 15 ms apart while the model writes: after two silent seconds a heartbeat is a heartbeat."""
@@ -245,6 +246,9 @@ class ChatDecoder:
         low = text[:20].lower()
         if low.startswith(("<!doctype", "<html", "<head", "<body", "</")):
             self._fail("The Fitten service answered with a web page instead of a reply. Try again.", self._sample)
+        elif (text[0] == "{" or 'delta"' in text) and not self._finished:
+            # A piece of the reply, damaged: without it the rest would pass for the whole.
+            self._fail("The Fitten service sent a damaged line. Try again.", self._sample)
         elif self._junk > MAX_JUNK_LINES:
             self._fail("The Fitten service sent what is no reply.", self._sample)
 
