@@ -15,7 +15,6 @@ from fittengate.services.figures import NONE, Cell, Durations, Figures
 from fittengate.services.fleet import Fleet
 from fittengate.services.ledger import Receipts
 from fittengate.services.log import Log
-from fittengate.services.loop_lag import LoopLag
 from fittengate.services.memory import Memory
 from fittengate.services.overload import LEAST_GRADE, Overload
 from fittengate.services.queue import Turns
@@ -46,7 +45,6 @@ class Parts(Struct, frozen=True):
     ledger: Receipts
     responses: Responses
     log: Log
-    lag: LoopLag
     traces: Traces | None
     fleet: Fleet | None
     overload: Overload
@@ -310,7 +308,7 @@ def _completion(typing: Typing, memory: Memory) -> Iterable[Family]:
 
 
 def _house(parts: Parts, version: str) -> Iterable[Family]:
-    ledger, responses, log, lag = parts.ledger, parts.responses, parts.log, parts.lag
+    ledger, responses, log = parts.ledger, parts.responses, parts.log
     traces, fleet = parts.traces, parts.fleet
 
     def receipts() -> dict[str, float]:
@@ -353,6 +351,6 @@ def _house(parts: Parts, version: str) -> Iterable[Family]:
         "histogram",
         "event_loop_lag_seconds",
         "How late the event loop is; looked at four times a second",
-        lambda: [((), lag.durations)],
+        lambda: [((), parts.overload.lags)],
     )
     yield Family("gauge", "build_info", "1; the label says which version runs", lambda: [((version,), 1)], ("version",))
