@@ -43,7 +43,6 @@ from fittengate.services.keys import StoredKey
 from fittengate.services.ledger import Ledger, NoLedger, Receipts
 from fittengate.services.limits import LocalLimits
 from fittengate.services.log import Log, LogOptions
-from fittengate.services.loop_lag import LoopLag
 from fittengate.services.memory import Memory
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
@@ -254,7 +253,6 @@ async def assembled(
         through_outages(vault if fleet is None else fleet.vault(vault), log.say) as sound,
         connected(settings, sound, calibrator, drift) as service,
         _learning(calibrator, drift, log),
-        _watched() as lag,
         _tracing(settings, log) as traces,
     ):
         for breaker in (service.chat_breaker, service.completion_breaker):
@@ -321,7 +319,7 @@ async def assembled(
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
         counted = Parts(
-            figures, exchanges, service, typing, memory, turns, ledger, responses, log, lag, traces, fleet, overload
+            figures, exchanges, service, typing, memory, turns, ledger, responses, log, traces, fleet, overload
         )
         exposition = Exposition(families(counted, __version__))
         metrics = Metrics(exchanges, exposition, on=settings.telemetry.metrics)
@@ -400,17 +398,6 @@ async def _tracing(settings: Settings, log: Log) -> AsyncIterator[Traces | None]
         yield traces
     finally:
         await asyncio.to_thread(traces.close)
-
-
-@asynccontextmanager
-async def _watched() -> AsyncIterator[LoopLag]:
-    """Measure how late the event loop is."""
-    lag = LoopLag(asyncio.get_running_loop(), SystemClock().monotonic)
-    lag.start()
-    try:
-        yield lag
-    finally:
-        lag.close()
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable
+from typing import get_args
 
 from msgspec import Struct
 
@@ -15,13 +16,13 @@ from fittengate.services.figures import NONE, Cell, Durations, Figures
 from fittengate.services.fleet import Fleet
 from fittengate.services.ledger import Receipts
 from fittengate.services.log import Log
-from fittengate.services.loop_lag import LoopLag
 from fittengate.services.memory import Memory
 from fittengate.services.overload import LEAST_GRADE, Overload
 from fittengate.services.queue import Turns
 from fittengate.services.responses import Responses
 from fittengate.services.traces import Traces
 from fittengate.upstream.breaker import Breaker
+from fittengate.upstream.fitten.drift import Kind
 from fittengate.upstream.fitten.service import FittenService
 
 FAILURES = frozenset({Trouble.UNKNOWN_TOOL, Trouble.UNFIT_VALUE, Trouble.UNWANTED, Trouble.ABORTED})
@@ -46,7 +47,6 @@ class Parts(Struct, frozen=True):
     ledger: Receipts
     responses: Responses
     log: Log
-    lag: LoopLag
     traces: Traces | None
     fleet: Fleet | None
     overload: Overload
@@ -197,6 +197,13 @@ def _upstream(service: FittenService, turns: Turns) -> Iterable[Family]:
         one(lambda: service.odd_lines),
     )
     yield Family(
+        "counter",
+        "upstream_drift",
+        "What the service did that is not known of it, by kind; `fittengate doctor` shows samples",
+        each(lambda: {kind: service.drift.counts[kind] for kind in get_args(Kind)}),
+        ("kind",),
+    )
+    yield Family(
         "gauge",
         "account_ready",
         "1 when the account can be used, 0 when a request would be refused",
@@ -310,7 +317,7 @@ def _completion(typing: Typing, memory: Memory) -> Iterable[Family]:
 
 
 def _house(parts: Parts, version: str) -> Iterable[Family]:
-    ledger, responses, log, lag = parts.ledger, parts.responses, parts.log, parts.lag
+    ledger, responses, log = parts.ledger, parts.responses, parts.log
     traces, fleet = parts.traces, parts.fleet
 
     def receipts() -> dict[str, float]:
@@ -343,6 +350,18 @@ def _house(parts: Parts, version: str) -> Iterable[Family]:
         ("reason",),
     )
     yield Family(
+        "gauge",
+        "recorder_bytes",
+        "What the flight recorder holds",
+        one(lambda: 0 if parts.exchanges.recorder is None else parts.exchanges.recorder.used),
+    )
+    yield Family(
+        "counter",
+        "recorder_missed",
+        "Requests that the flight recorder had no room for",
+        one(lambda: 0 if parts.exchanges.recorder is None else parts.exchanges.recorder.missed),
+    )
+    yield Family(
         "counter",
         "traces",
         "Exchanges whose spans were sent to the collector, and those whose were lost",
@@ -353,6 +372,6 @@ def _house(parts: Parts, version: str) -> Iterable[Family]:
         "histogram",
         "event_loop_lag_seconds",
         "How late the event loop is; looked at four times a second",
-        lambda: [((), lag.durations)],
+        lambda: [((), parts.overload.lags)],
     )
     yield Family("gauge", "build_info", "1; the label says which version runs", lambda: [((version,), 1)], ("version",))

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.services.figures import Durations
 from fittengate.services.queue import QueueLane
 
 SHARES = (0.7, 0.8, 0.9, 1.0)
@@ -32,6 +33,9 @@ CALM_SECONDS = 2.0
 """...for so long."""
 
 SAMPLE_SECONDS = 0.25
+
+LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Upper ends of the buckets that lags are counted in."""
 
 QUEUE_GRADE = 2
 """A long wait for a turn turns away background work and no more: the queue itself has bounds for the rest, and code
@@ -64,6 +68,8 @@ class Overload:
         """What was measured last."""
         self.shed: Counter[str] = Counter()
         """Requests that were turned away, by lane."""
+        self.lags = Durations(LAG_SECONDS)
+        """How late the event loop was, each time that it was looked at."""
         self._calm_since: float | None = None
 
     def check(self, lane: QueueLane) -> None:
@@ -142,7 +148,9 @@ class Sampler:
 
     def _sample(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         now = loop.time()
-        self._lags.append(max(0.0, now - due))
+        lag = max(0.0, now - due)
+        self._lags.append(lag)
+        self._overload.lags.note(lag)
         requests, queue = self._measure()
         memory = resident_bytes() if self._overload.most.memory else 0
         # One long turn of the loop is a hiccup; a lag that stands is load.

@@ -121,6 +121,8 @@ async def test_the_sampler_measures_what_it_is_given():
     assert (overload.load.requests, overload.load.queue) == (7, 0.5)
     assert 5e6 < overload.load.memory < 1e12
     assert told == [4]
+    assert sum(overload.lags.counts) >= 1
+    assert 0 <= overload.lags.total < 0.4
 
 
 async def test_a_lag_that_stands_is_load():
