@@ -17,6 +17,7 @@ BROKEN = {
     "web_page": Plan(page="502"),
     "garbage": Plan(raw=b"\x00\x01 no reply at all"),
     "cut": Plan(text="one two three four", cut="reset", cut_after=2),
+    "ended_early": Plan(text="one two three four", cut="close", cut_after=2, framing="close"),
     "empty": Plan(raw=b""),
 }
 FINE = {

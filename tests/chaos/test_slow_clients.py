@@ -260,6 +260,7 @@ async def test_a_client_that_leaves_requests_behind_ends_the_running_one(gateway
         await one.ask("ahead", stream=True)
         await until(lambda: gateway.running == 1)
         one.leave()
+        await simulator.wait_closed_by_client()
         await until(lambda: gateway.running == 0)
     assert gateway.turns.running == 0
 
