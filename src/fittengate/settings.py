@@ -200,7 +200,7 @@ class Limits(_Section, frozen=True, kw_only=True):
 class Overload(_Section, frozen=True, kw_only=True):
     """Where the gateway is full. From 70 % of any measure on it sheds load by degrees; what was accepted goes on."""
 
-    loop_lag: Annotated[float, _meta("how late it does what is due, twice in a row", "seconds", ge=0)] = 0.5
+    loop_lag: Annotated[float, _meta("how late it does what is due, twice in a row", "seconds", ge=0)] = 2
     memory_bytes: Annotated[int, _meta("its resident memory (on Linux)", "bytes", ge=0)] = 0
     open_requests: Annotated[int, _meta("requests under way, those in the queue included", "requests", ge=0)] = 2000
     queue_age: Annotated[
@@ -263,6 +263,55 @@ class Log(_Section, frozen=True, kw_only=True):
     content: Annotated[bool, _meta("write the text of prompts and replies too (up to 8,192 characters each)")] = False
 
 
+class Telemetry(_Section, frozen=True, kw_only=True):
+    """What programs can watch of the gateway."""
+
+    metrics: Annotated[bool, _meta("answer `/metrics` for Prometheus, with any key")] = True
+    key_labels: Annotated[bool, _meta("count for each key too; the names of keys then stand in the metrics")] = False
+    otlp_endpoint: Annotated[
+        str,
+        _meta(
+            "send traces to this OpenTelemetry collector (OTLP over HTTP, such as `http://127.0.0.1:4318`); needs "
+            "`pip install 'fittengate[tracing]'`"
+        ),
+    ] = ""
+    otlp_headers: Annotated[
+        dict[str, str], _meta("further headers for the collector, such as `authorization`", secret=True)
+    ] = {}
+
+
+class Recorder(_Section, frozen=True, kw_only=True):
+    """What is kept in memory of the last requests, for `fittengate bundle`."""
+
+    exchanges: Annotated[
+        int, _meta("requests that are kept after their end; 0 turns the recorder off", "requests", ge=0)
+    ] = 200
+    bytes: Annotated[int, _meta("most memory for all of them; 0 turns the recorder off", "bytes", ge=0)] = 16_777_216
+    artifact_bytes: Annotated[
+        int,
+        _meta(
+            "most of what one side sent the other in a request; of more the two ends are kept, of 0 the size",
+            "bytes",
+            ge=0,
+        ),
+    ] = 262_144
+    content: Annotated[
+        bool, _meta("put the text of prompts and replies into a bundle; otherwise its length and a hash")
+    ] = False
+
+
+class Admin(_Section, frozen=True, kw_only=True):
+    """How commands reach the gateway that runs (`fittengate bundle`)."""
+
+    url: Annotated[str, _meta("where the gateway answers", default_text="what `server.host` and `server.port` say")] = (
+        ""
+    )
+    key: Annotated[
+        str,
+        _meta("key with the scope `admin`", secret=True, default_text="one is made in the store for a minute"),
+    ] = ""
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """All settings. Made by ``server/configure.py``, read once, handed down in slices."""
 
@@ -276,6 +325,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     models: Models = Models()
     lsp: Lsp = Lsp()
     log: Log = Log()
+    telemetry: Telemetry = Telemetry()
+    recorder: Recorder = Recorder()
+    admin: Admin = Admin()
 
 
 class Row(NamedTuple):

@@ -25,9 +25,11 @@ from fittengate.settings import (
     Log,
     Models,
     Overload,
+    Recorder,
     Server,
     Settings,
     Store,
+    Telemetry,
     Upstream,
 )
 from fittengate.simulator import Scenario, Simulator
@@ -64,6 +66,8 @@ def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Setting
         overload=Overload(**sections.get("overload", {})),
         models=Models(**{"aliases": dict.fromkeys(DEFAULT_ALIASES, "fitten-code"), **sections.get("models", {})}),
         log=Log(**{"file": "none", **sections.get("log", {})}),
+        telemetry=Telemetry(**sections.get("telemetry", {})),
+        recorder=Recorder(**sections.get("recorder", {})),
     )
 
 

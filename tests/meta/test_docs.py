@@ -19,6 +19,7 @@ from fittengate.dialects import COUNTING, DIALECTS, RESPONSES
 from fittengate.server.admin import ADMIN_METHODS
 from fittengate.server.app import MODEL_PREFIXES, App
 from fittengate.server.kept import KEPT_METHODS
+from fittengate.server.metrics import Metrics
 from fittengate.server.ollama import OllamaModels
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
@@ -180,6 +181,7 @@ def test_every_path_is_on_the_page_of_paths():
         None,
         OllamaModels(None, None, None, 0, 0),
         Tabby(None, None, 0),
+        Metrics(None, None, on=True),
     )
     answered = {*app._gets, *app._tells} | {path for dialect in DIALECTS for path in dialect.paths}
     answered |= {path for dialect in COUNTING for path in dialect.count_paths}

@@ -60,6 +60,10 @@ class ModelCard(Struct, frozen=True):
     """Seconds since the epoch; 0 where unknown."""
 
 
+OUTCOMES = ("complete", "cancelled", "stalled", "truncated", "failed")
+"""How a request can end; see :attr:`Receipt.outcome`."""
+
+
 class Receipt(Struct, frozen=True):
     """What one request came to: the narrow row behind a log line."""
 
@@ -88,3 +92,5 @@ class Receipt(Struct, frozen=True):
     """Kind of the fault that ended it; None after a clean end."""
     detail: str | None
     """The fault's detail for the log; None where there is none."""
+    trace_id: str | None = None
+    """32 hexadecimal digits that the client or our own trace gave; None where there is none (W3C Trace Context)."""

@@ -84,6 +84,7 @@ class App:
 
     async def _other(self, request: Request, path: str) -> None:
         dialect = self._speaking(path)
+        request.timing = self._exchanges.stopwatch()
         try:
             if HEAD_TOO_LARGE in request.scope:
                 raise Fault(
@@ -169,6 +170,7 @@ def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, S
         allow_headers=["*"],
         expose_headers=[
             "x-request-id",
+            "server-timing",
             "x-fittengate-model",
             "x-fittengate-ignored",
             "x-fittengate-warning",

@@ -19,6 +19,7 @@ A value equal to the default leads nobody astray. Naming the file with ``--confi
 proxy variables that all programs share are the user's own too.
 """
 
+import importlib.util
 import os
 import re
 import stat
@@ -79,6 +80,12 @@ class Configured(Struct, frozen=True):
     def __repr__(self) -> str:
         """Show where the state is kept, and no setting: some are secret."""
         return f"Configured(state_dir={str(self.state_dir)!r})"
+
+
+TRACING_MODULES = ("requests", "opentelemetry.sdk.resources", "opentelemetry.proto.trace.v1.trace_pb2")
+"""What traces stand on: the extra `tracing` brings them."""
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class ConfigurationError(Exception):
@@ -166,6 +173,14 @@ def _proxy_url(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def _installed(modules: tuple[str, ...]) -> bool:
+    """Tell whether modules could be imported, without importing them."""
+    try:
+        return all(importlib.util.find_spec(name) is not None for name in modules)
+    except (ImportError, ValueError):
+        return False
+
+
 def _fleet_url(text: str) -> str:
     """Return the URL of a fleet's server as it stands. Raises ValueError."""
     text = text.strip()
@@ -228,6 +243,7 @@ class _Resolution:
         self._account()
         self._trust()
         self._proxy()
+        self._telemetry()
         if not self._get("models.aliases"):
             self._values["models.aliases"] = dict.fromkeys(DEFAULT_ALIASES, "fitten-code")
         if not self._get("upstream.user_agent"):
@@ -264,6 +280,10 @@ class _Resolution:
         if self._get("lsp.url") and self._gathered.sources["lsp.url"].found:
             what = "expected from a source that you chose, not from a file in the working directory"
             self._gathered.wrong("lsp.url", f"{what}: the files that you edit are sent there")
+        self._rewrite("admin.url", _service_url, url)
+        if self._get("admin.url") and self._gathered.sources["admin.url"].found:
+            what = "expected from a source that you chose, not from a file in the working directory"
+            self._gathered.wrong("admin.url", f"{what}: a key that may do everything is sent there")
         self._rewrite("upstream.proxy", _proxy_url, "the URL of an HTTP proxy: http://host:port")
         base = self._get("upstream.base_url")
         if not base:
@@ -407,6 +427,22 @@ class _Resolution:
             if self._get(key) and theirs != source and (source.found or source.authority < theirs.kind):
                 return theirs
         return None
+
+    def _telemetry(self) -> None:
+        self._rewrite(
+            "telemetry.otlp_endpoint", _service_url, "an http:// or https:// URL without user name, query or fragment"
+        )
+        if not self._get("telemetry.otlp_endpoint"):
+            return
+        if self._gathered.sources["telemetry.otlp_endpoint"].found:
+            what = "expected from a source that you chose, not from a file in the working directory"
+            self._gathered.wrong("telemetry.otlp_endpoint", f"{what}: it is told of every request")
+        for name, value in self._get("telemetry.otlp_headers").items():
+            if not (_HEADER_NAME.fullmatch(name) and value.isascii() and value.isprintable()):
+                self._gathered.wrong("telemetry.otlp_headers", "expected names and values that HTTP takes as headers")
+                break
+        if not _installed(TRACING_MODULES):
+            self._gathered.wrong("telemetry.otlp_endpoint", "needs a further part: pip install 'fittengate[tracing]'")
 
     def _proxy(self) -> None:
         if not self._good("upstream.base_url", "upstream.proxy"):

@@ -18,10 +18,12 @@ from fittengate.core.events import Ended, Fold, Folds
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.record import Record
 from fittengate.core.reply import usage_of_all
+from fittengate.core.tape import TAPE
 from fittengate.dialects import KEEPING
 from fittengate.dialects.base import ChoicesDialect, ChoicesWriter, CountingDialect, Dialect, Head, Writer
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
+from fittengate.lib.traceparent import read_traceparent
 from fittengate.prompting.render import images_left_out
 from fittengate.server.admission import Admission, give_back
 from fittengate.server.asking import Asking, AskingCounts, Leases, again_for
@@ -32,6 +34,7 @@ from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import SLOW, Headers, Request
 from fittengate.server.stream import ClientStream, Relay
 from fittengate.server.typing import Typing
+from fittengate.services.figures import Figures
 from fittengate.services.ids import Ids
 from fittengate.services.keyring import Keys
 from fittengate.services.ledger import Receipts
@@ -41,7 +44,9 @@ from fittengate.services.models import ModelNames
 from fittengate.services.overload import Overload
 from fittengate.services.permission import require_model, require_scope
 from fittengate.services.queue import Turns
+from fittengate.services.recorder import Recorder
 from fittengate.services.responses import Responses
+from fittengate.services.traces import Traces
 from fittengate.upstream.base import Sink, Upstream
 from fittengate.upstream.pictures import Pictures
 
@@ -71,12 +76,16 @@ class Services(Struct, frozen=True):
     responses: Responses
     ledger: Receipts
     log: Log
+    figures: Figures
     ids: Ids
     clock: Clock
     timers: Timers
     limits: Limits
     overload: Overload
     bounds: Bounds
+    traces: Traces | None
+    recorder: Recorder | None = None
+    """Keeps the last exchanges; None where that is off."""
 
 
 class Exchanges:
@@ -92,7 +101,9 @@ class Exchanges:
         """Called when the last of ``running`` has ended."""
         self._services = services
         self._admission = Admission(services.keys, services.limits, services.upstream)
+        self._recorder = services.recorder
         self._loop = asyncio.get_running_loop()
+        self._now = services.clock.monotonic
 
     @property
     def turns(self) -> Turns:
@@ -103,6 +114,11 @@ class Exchanges:
     def overload(self) -> Overload:
         """How full the gateway is."""
         return self._services.overload
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """What keeps the last exchanges; None where that is off."""
+        return self._recorder
 
     @property
     def responses(self) -> Responses:
@@ -120,7 +136,12 @@ class Exchanges:
     async def handle(self, dialect: Dialect, request: Request) -> None:
         """Answer one request in ``dialect``. Never raises, except for a cancellation that is not ours."""
         services = self._services
-        course = Course(self._loop.time(), services.clock.now())
+        course = Course(self._now, services.clock.now())
+        request.timing = course.timing
+        if services.traces is not None or b"traceparent" in request.headers:
+            self._trace(request, course)
+        if self._recorder is not None:
+            self._record(self._recorder, dialect, request, course)
         self.running.add(request)
         request.watch_client(self._loop)
         try:
@@ -153,18 +174,37 @@ class Exchanges:
             if not self.running and self.idle is not None:
                 self.idle()
 
+    def _trace(self, request: Request, course: Course) -> None:
+        header, traces = request.headers.get(b"traceparent"), self._services.traces
+        if traces is not None:
+            course.trace_id, course.trace = traces.begin(header)
+        elif header is not None and (parent := read_traceparent(header)) is not None:
+            course.trace_id = parent.trace_id
+
+    @staticmethod
+    def _record(recorder: Recorder, dialect: Dialect, request: Request, course: Course) -> None:
+        tape = request.tape = recorder.begin(request.id, dialect.name, course.at, course.began)
+        # Also where there is none: a request that follows on the same connection may begin in the context of the last.
+        TAPE.set(tape)
+        if tape is not None:
+            tape.head(request.method, request.path, request.headers)
+
     async def _answer(self, dialect: Dialect, request: Request, course: Course) -> None:
         services = self._services
         caller = course.caller = await self._admission.caller(request)
         if dialect.scope is not None:
             require_scope(caller, dialect.scope)
+        course.authed_at = self._now()
         if services.overload.grade:
             # Where the path serves both, only the body tells which it is.
             services.overload.check(caller.lane if dialect.scope == "chat" else "completion")
         if self.draining:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
         body = await request.body(services.bounds.max_body_bytes)
+        if request.tape is not None:
+            request.tape.asked(body)
         ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, caller)
+        course.asked, course.stream = ask.model, ask.wishes.stream
         if dialect.scope is None:
             scopes = sorted(scopes_of(ask))
             for scope in scopes:
@@ -172,6 +212,7 @@ class Exchanges:
             if services.overload.grade and "chat" in scopes:
                 services.overload.check(caller.lane)
         ask = await self._prepared(ask, caller, course)
+        course.read_at = self._now()
         if services.log.content:
             course.words = []
             course.prompt = prompt_text(ask)
@@ -185,6 +226,7 @@ class Exchanges:
                 lane = "completion" if course.kind == "completion" else caller.lane
                 await services.turns.enter(caller.name, calls, lane)
             course.turns = calls
+        course.turn_at = self._now()
         if ask.wishes.stream:
             await self._stream(dialect, request, ask, course)
         else:
@@ -263,9 +305,14 @@ class Exchanges:
 
     def note(self, dialect: Dialect, request: Request, fault: Fault) -> None:
         """Write the line of a request that was answered with a fault before it came to an exchange."""
-        course = Course(self._loop.time(), self._services.clock.now())
+        course = Course(self._now, self._services.clock.now())
         course.fault = fault
         self._log(dialect, request, course)
+
+    def stopwatch(self) -> Callable[[], bytes]:
+        """Return what tells the time from now on as ``Server-Timing`` has it, for a request that is no exchange."""
+        now, began = self._now, self._now()
+        return lambda: b"total;dur=%.2f" % ((now() - began) * 1000)
 
     async def answer_fault(
         self, dialect: Dialect, request: Request, fault: Fault, course: Course | None = None
@@ -298,9 +345,7 @@ class Exchanges:
         tokens = 0
         if dialect.tells_input and ask.wishes.stream and isinstance(ask, Ask):
             tokens = services.upstream.estimate(ask, card).input_tokens
-        head = Head(
-            services.ids.tail(), int(course.at), ask.model or card_id, tokens, lambda: course.times(self._loop.time())
-        )
+        head = Head(services.ids.tail(), int(course.at), ask.model or card_id, tokens, course.times)
         headers: Headers = [(b"x-fittengate-model", card_id.encode())]
         headers += [(name, request.id.encode()) for name in dialect.id_headers]
         if course.filling is not None and course.filling.source is not None:
@@ -324,7 +369,7 @@ class Exchanges:
         events = self._events(ask, course)
         try:
             async for batch in events:
-                course.heard(batch, self._loop)
+                course.heard(batch)
                 total.feed(batch)
         finally:
             await events.aclose()
@@ -334,7 +379,7 @@ class Exchanges:
             body = cast("ChoicesDialect", dialect).whole_choices(replies, ask, head)
         else:
             reply = cast("Fold", total).reply()
-            course.usage = reply.usage
+            course.usage, course.reason = reply.usage, reply.reason
             body = dialect.whole(reply, ask, head)
         if course.asking is not None and course.asking.warning is not None:
             headers.append((b"x-fittengate-warning", course.asking.warning.encode()))
@@ -355,6 +400,7 @@ class Exchanges:
             self._loop,
             hold=bounds.hold_seconds,
             beat=bounds.heartbeat_seconds,
+            gaps=services.figures.cell(dialect.name, "" if course.card is None else course.card.id).gaps,
             form=dialect.form,
         )
         writer: Writer | ChoicesWriter
@@ -368,11 +414,11 @@ class Exchanges:
         events = self._events(ask, course, sink)
         try:
             async for batch in events:
-                course.heard(batch, self._loop)
+                course.heard(batch)
                 data = writer.feed(batch)
                 last = batch[-1]
                 if type(last) is Ended:
-                    course.usage = last.usage
+                    course.usage, course.reason = last.usage, last.reason
                     data += writer.close()
                     self._keep(dialect, ask, head, writer, course)
                     await out.finish(data, settle)
@@ -407,20 +453,26 @@ class Exchanges:
         """
         receipt = course.receipt
         if receipt is None:
-            receipt = course.receipt = course.made_receipt(dialect.name, request, status, self._loop.time())
+            receipt = course.receipt = course.made_receipt(dialect.name, request, status)
             if course.caller is not None:
                 self._services.ledger.add(receipt)
         return receipt
 
     def _log(self, dialect: Dialect, request: Request, course: Course) -> None:
         receipt = self._settle(dialect, request, course, request.status or 499)
+        services = self._services
+        services.figures.count(receipt)
+        if course.trace is not None and services.traces is not None:
+            services.traces.end(course.passage(course.trace, receipt))
+        if self._recorder is not None and request.tape is not None:
+            self._recorder.end(request.tape, receipt, self._loop.time())
         if course.words is None:
-            self._services.log.exchange(receipt)
+            services.log.exchange(receipt)
         else:
-            self._services.log.exchange(receipt, course.prompt, "".join(course.words))
+            services.log.exchange(receipt, course.prompt, "".join(course.words))
 
     def _left(self, request: Request) -> Fault:
-        if SLOW in request.scope:
+        if request.gone and SLOW in request.scope:
             text = "The client did not read its answer, and was dropped (server.write_timeout)."
             return Fault(FaultKind.CALLER_SLOW, text)
         if request.gone:

@@ -8,6 +8,8 @@ the request's task the moment its client goes away. Uvicorn tells an application
 """
 
 import asyncio
+import socket
+import struct
 from typing import Any, Protocol
 
 from uvicorn.config import Config
@@ -182,6 +184,10 @@ class GatewayProtocol(StayingProtocol):
         if phase is Phase.WRITE:
             if self._at_work is not None:
                 self._at_work.scope[SLOW] = True  # type: ignore[literal-required]
+            sock = self.transport.get_extra_info("socket")
+            if sock is not None:
+                # A reset: else the system would keep what it has for a client that may never read it.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
         elif phase is Phase.BODY and cycle is self._at_work and not cycle.response_started:
             # Whoever waits for the body wakes, looks at the mark, and answers in the form that the client reads.

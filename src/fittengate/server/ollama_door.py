@@ -50,6 +50,7 @@ class OllamaDoor:
         """Answer one request."""
         request = Request(scope, receive, send, self._make_id)
         path = request.path.rstrip("/") or "/"
+        request.timing = self._exchanges.stopwatch()
         try:
             _let_in(request)
             if path == "/" and request.method in {"GET", "HEAD"}:

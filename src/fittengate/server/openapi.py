@@ -67,8 +67,11 @@ def document(version: str) -> dict[str, Any]:
                 "get": {**_get("Requests and tokens by day, key or model.", _KEY), "parameters": _USAGE},
             },
             "/admin/api/account": {"get": _get("Whether the account can be used, and the calls under way.", _KEY)},
+            "/admin/api/exchanges": {"get": _get("The requests that the recorder has.", _KEY)},
+            "/admin/api/exchanges/{id}": {"get": {**_get("One of them as files for a bug report.", _KEY), **_ID}},
             "/livez": {"get": _get("Whether the process runs.", _OPEN)},
             "/readyz": {"get": {**_get("Whether a request would be served now.", _OPEN), **_READY}},
+            "/metrics": {"get": {**_get("Counts and durations for Prometheus.", _KEY), **_SCRAPE}},
             "/docs": {"get": _get("The API as a page.", _OPEN)},
             "/openapi.json": {"get": _get("This description.", _OPEN)},
         },
@@ -94,6 +97,15 @@ _USAGE = [
     {"name": "key", "in": "query", "schema": {"type": "string"}, "description": "name of a key"},
 ]
 _READY = {"responses": {"200": {"description": "ready"}, "503": {"description": "not ready, with the reason"}}}
+
+
+_SCRAPE = {
+    "responses": {
+        "200": {"description": "text of Prometheus or OpenMetrics", "content": {"text/plain": {}}},
+        "401": _ERROR,
+        "404": {"description": "telemetry.metrics is off"},
+    }
+}
 
 
 def _get(summary: str, security: list[dict[str, list[str]]]) -> dict[str, Any]:

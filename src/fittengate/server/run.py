@@ -20,12 +20,14 @@ import uvicorn
 
 from fittengate.server.assemble import Gateway
 from fittengate.server.http import protocol_class
+from fittengate.server.metric_families import connections
 from fittengate.server.patience import Patience, Sweep, Watched
 from fittengate.settings import Server
 
 SEND_BYTES = 128 * 1024
 """So much of an answer the system keeps for a client that reads slowly (Linux takes twice as much). Left to itself it keeps
-megabytes for each, which count as the gateway's own memory in a container."""
+megabytes for each, which count as the gateway's own memory in a container; and it tells of free room by thirds of them, so
+that a slow reader would look like one that does not read at all."""
 
 BESIDE_FILES = 256
 """Descriptors beside the clients' connections: calls to the service, database, journal, log."""
@@ -236,8 +238,11 @@ async def serve(
     config = make(gateway.app, **options)
     # Its clients know no HTTPS.
     beside = None if door is None else (make(gateway.ollama), door)
+    server = _Server(config, gateway, settings.drain_seconds, say, ready, beside, patience)
+    state = server.server_state
+    gateway.exposition.add(connections(lambda: len(state.connections)))
     try:
-        await _Server(config, gateway, settings.drain_seconds, say, ready, beside, patience).serve([sock])
+        await server.serve([sock])
     finally:
         if door is not None:
             door.close()

@@ -12,6 +12,7 @@ from fittengate.core.events import Event
 from fittengate.dialects.base import EVENTS, StreamForm, Writer
 from fittengate.lib.timers import Timer, Timers
 from fittengate.server.request import Headers, Request
+from fittengate.services.figures import Durations
 
 
 class ClientStream:
@@ -23,11 +24,14 @@ class ClientStream:
         "_busy",
         "_flow",
         "_form",
+        "_gaps",
         "_headers",
+        "_last",
         "_loop",
         "_open",
         "_outlet",
         "_request",
+        "_tape",
         "_timer",
         "_timers",
         "finished",
@@ -43,15 +47,23 @@ class ClientStream:
         *,
         hold: float,
         beat: float,
+        gaps: Durations,
         form: StreamForm = EVENTS,
     ) -> None:
-        """``hold`` and ``beat`` are seconds; a ``beat`` of 0 means no heartbeats, and then no early headers."""
+        """``hold`` and ``beat`` are seconds; a ``beat`` of 0 means no heartbeats, and then no early headers.
+
+        ``gaps`` takes the time between two pieces.
+        """
         self.started = False
         """The status line is out: from here on a fault is an event of the stream."""
         self.finished = False
         self._request = request
         self._outlet = request.outlet
+        self._tape = None if request.tape is None else request.tape.streaming()
         self._headers = headers
+        self._gaps = gaps
+        self._last = 0.0
+        """When the last piece went out, by the loop's clock; 0 before the first."""
         self._form = form
         self._loop = loop
         self._timers = timers
@@ -70,6 +82,11 @@ class ClientStream:
     def put(self, data: bytes, now: float) -> None:
         """Send the next piece without waiting; only while :meth:`free`. ``now`` is the loop's time."""
         self._outlet.piece(data)  # type: ignore[union-attr]
+        if self._last:
+            self._gaps.note(now - self._last)
+        self._last = now
+        if self._tape is not None:
+            self._tape.add(now, data)
         timer = self._timer
         if timer is not None:
             timer.when = now + self._beat_seconds
@@ -91,8 +108,15 @@ class ClientStream:
             outlet.piece(data)
             self._open = self._beating is None
         self._busy = False
+        now = self._loop.time()
+        if data:
+            if self._last:
+                self._gaps.note(now - self._last)
+            self._last = now
+        if self._tape is not None:
+            self._tape.add(now, data)
         if self._timer is not None:
-            self._timer.when = self._loop.time() + self._beat_seconds
+            self._timer.when = now + self._beat_seconds
 
     async def finish(self, data: bytes, before: Callable[[], object]) -> None:
         """Send the last piece and end the response; ``before`` is called at the last moment before they go out."""
@@ -100,6 +124,8 @@ class ClientStream:
             await self._beating
         self._busy = self.finished = True
         self._open = False
+        if self._tape is not None:
+            self._tape.add(self._loop.time(), data)
         outlet = self._outlet
         if outlet is None:
             before()
@@ -127,12 +153,16 @@ class ClientStream:
     def _begin(self) -> Headers:
         self.started = True
         self._request.status = 200
+        if self._request.tape is not None:
+            self._request.tape.status = 200
+        timing = self._request.timing
         return [
             (b"content-type", self._form.content_type),
             (b"cache-control", b"no-cache"),
             # nginx holds streams back unless it is told not to.
             (b"x-accel-buffering", b"no"),
             (b"x-request-id", self._request.id.encode()),
+            *(() if timing is None else ((b"server-timing", timing()),)),
             *self._headers,
         ]
 
@@ -147,6 +177,8 @@ class ClientStream:
     async def _send_beat(self) -> None:
         outlet = self._outlet
         try:
+            if self._tape is not None:
+                self._tape.add(self._loop.time(), self._form.heartbeat)
             if outlet is None:
                 await self._send(self._form.heartbeat)
                 return

@@ -58,6 +58,7 @@ class Journal:
         self._max_segments = max_segments
         self._mutex = threading.Lock()
         self._next = 1
+        self._done = 0
         self._current: Segment | None = None
         self._full: deque[Segment] = deque()
         self._free: deque[Segment] = deque()
@@ -75,6 +76,11 @@ class Journal:
     def waiting(self) -> int:
         """Return how many records are in memory alone."""
         return len(self._waiting)
+
+    @property
+    def depth(self) -> int:
+        """Return how many records nobody is done with, on the disk and in memory."""
+        return self._next - 1 - self._done - self.lost
 
     def append(self, payload: bytes) -> None:
         """Keep a record of at most MAX_PAYLOAD_BYTES. Never waits, never raises."""
@@ -107,6 +113,7 @@ class Journal:
         """Give up the room of the batch that was taken last: all of it is in the store. Raises OSError."""
         spent: list[Segment] = []
         with self._mutex:
+            self._done += len(batch)
             if self._from_memory:
                 for _ in batch:
                     self._waiting.popleft()

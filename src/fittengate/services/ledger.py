@@ -49,6 +49,18 @@ class Receipts(Protocol):
     def problem(self) -> str | None:
         """Return why receipts might not outlive the process now; None when all is well."""
 
+    @property
+    def lost(self) -> int:
+        """Return how many receipts were not kept."""
+
+    @property
+    def depth(self) -> tuple[int, int]:
+        """Return how many receipts are on their way to the store: all of them, and those in memory alone."""
+
+    @property
+    def store_problem(self) -> bool:
+        """Return whether the store took nothing when it was tried last."""
+
     def close(self) -> None:
         """Finish; takes some seconds at most."""
 
@@ -57,6 +69,9 @@ class NoLedger:
     """Implements Receipts where there is no store: nothing is kept."""
 
     problem: str | None = None
+    lost = 0
+    depth = (0, 0)
+    store_problem = False
 
     def add(self, receipt: Receipt) -> None:
         """Take a receipt, and forget it."""
@@ -96,6 +111,16 @@ class Ledger:
     def lost(self) -> int:
         """Return how many receipts were not kept: there was no room for them, or the store did not take them."""
         return self._journal.lost + self._unread
+
+    @property
+    def depth(self) -> tuple[int, int]:
+        """Return how many receipts are on their way to the store: all of them, and those in memory alone."""
+        return self._journal.depth, self._journal.waiting
+
+    @property
+    def store_problem(self) -> bool:
+        """Return whether the store took nothing when it was tried last."""
+        return "store" in self._said
 
     @property
     def problem(self) -> str | None:

@@ -55,6 +55,7 @@ class Lines:
             "level": level_of(receipt),
             "event": "exchange",
             "request_id": once(receipt.request_id, secret=False),
+            "trace_id": receipt.trace_id,
             "caller": often(receipt.caller),
             "dialect": often(receipt.dialect),
             "method": often(receipt.method),
@@ -89,6 +90,8 @@ class Lines:
             f" model={fields['model'] or '-'} caller={fields['caller']} client={_quoted(fields['client'])}"
             f" dialect={fields['dialect']} request={fields['request_id']}"
         )
+        if receipt.trace_id is not None:
+            line += f" trace={receipt.trace_id}"
         for name in ("fault", "detail", "prompt", "reply"):
             if text := fields.get(name):
                 line += f" {name}={_quoted(text)}"

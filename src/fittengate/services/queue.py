@@ -68,6 +68,16 @@ class Turns:
         """When those who wait came, by the loop's clock, the oldest first."""
         self._lanes: dict[QueueLane, _Lane] = {name: _Lane(kind_of(name)) for name in LANES}
 
+    @property
+    def waiting_lanes(self) -> dict[str, float]:
+        """Return how many requests wait in each lane."""
+        return {name: sum(map(len, lane.lines.values())) for name, lane in self._lanes.items()}
+
+    @property
+    def running_kinds(self) -> dict[str, float]:
+        """Return how many calls of each kind are under way."""
+        return {"chat": self._shares.running["chat"], "completion": self._shares.running["completion"]}
+
     def try_enter(self, count: int = 1, kind: CallKind = "chat") -> bool:
         """Take turns if so many are free; then :meth:`leave` is owed. False: wait for them with :meth:`enter`."""
         if self._most and (

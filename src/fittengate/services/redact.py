@@ -1,8 +1,9 @@
 """Takes secrets out of text that is about to be written down (P10).
 
 It looks for secrets it was told of, and for what has the form of one: bearer tokens, JWTs, keys of ours (``fg_``), of
-the service (``FT_``) and of other vendors (``sk-``), values behind telling names in queries, JSON and headers, passwords
-in URLs, e-mail addresses and phone numbers. It errs on the side of hiding.
+the service (``FT_``) and of other vendors (``sk-``, ``ghp_``, ``AKIA`` and the like), private keys, values behind telling names
+in queries, JSON and headers, passwords in URLs, e-mail addresses and phone numbers. It errs on the side of hiding, and what
+it has hidden once it leaves as it is.
 """
 
 import json
@@ -18,17 +19,19 @@ SHORT = 4
 # Each part begins with something rare or at the beginning of a word, and repeats no more than it must: the time is
 # linear in the length of the text, whoever wrote it. Letters are ASCII's, so that Chinese text around a number ends it.
 _PATTERNS = re.compile(
-    r"(?P<name>(?<![a-z])(?:password|passwd|secret|authorization|x-api-key|api_?key|phone|e?mail|cookie|"
-    r"(?:access_|refresh_|client_|fico_|ft_|id_)?token)\\?[\"']?[ ]?[=:][ ]?)"
+    r"(?P<name>(?<![a-z])(?:password|passwd|passphrase|pwd|secret|authorization|x-api-key|api[_-]?key|phone|e?mail|cookie|"
+    r"(?:access_|refresh_|client_|fico_|ft_|id_)?token|密码|口令)\\?[\"']?[ ]?[=:\uff1a][ ]?)"
     # A value in quotes, in quotes inside quotes, or bare; the end may have been cut off.
-    r"(?:\"(?:[^\"\\]|\\.)*\"?|\\\"[^\"\\]*(?:\\\")?|'(?:[^'\\]|\\.)*'?|(?:bearer |basic )?[^\s&,;}\])\"']+)"
+    r"(?:\[redacted\]|\"(?:[^\"\\]|\\.)*\"?|\\\"[^\"\\]*(?:\\\")?|'(?:[^'\\]|\\.)*'?|(?:bearer |basic )?[^\s&,;}\])\"']+)"
     r"|(?P<bearer>\bbearer\s{1,4})[^\s,;\"']+"
     r"|\beyJ[\w-]{8,}(?:\.[\w-]+){0,4}"
-    r"|\b(?:fg_|sk-|ft_)[\w-]{20,}"
+    r"|\b(?:fg_|sk-|ft_|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|hf_|npm_|AIza)[\w-]{20,}"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"
+    r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]{0,8000}(?:-----END)?"
     r"|(?P<scheme>://)[^\s/@\"']{1,256}@"
     r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"
     r"|(?<![\w.+-])\+\d[\d -]{6,16}\d(?!\d)"
-    r"|(?<![\w.+-])(?:86)?1[3-9]\d{9}(?!\w|\.\d)",
+    r"|(?<![\w.+-])(?:86[ -]?)?1[3-9]\d(?:\d{8}|-\d{4}-\d{4}|[ ]\d{4}[ ]\d{4})(?!\w|\.\d)",
     re.IGNORECASE | re.ASCII,
 )
 

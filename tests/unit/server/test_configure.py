@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fittengate.server import configure as configuring
 from fittengate.server.configure import ConfigurationError, configure, debugging, prepare_state_dir
 from fittengate.server.sources import SourceKind
 from fittengate.settings import DEFAULT_ALIASES, TABLE
@@ -732,3 +733,37 @@ def test_no_file_that_lies_about_says_where_the_edited_files_go(place):
     (problem,) = place.problems()
     assert "lsp.url" in str(problem)
     assert place.settings(FITTENGATE_LSP_URL=f"{EVIL}/").lsp.url == EVIL
+
+
+COLLECTOR = {"FITTENGATE_TELEMETRY_OTLP_ENDPOINT": "http://127.0.0.1:4318/"}
+
+
+def test_traces_without_their_extra_are_a_configuration_error(place, monkeypatch):
+    """Where a module is missing, it is said which part to install; without the setting nobody asks."""
+    monkeypatch.setattr(configuring, "TRACING_MODULES", ("no_such_package.inside",))
+    assert place.settings().telemetry.otlp_endpoint == ""
+    (problem,) = place.problems(**COLLECTOR)
+    assert "FITTENGATE_TELEMETRY_OTLP_ENDPOINT" in problem
+    assert "pip install 'fittengate[tracing]'" in problem
+
+
+def test_a_collector_is_named_by_a_url(place):
+    """A slash at its end does no harm; what is no URL is an error."""
+    assert place.settings(**COLLECTOR).telemetry.otlp_endpoint == "http://127.0.0.1:4318"
+    (problem,) = place.problems(FITTENGATE_TELEMETRY_OTLP_ENDPOINT="127.0.0.1:4318")
+    assert "telemetry.otlp_endpoint" in problem or "OTLP_ENDPOINT" in problem
+
+
+def test_a_file_that_was_found_may_not_name_a_collector(place):
+    """A hostile ./fittengate.toml learns nothing of the requests here."""
+    place.write("work/fittengate.toml", '[telemetry]\notlp_endpoint = "http://collector.example"\n')
+    (problem,) = place.problems()
+    assert "telemetry.otlp_endpoint" in problem
+    assert "told of every request" in problem
+
+
+def test_headers_for_a_collector_that_are_none_are_an_error_that_shows_no_secret(place):
+    """A line end in a value would be another header."""
+    (problem,) = place.problems(**COLLECTOR, FITTENGATE_TELEMETRY_OTLP_HEADERS="authorization=Bearer s3cr3t\nx: y")
+    assert "otlp_headers" in problem.lower()
+    assert "s3cr3t" not in problem

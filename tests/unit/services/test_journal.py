@@ -73,7 +73,7 @@ def test_full_segments_make_records_wait_in_memory_and_room_brings_them_back(tmp
     for number in range(12):
         journal.append(b"%02d" % number)
     # 24 bytes of head and 18 for each record: four fit.
-    assert (journal.waiting, journal.lost) == (3, 1)
+    assert (journal.waiting, journal.lost, journal.depth) == (3, 1, 11)
     batch = journal.take(100)
     assert [payload for _, payload in batch] == [b"00", b"01", b"02", b"03"]
     journal.done(batch)
@@ -83,6 +83,7 @@ def test_full_segments_make_records_wait_in_memory_and_room_brings_them_back(tmp
         seen += [payload for _, payload in batch]
         journal.done(batch)
     assert seen == [b"%02d" % number for number in range(11)]
+    assert journal.depth == 0
 
 
 def test_without_any_room_records_go_from_memory(tmp_path):

@@ -158,10 +158,14 @@ def test_a_store_that_cannot_be_opened_is_tried_again_and_heals(world):
     world.until(lambda: any("cannot be used" in line for line in world.said))
     assert ledger.problem is None
     ledger.add(receipt("later"))
+    assert ledger.store_problem
+    assert ledger.depth == (4, 0)
     world.file.rmdir()
     world.until(lambda: len(world.names()) == 4, 2.0)
     world.until(lambda: "the ledger's store works again" in world.said)
     assert sum("cannot be used" in line for line in world.said) == 1
+    assert not ledger.store_problem
+    assert ledger.depth == (0, 0)
 
 
 def test_what_waits_on_the_disk_when_the_process_ends_is_moved_by_the_next(world):

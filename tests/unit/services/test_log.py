@@ -83,6 +83,7 @@ def test_an_exchange_is_one_json_object(made, path):
         ("level", "info"),
         ("event", "exchange"),
         ("request_id", "req_1"),
+        ("trace_id", None),
         ("caller", "key-1"),
         ("dialect", "openai_chat"),
         ("method", "POST"),
@@ -117,6 +118,21 @@ def test_an_exchange_is_one_line_of_text(made, path):
         f"2023-11-14T22:13:20.500Z info    {done}",
         f'2023-11-14T22:13:20.500Z warning {failed} fault=upstream_broken detail="it broke"',
     ]
+
+
+def test_a_line_says_to_which_trace_its_request_belongs(made, path):
+    """In either form, and only where there is a trace."""
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    log = made(json=False)
+    log.exchange(replace(RECEIPT, trace_id=trace))
+    log.exchange(RECEIPT)
+    log.close()
+    first, second = path.read_text().splitlines()
+    assert first == f"{second} trace={trace}"
+    log = made()
+    log.exchange(replace(RECEIPT, trace_id=trace))
+    log.close()
+    assert f'"trace_id":"{trace}"' in path.read_text()
 
 
 def test_a_line_is_on_disk_within_three_tenths_of_a_second(made, path):

@@ -51,6 +51,8 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back():
     waiting = asyncio.create_task(turns.enter("a"))
     await settle()
     assert turns.waiting == 1
+    assert turns.waiting_lanes == {"completion": 0, "interactive": 1, "background": 0}
+    assert turns.running_kinds == {"chat": 1, "completion": 0}
     with pytest.raises(Fault) as caught:
         await turns.enter("b")
     assert caught.value.kind is FaultKind.GATEWAY_BUSY

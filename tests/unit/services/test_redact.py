@@ -33,6 +33,19 @@ KEY = "fg_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
         ("手机号13800138000不正确", "手机号[redacted]不正确"),
         ("call +86 138-0013-8000 now", "call [redacted] now"),
         ('"phone":"555 12"', '"phone":[redacted]'),
+        ("dial 138-0013-8000 or 138 0013 8000", "dial [redacted] or [redacted]"),
+        ("86 13800138000 is wrong", "[redacted] is wrong"),
+        ("密码：hunter2，再试", "密码：[redacted]"),
+        ("api-key: abc", "api-key: [redacted]"),
+        ("pwd=hunter2&x=1", "pwd=[redacted]&x=1"),
+        ("ghp_" + "a" * 36, "[redacted]"),
+        ("github_pat_" + "a" * 40, "[redacted]"),
+        ("glpat-" + "a" * 20 + " here", "[redacted] here"),
+        ("xoxb-" + "1" * 24, "[redacted]"),
+        ("AIza" + "a" * 35, "[redacted]"),
+        ("id AKIAIOSFODNN7EXAMPLE used", "id [redacted] used"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----", "[redacted] RSA PRIVATE KEY-----"),
+        ("password=[redacted] again", "password=[redacted] again"),
     ],
 )
 def test_what_looks_like_a_secret_is_hidden(text, left):
@@ -73,6 +86,7 @@ def test_known_secrets_are_hidden_in_every_form():
     "piece",
     [
         *("a", "a.", "eyJ", "eyJaaaaaaaaa.", "password", 'password="', "token ", "://", "+1 ", "1", "a@", "@a.", "\\"),
+        *("-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "AKIA", "AKIAA", "138-", "138 0013 ", "86 ", "密码：", "ghp_"),
         *("bearer ", '"', "'", 'password:\\"', "bearer\n", "fg_", "86", "-", "secret='\\", "://a@"),
     ],
 )

@@ -131,6 +131,8 @@ async def test_a_refused_login_is_told_to_everybody_and_sent_once():
     hands.time += 60
     assert (await keep.fresh()).access == jwt(serial=9)
     assert vault.noted is None
+    assert keep.renewals == {"done": 1, "failed": 0, "refused": 1}
+    assert keep.sent == {"refresh": 0, "login": 2}
 
 
 async def test_a_refusal_holds_for_another_process_and_for_a_restart():

@@ -36,6 +36,10 @@ class AccountKeeper:
         """What is in use; None before the first :meth:`fresh`."""
         self.problem: Fault | None = None
         """Why the last renewal failed; None when it worked. For the readiness probe and doctor."""
+        self.renewals: dict[str, int] = {"done": 0, "failed": 0, "refused": 0}
+        """Renewals of the session so far, by what became of them."""
+        self.sent: dict[str, int] = {"refresh": 0, "login": 0}
+        """What was sent to the service for them."""
         self.vault = vault
         self._send = send
         self._clock = clock
@@ -91,6 +95,17 @@ class AccountKeeper:
         """
         given = session.from_refresh_token(refresh_token, self.account.base_url, self._clock.now())
         return await self._by_hand(lambda: self._adopt(given))
+
+    async def try_refresh(self) -> bool:
+        """Try the refresh token, though the access token is good, and keep what it gives; False where there is none.
+
+        Raises Fault (upstream_login, upstream_broken); the tokens stay as they were then.
+        """
+        tokens = await self.fresh()
+        if not tokens.refresh:
+            return False
+        await self._by_hand(lambda: self._refresh_only(tokens))
+        return True
 
     async def user_info(self) -> dict[str, str]:
         """Return the texts of the account's own record, which hold an old token (protocol: other account endpoints).
@@ -162,12 +177,14 @@ class AccountKeeper:
             return
         problem = flight.exception()
         if problem is None:
+            self.renewals["done"] += 1
             self._use(flight.result())
             return
         if isinstance(problem, Fault):
             self.problem = problem
         else:
             self.problem = Fault(FaultKind.GATEWAY_BROKEN, "The login could not be renewed.", detail=repr(problem))
+        self.renewals["refused" if isinstance(problem, session.Refused) else "failed"] += 1
         self._failures += 1
         wait = min(FAILED_MOST_SECONDS, FAILED_SECONDS * 2 ** min(self._failures - 1, 10))
         if isinstance(problem, session.Refused):
@@ -220,6 +237,19 @@ class AccountKeeper:
         finally:
             await self.vault.release()
 
+    async def _refresh_only(self, tokens: Tokens) -> Tokens:
+        await self.vault.acquire()
+        try:
+            saved = await self.vault.load()
+            if saved is not None and self.account.owns(saved):
+                tokens = saved
+            renewed, _ = await self._walk(session.only_refresh(tokens, self._clock.now))
+            if renewed != tokens:
+                await self.vault.save(renewed)
+            return renewed
+        finally:
+            await self.vault.release()
+
     def _far_from_end(self, tokens: Tokens) -> bool:
         early = session.early(tokens)
         return bool(tokens.access) and (early is None or self._clock.now() < early)
@@ -250,6 +280,7 @@ class AccountKeeper:
             call = next(steps)
             while True:
                 login = call.path.endswith("/login")
+                self.sent["login" if login else "refresh"] += 1
                 call = steps.send(await self._send(call))
         except StopIteration as done:
             tokens: Tokens = done.value

@@ -12,14 +12,14 @@ as a number and not as an outage.
 
 import json
 import re
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from fittengate.core.events import Event, TextDelta, ThoughtDelta
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.upstream.fitten.outline import outline
+from fittengate.upstream.fitten.outline import name_of, outline
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 """Longest line kept: a delta is about one token, an echo of a whole prompt some hundred kilobytes."""
@@ -29,6 +29,12 @@ MAX_JUNK_LINES = 16
 
 QUIET_SECONDS = 2.0
 """Deltas are 10 to 15 ms apart while the model writes: after two silent seconds a heartbeat is a heartbeat."""
+
+MAX_STRANGE = 8
+"""So many unknown things of one reply are told; how many lines there were is counted in any case."""
+
+KNOWN_FIELDS = frozenset({"delta", "reasoning_delta", "thinking_delta", "usage", "tracedata", "finish_reason"})
+"""Fields of a line that were seen, or are allowed for (protocol: chat response stream)."""
 
 _HEARTBEAT = re.compile(r"heartbeat[\W\d_]*\Z")
 
@@ -63,6 +69,8 @@ class ChatDecoder:
         self.output_tokens: int | None = None
         self.odd_lines = 0
         """Lines that were no JSON object, or an object of no known kind: signs of a changed service."""
+        self.strange: list[tuple[Literal["line", "field"], str]] = []
+        """What was not known, the first few, by structure alone."""
         self.keepalives = 0
         self.length_stop = False
         """A finish reason said that the service itself cut the reply for its length."""
@@ -246,8 +254,11 @@ class ChatDecoder:
 
     def _unknown(self, text: str) -> None:
         self.odd_lines += 1
-        if not self._sample:
-            self._sample = outline(text)
+        # A change of the service shows in every line; the first ones tell it.
+        if self.odd_lines <= MAX_STRANGE:
+            sample = outline(text)
+            self._sample = self._sample or sample
+            self._odd("line", sample)
 
     def _object(self, value: dict[str, Any], text: str, now: float, events: list[Event]) -> None:
         if _is_error(value):
@@ -269,6 +280,13 @@ class ChatDecoder:
             known = True
         if not known:
             self._unknown(text)
+        elif "choices" not in value:
+            for name in value.keys() - KNOWN_FIELDS:
+                self._odd("field", f"chat line: {name_of(name)}")
+
+    def _odd(self, kind: Literal["line", "field"], sample: str) -> None:
+        if len(self.strange) < MAX_STRANGE and (kind, sample) not in self.strange:
+            self.strange.append((kind, sample))
 
     def _native_shape(self, value: dict[str, Any], now: float, events: list[Event]) -> bool:
         known = False
