@@ -95,7 +95,7 @@ def filled(page: str, short: list[Case], long: list[Case], known: list[str]) -> 
         cells[-2] = many or cells[-2] or NONE
         if outcome or later:
             cells[-1] = "failed" if "failed" in outcome | later else "passed"
-        elif not cells[-1]:
+        elif cells[-3] == cells[-2] == NONE:
             cells[-1] = "not run"
         lines[number] = "| " + " | ".join(cells) + " |"
     text = "\n".join(lines) + "\n"
