@@ -4,6 +4,8 @@ VENV := .venv
 CODE := src tests bench scripts
 BIN := $(VENV)/bin
 ROUNDS ?= 50
+FUZZ_SECONDS ?= 600
+SOAK_MINUTES ?= 30
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo serve test chaos clients check bench format clean
@@ -17,8 +19,11 @@ serve: $(VENV)/.runtime  ## run the gateway
 test: $(VENV)/.dev  ## all tests but the long ones
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
-chaos: $(VENV)/.dev  ## the long ones: a gateway killed ROUNDS times under load, a million receipts
-	@CHAOS_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -n 2 --timeout 1800 tests/chaos tests/long $(ARGS)
+chaos: $(VENV)/.dev  ## the long ones: faults at every byte, ROUNDS kills, FUZZ_SECONDS of fuzzing, a soak of SOAK_MINUTES
+	@CHAOS_ROUNDS=$(ROUNDS) FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -n 2 --timeout 1800 \
+		--junitxml=build/chaos.xml --ignore=tests/long/test_soak.py tests/chaos tests/fuzz tests/long $(ARGS)
+	@CHAOS_ROUNDS=$(ROUNDS) SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest -s --timeout 86400 \
+		--junitxml=build/soak.xml tests/long/test_soak.py
 
 clients: $(VENV)/.runtime  ## SDKs of Node against the gateway; needs Node 20 or later with npm
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null \

@@ -200,7 +200,7 @@ class Limits(_Section, frozen=True, kw_only=True):
 class Overload(_Section, frozen=True, kw_only=True):
     """Where the gateway is full. From 70 % of any measure on it sheds load by degrees; what was accepted goes on."""
 
-    loop_lag: Annotated[float, _meta("how late it does what is due, twice in a row", "seconds", ge=0)] = 0.5
+    loop_lag: Annotated[float, _meta("how late it does what is due, twice in a row", "seconds", ge=0)] = 2
     memory_bytes: Annotated[int, _meta("its resident memory (on Linux)", "bytes", ge=0)] = 0
     open_requests: Annotated[int, _meta("requests under way, those in the queue included", "requests", ge=0)] = 2000
     queue_age: Annotated[
@@ -280,6 +280,38 @@ class Telemetry(_Section, frozen=True, kw_only=True):
     ] = {}
 
 
+class Recorder(_Section, frozen=True, kw_only=True):
+    """What is kept in memory of the last requests, for `fittengate bundle`."""
+
+    exchanges: Annotated[
+        int, _meta("requests that are kept after their end; 0 turns the recorder off", "requests", ge=0)
+    ] = 200
+    bytes: Annotated[int, _meta("most memory for all of them; 0 turns the recorder off", "bytes", ge=0)] = 16_777_216
+    artifact_bytes: Annotated[
+        int,
+        _meta(
+            "most of what one side sent the other in a request; of more the two ends are kept, of 0 the size",
+            "bytes",
+            ge=0,
+        ),
+    ] = 262_144
+    content: Annotated[
+        bool, _meta("put the text of prompts and replies into a bundle; otherwise its length and a hash")
+    ] = False
+
+
+class Admin(_Section, frozen=True, kw_only=True):
+    """How commands reach the gateway that runs (`fittengate bundle`)."""
+
+    url: Annotated[str, _meta("where the gateway answers", default_text="what `server.host` and `server.port` say")] = (
+        ""
+    )
+    key: Annotated[
+        str,
+        _meta("key with the scope `admin`", secret=True, default_text="one is made in the store for a minute"),
+    ] = ""
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """All settings. Made by ``server/configure.py``, read once, handed down in slices."""
 
@@ -294,6 +326,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     lsp: Lsp = Lsp()
     log: Log = Log()
     telemetry: Telemetry = Telemetry()
+    recorder: Recorder = Recorder()
+    admin: Admin = Admin()
 
 
 class Row(NamedTuple):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import signal
 
 import pytest
 
@@ -148,3 +149,34 @@ async def test_a_process_over_its_memory_takes_nothing_new_and_lives(serve):
     assert (await process.request("GET", "/livez")).status == 200
     assert (await process.request("GET", "/readyz")).status == 200
     await process.says("overload.*cause=memory")
+
+
+async def test_sigterm_under_load_finishes_what_was_accepted(serve, simulator):
+    """Fifty streams at work and requests that keep coming: every stream ends well, every newcomer is told or refused."""
+    simulator.plan("chat", STALLED, contains="held", times=50)
+    process = await serve(upstream_max_concurrency=0)
+    async with contextlib.AsyncExitStack() as stack:
+        replies = []
+        for _ in range(50):
+            one = await stack.enter_async_context(process.line())
+            await one.ask("held", stream=True)
+            replies.append(asyncio.create_task(one.reply()))
+        await simulator.wait_held(50, seconds=20)
+        statuses = []
+
+        async def newcomer():
+            with contextlib.suppress(OSError, EOFError, asyncio.IncompleteReadError):
+                while True:
+                    statuses.append((await process.chat("new")).status)
+
+        newcomers = [asyncio.create_task(newcomer()) for _ in range(4)]
+        await until(lambda: statuses.count(200) >= 4, seconds=20)
+        process.signal(signal.SIGTERM)
+        await until(lambda: statuses.count(503) >= 8, seconds=20)
+        assert not [reply for reply in replies if reply.done()]
+        simulator.release()
+        for reply in replies:
+            assert events((await reply).body)[-1] == "[DONE]"
+        assert await process.ended(20) == 0
+        await asyncio.gather(*newcomers)
+        assert set(statuses) == {200, 503}

@@ -24,7 +24,7 @@ async def still(value, rounds=15):
 async def test_p6_a_slow_reader_stops_the_service(gateway, simulator):
     """A client that does not read holds the service back to what sockets hold; when it reads, nothing is lost."""
     piece = "x" * 8000
-    count = 6000
+    count = 3000
     simulator.plan("chat", Plan(deltas=(piece,) * count))
     async with gateway.line(receive_buffer=65536) as one:
         await one.ask(stream=True)

@@ -125,7 +125,7 @@ async def test_limits_and_account_are_shown(admin):
     assert found["account"]["limits"]["rpm"] == 1000
     assert found["account"]["used"]["rpm"] == 1
     account = (await admin("GET", "/admin/api/account")).json
-    assert account.keys() == {"ready", "problem", "calls"}
+    assert account.keys() == {"ready", "problem", "calls", "drift"}
     assert account["calls"] == {"running": 0, "waiting": 0}
 
 

@@ -282,12 +282,14 @@ async def test_doctor_finds_nothing_wrong_where_nothing_is(here, simulator):
     assert (code, err) == (0, ""), out
     assert [line[:4].strip() for line in out.splitlines()] == ["ok"] * len(out.splitlines())
     names = [re.match(r"ok +([a-z ]+): ", line)[1] for line in out.splitlines()]
-    expected = "settings/state directory/disk/keys/account/name/connection/service/clock/login/models/chat/port"
+    expected = "settings/state directory/disk/store/journal/keys/protocol/account/name/connection/service/clock"
+    expected += "/login/refresh/models/chat/tools/completion/port"
     assert "/".join(names) == expected
     assert "is ready" in out
     assert "--no-chat" in short
     assert quiet == 0
-    assert simulator.counters.requests["chat"] == 1
+    # One for chat, two for a tool and what it gave; the second run asks the model nothing.
+    assert simulator.counters.requests["chat"] == 3
     assert "\x1b" not in out
 
 
@@ -470,6 +472,8 @@ async def test_help_comes_at_once(here):
 
     assert await loaded("--help") == set()
     assert await loaded("serve", "--help") <= {"asyncio", "ssl"}
+    assert await loaded("doctor", "--help") <= {"asyncio", "ssl"}
+    assert await loaded("bundle", "--help") <= {"asyncio", "ssl"}
     times = []
     for _ in range(3):
         begun = time.monotonic()
@@ -478,7 +482,9 @@ async def test_help_comes_at_once(here):
     assert min(times) < 0.6
 
 
-@pytest.mark.parametrize("name", ["demo", "serve", "login", "logout", "whoami", "models", "chat", "doctor", "simulate"])
+@pytest.mark.parametrize(
+    "name", ["demo", "serve", "login", "logout", "whoami", "models", "chat", "doctor", "bundle", "simulate"]
+)
 def test_every_command_has_help(name):
     """The first line says what it does."""
     from click.testing import CliRunner

@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from fakes.line import KEY, until
-from fakes.running import running
+from fakes.running import command, environment, running
 from fakes.valkey import PASSWORD, valkey
 from fittengate.core.account import Tokens
 from fittengate.services import keyring
+from fittengate.services import valkey as valkey_module
 from fittengate.services.clock import SystemClock
 from fittengate.services.fleet import announce
 from fittengate.services.key_store import KeyStore, KeyWish
@@ -20,12 +21,20 @@ from fittengate.services.store import Database
 from fittengate.settings import Fleet
 from fittengate.simulator import Plan
 
+PATIENCE = 2.0
+
 
 @pytest.fixture
 def server():
     """Run a server for this test alone."""
     with valkey() as one:
         yield one
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Let calls to the server take long: here whole fleets share one loop on a busy machine."""
+    monkeypatch.setattr(valkey_module, "CALL_SECONDS", PATIENCE)
 
 
 @pytest.fixture
@@ -148,7 +157,7 @@ async def test_p12_without_the_server_each_replica_keeps_its_share_and_comes_bac
         statuses = [(await gateway.chat("Hi")).status for _ in range(5)]
         # One was used before: a quarter of 20 is 5.
         assert statuses == [200] * 4 + [429]
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < PATIENCE + 1.5
         ready = await gateway.request("GET", "/readyz")
         assert ready.status == 200
         assert "cannot be used" in ready.json["fleet"]
@@ -161,7 +170,8 @@ async def test_p12_without_the_server_each_replica_keeps_its_share_and_comes_bac
     began = time.monotonic()
     for gateway in gateways:
         await until(lambda gateway=gateway: gateway.gateway.fleet.problem is None)
-    assert time.monotonic() - began < 2
+    # A second until the next try, and what a busy machine takes.
+    assert time.monotonic() - began < (2 if how == "stop" else PATIENCE + 2)
     await settled(gateways)
     reply = await gateways[0].chat("Hi")
     assert reply.status == 200
@@ -223,3 +233,58 @@ async def test_tokens_of_a_gateway_that_was_alone_reach_the_fleet(simulator, ser
             assert (await second.chat("Hi", headers=f"x-api-key: {KEY}\r\n")).status == 200
             assert await second.vault.load() is None
     assert simulator.counters.requests["login"] == 1
+
+
+async def commanded(simulator, server, state, *words, **settings):
+    """Run a command on a machine of the fleet; return its exit code, and what it wrote to both streams."""
+    environ = environment(simulator, state, fleet_url=server.url, **settings)
+    ended = await asyncio.create_subprocess_exec(
+        *command(),
+        *words,
+        env=environ,
+        cwd=state.parent,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await ended.communicate()
+    return ended.returncode, out.decode(), err.decode()
+
+
+async def test_commands_use_the_fleets_login(replicas, simulator, server, tmp_path):
+    """On a machine that has no login, and no password, whoami finds that of the fleet; logout ends it for all."""
+    (gateway,) = await replicas(1)
+    assert (await gateway.chat("Hi")).status == 200
+    alone = {"account_username": "", "account_password": ""}
+    code, out, err = await commanded(simulator, server, tmp_path / "state", "whoami", **alone)
+    assert (code, err) == (0, "")
+    assert "user id" in out
+    assert simulator.counters.requests["login"] == 1
+    assert (await commanded(simulator, server, tmp_path / "state", "logout", **alone))[0] == 0
+    code, _, err = await commanded(simulator, server, tmp_path / "state", "whoami", **alone)
+    assert code == 1
+    assert "fittengate login" in err
+    assert server.ask("EXISTS", "{fittengate}:account") == 0
+
+
+async def test_commands_for_keys_tell_the_fleet(simulator, server, tmp_path):
+    """Each change is news; where nobody can be told, the command says so, without the password, and goes on."""
+    heard = []
+    connections = valkey_module.Valkey(server.url, lambda *_, **__: None)
+    listening = asyncio.create_task(connections.listen("{fittengate}:keys", lambda: heard.append(1)))
+    await until(lambda: len(heard) == 1)
+    state = tmp_path / "state"
+    for number, words in enumerate((["create", "--name", "ci"], ["rotate", "ci"], ["revoke", "ci"]), 2):
+        code, _, err = await commanded(simulator, server, state, "keys", *words)
+        assert code == 0
+        assert "not told" not in err
+        await until(lambda number=number: len(heard) == number)
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listening
+    await connections.close()
+    server.stop()
+    code, out, err = await commanded(simulator, server, state, "keys", "create", "--name", "late")
+    assert code == 0
+    assert out.startswith("fg_")
+    assert "the fleet was not told" in err
+    assert PASSWORD not in err

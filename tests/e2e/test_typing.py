@@ -162,6 +162,30 @@ async def test_the_newer_request_ends_the_older_one(gateway, simulator, form, st
 
 
 @FORMS
+async def test_the_older_call_is_closed_at_the_service_within_50_ms(gateway, simulator, form, record_property):
+    """From the newer request's first byte to the service's seeing the older connection close.
+
+    The promise is the gateway's own: what other programs of this machine add is taken out by the best of some rounds.
+    """
+    await ask(gateway, form, "something else", suffix="")
+    took = []
+    for number in range(6):
+        simulator.plan("completion", Plan(no_reply="stall"))
+        sent = calls(simulator)
+        async with gateway.line() as older:
+            await older.send(written("POST", form.path, form.body(f"{PREFIX}{number}", stream=True)))
+            await until(lambda sent=sent: calls(simulator) > sent)
+            simulator.plan("completion", Plan(set={"generated_text": f"answer {number}"}))
+            begun = time.monotonic()
+            await ask(gateway, form, f"{PREFIX}{number}r")
+            took.append(simulator.counters.closed_times[-1] - begun)
+            await older.reply()
+        assert simulator.counters.closed_by_client == number + 1
+    record_property("seconds", took)
+    assert min(took) < 0.05
+
+
+@FORMS
 async def test_a_stream_that_has_begun_ends_with_the_fault(start, simulator, form):
     """P1: the headers are out already, so the end is an error event and no clean terminator."""
     async with start(server={"hold_seconds": 0.05}) as gateway:

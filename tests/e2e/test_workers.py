@@ -89,6 +89,8 @@ async def test_p7_workers_finish_what_runs_before_they_stop(serve, simulator, se
     """P7: the parent passes the signal on once, and ends with 0 after the last worker."""
     one = await serve("--workers", "2", fleet_url=server.url)
     workers = children(one)
+    # Of groups of their own: Ctrl-C at the terminal is the parent's to pass on.
+    assert [os.getpgid(pid) for pid in workers] == workers
     simulator.plan("chat", Plan(text="one two three", interval_ms=200))
     reply = asyncio.create_task(one.chat("x", stream=True))
     await simulator.wait_requests("chat")

@@ -16,7 +16,7 @@ def rows(database: Path, columns: str = "request_id") -> list[tuple[Any, ...]]:
         with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)) as connection:
             return connection.execute(f"SELECT {columns} FROM receipts ORDER BY at, request_id").fetchall()
     except sqlite3.DatabaseError as error:
-        if any(reason in str(error) for reason in ("no such table", "not a database", "unable to open")):
+        if any(reason in str(error) for reason in ("no such table", "not a database", "unable to open", "malformed")):
             return []
         raise
 

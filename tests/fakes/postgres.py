@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -14,9 +13,6 @@ from typing import Any
 import psycopg
 
 from fakes.servers import missing, newest
-
-USER = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-"""It refuses to run as root."""
 
 # What is lost when the machine stops is no concern of a test.
 OPTIONS = {
@@ -38,13 +34,13 @@ class Postgres:
         if found is None:
             missing("PostgreSQL", "postgresql")
         self._bin = found.parent
-        self._root = Path(tempfile.mkdtemp(prefix="fittengate-pg-"))
+        # A path of a socket has to be short, and the server's user has to get there.
+        self._root = Path(tempfile.mkdtemp(prefix="fittengate-pg-", dir="/tmp"))
         self._data = self._root / "data"
         self._process: subprocess.Popen[bytes] | None = None
         self._count = 0
         if os.geteuid() == 0:
-            entry = _user()
-            os.chown(self._root, entry.pw_uid, entry.pw_gid)
+            os.chown(self._root, *_user())
         self._run("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C")
         self.start()
 
@@ -120,18 +116,20 @@ class Postgres:
         assert done.returncode == 0, done.stderr
 
 
-def _user() -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam(USER)
-    except KeyError:
-        return pwd.getpwnam("nobody")
+def _user() -> tuple[int, int]:
+    """Return user and group of the server where we are root: it refuses to run as that."""
+    import pwd
+
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    entry = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+    return entry.pw_uid, entry.pw_gid
 
 
 def _as_user() -> dict[str, Any]:
     if os.geteuid() != 0:
         return {}
-    entry = _user()
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    user, group = _user()
+    return {"user": user, "group": group, "extra_groups": []}
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:

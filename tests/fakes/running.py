@@ -25,6 +25,7 @@ from fittengate.settings import (
     Log,
     Models,
     Overload,
+    Recorder,
     Server,
     Settings,
     Store,
@@ -66,6 +67,7 @@ def settings_for(simulator: Simulator, **sections: Mapping[str, Any]) -> Setting
         models=Models(**{"aliases": dict.fromkeys(DEFAULT_ALIASES, "fitten-code"), **sections.get("models", {})}),
         log=Log(**{"file": "none", **sections.get("log", {})}),
         telemetry=Telemetry(**sections.get("telemetry", {})),
+        recorder=Recorder(**sections.get("recorder", {})),
     )
 
 

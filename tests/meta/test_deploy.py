@@ -54,8 +54,7 @@ def of_kind(manifests, kind):
 def test_every_variable_in_deploy_is_a_setting(path):
     """A gateway refuses to start with a variable that it does not know."""
     named = set(re.findall(r"\bFITTENGATE_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8")))
-    # The setting of a fleet comes with it.
-    assert named - {"FITTENGATE_FLEET_URL"} <= VARIABLES
+    assert named <= VARIABLES
 
 
 def test_the_image_runs_as_nobody_in_particular():
@@ -105,6 +104,8 @@ def test_the_compose_file_fits_together():
     environment = gateway["environment"]
     assert seconds(gateway["stop_grace_period"]) > int(environment["FITTENGATE_SERVER_DRAIN_SECONDS"])
     assert seconds(balancer["stop_grace_period"]) > int(environment["FITTENGATE_SERVER_DRAIN_SECONDS"])
+    calls = int(environment["FITTENGATE_UPSTREAM_MAX_CONCURRENCY"])
+    assert calls == -(-DEFAULTS["upstream.max_concurrency"] // gateway["deploy"]["replicas"])
     assert environment["FITTENGATE_STORE_URL"].startswith("postgresql://fittengate:${POSTGRES_PASSWORD:?")
     assert "VOLUME " + gateway["volumes"][0] in instructions()
     for one in (gateway, balancer):

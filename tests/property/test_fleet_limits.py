@@ -66,6 +66,7 @@ def machine_on(server):  # noqa: C901 - a machine is a class
 
         async def _told(self):
             for replica in self.replicas:
+                replica._bell.set()
                 await until(lambda replica=replica: not replica._pending() and not replica._sending, pause=0)
 
         def passed(self):

@@ -21,6 +21,7 @@ COMMANDS = {
     "usage": "Show who used how much.",
     "store": "Check, back up or migrate what is kept.",
     "doctor": "Check settings, disk, account and service, and say what to do.",
+    "bundle": "Write what is known of one request to a file, for a bug report.",
     "lsp": "Complete code in an editor: a language server.",
     "simulate": "Run the simulated service alone.",
 }

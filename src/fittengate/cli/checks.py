@@ -13,13 +13,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from fittengate.core.faults import Fault
-from fittengate.server.assemble import open_database
 from fittengate.server.configure import ConfigurationError, Configured, prepare_state_dir
-from fittengate.server.run import PortInUseError, listen
 from fittengate.server.sources import DEFAULT
-from fittengate.services.key_rows import listed
-from fittengate.services.keys import stored_keys
-from fittengate.services.store import StoreDownError
 
 LOW_BYTES = 200 * 1024 * 1024
 """Less free space is worth a word: log files alone may come to 60 MB."""
@@ -82,6 +77,9 @@ def disk(path: Path) -> Finding:
 
 def keys(configured: Configured) -> Finding:
     """Return how many client keys there are."""
+    from fittengate.services.keys import stored_keys
+    from fittengate.services.store import StoreDownError
+
     configured_keys = len(configured.settings.server.api_key)
     try:
         made = sum(not key.moved for key in stored_keys(configured.state_dir))
@@ -100,6 +98,9 @@ def keys(configured: Configured) -> Finding:
 
 
 def _in_store(configured: Configured) -> int:
+    from fittengate.server.assemble import open_database
+    from fittengate.services.key_rows import listed
+
     database = open_database(configured.settings.store)
     if database is None or not database.there:
         return 0
@@ -112,6 +113,8 @@ def _in_store(configured: Configured) -> int:
 
 def port(configured: Configured) -> Finding:
     """Return whether the port is free, or who answers there."""
+    from fittengate.server.run import PortInUseError, listen
+
     server = configured.settings.server
     address = f"{server.host}:{server.port}"
     try:
@@ -138,9 +141,14 @@ def _holder(configured: Configured, address: str) -> Finding:
             return Finding("fail", "port", f"{address} is in use by another program; choose another one with --port")
 
 
+def near(host: str) -> str:
+    """Return where a gateway that listens on ``host`` is reached from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.strip("[]"), host.strip("[]"))  # noqa: S104
+
+
 def _readiness(configured: Configured) -> Any:
     server = configured.settings.server
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host.strip("[]"), server.host.strip("[]"))  # noqa: S104
+    host = near(server.host)
     connection: http.client.HTTPConnection
     if server.tls_cert:
         # Our own certificate on our own machine: it is made for another name.

@@ -1,4 +1,4 @@
-"""What doctor looks at outside this machine: account, way to the service, login, models, one chat."""
+"""What doctor looks at outside this machine: account, way to the service, login, models, chat, tools, completion."""
 
 import asyncio
 import time
@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator
 
 from fittengate.cli.account import left, moment, signed_in, vault_of
 from fittengate.cli.checks import Finding
+from fittengate.cli.kept_checks import MAX_SHOWN, strange
 from fittengate.cli.serve import account_missing
-from fittengate.core.ask import Ask, Sampling
-from fittengate.core.conversation import Conversation, Message, Text
+from fittengate.core.ask import Ask, FillAsk, Sampling, ToolUse
+from fittengate.core.conversation import Conversation, Message, Role, Text, ToolCall, ToolResult, ToolSpec
 from fittengate.core.events import Fold
-from fittengate.core.faults import Fault
-from fittengate.server.assemble import ssl_context
+from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.reply import Reply
+from fittengate.server.assemble import shared, ssl_context
 from fittengate.server.configure import Configured
 from fittengate.services.clock import SystemClock
+from fittengate.upstream.base import TokenVault
 from fittengate.upstream.fitten import probe
 from fittengate.upstream.fitten.client import Route
 from fittengate.upstream.fitten.service import FittenService
@@ -24,10 +27,24 @@ SKEW_SECONDS = 120.0
 
 QUESTION = "Answer with the one word: ready"
 
+TOOL_QUESTION = "What is the meaning of the word answer? Look it up with the tool."
+TOOL = ToolSpec(
+    "look_up",
+    "Looks up what a word means.",
+    b'{"type":"object","properties":{"word":{"type":"string"}},"required":["word"]}',
+)
+
+CODE = "def add(a, b):\n    return "
+
 
 async def account(configured: Configured) -> AsyncIterator[Finding]:
     """Yield what is stored, how long it lasts, and until when a refused login is not tried again."""
-    vault = vault_of(configured)
+    async with shared(configured.settings, vault_of(configured)) as vault:
+        async for finding in _account(configured, vault):
+            yield finding
+
+
+async def _account(configured: Configured, vault: TokenVault) -> AsyncIterator[Finding]:
     missing = await account_missing(configured, vault)
     given = configured.settings.account
     if missing is not None:
@@ -82,34 +99,104 @@ async def reach(configured: Configured) -> AsyncIterator[Finding]:
 
 
 async def service(configured: Configured, *, chat: bool) -> AsyncIterator[Finding]:
-    """Yield whether login, model list and, where wanted, a chat work."""
+    """Yield whether login, its renewal and the model list work and, where wanted, chat, tools and completion.
+
+    That is seven calls at most, ten with ``chat``: nothing is asked twice.
+    """
     try:
         async with signed_in(configured) as fitten:
             await fitten.keeper.user_info()
             tokens = await fitten.keeper.fresh()
             life = left(tokens.access_expires, time.time())
             yield Finding("ok", "login", f"accepted; access token {life}")
+            yield await _refresh(fitten)
             failed = await fitten.refresh_models()
             if failed is None:
                 yield Finding("ok", "models", f"{len(fitten.models())} models")
             else:
                 text = f"{failed.message} The built-in list is used; check upstream.models_url"
                 yield Finding("warn", "models", text)
-            yield await _chat(fitten) if chat else Finding("ok", "chat", "left out (--no-chat)")
+            if chat:
+                yield await _chat(fitten)
+                yield await _tools(fitten)
+                yield await _completion(fitten)
+            else:
+                yield Finding("ok", "chat", "left out (--no-chat), and so are tools and completion")
+            for one in fitten.drift.news()[:MAX_SHOWN]:
+                yield strange(one)
     except Fault as fault:
         yield Finding("fail", "login", fault.message.rstrip("."))
 
 
+async def _refresh(fitten: FittenService) -> Finding:
+    try:
+        works = await fitten.keeper.try_refresh()
+    except Fault as fault:
+        return Finding(
+            "fail" if fault.kind is FaultKind.UPSTREAM_LOGIN else "warn", "refresh", fault.message.rstrip(".")
+        )
+    if not works:
+        return Finding("warn", "refresh", "the login cannot be renewed; run `fittengate login` when it ends")
+    return Finding("ok", "refresh", "the login can be renewed")
+
+
 async def _chat(fitten: FittenService) -> Finding:
     begun = time.monotonic()
-    ask = Ask(Conversation((Message("user", (Text(QUESTION),)),)), sampling=Sampling(max_tokens=64))
-    fold = Fold()
     try:
-        async for events in fitten.chat(ask, fitten.models()[0]):
-            fold.feed(events)
+        reply = await _asked(fitten, Ask(Conversation((_said("user", QUESTION),)), sampling=Sampling(max_tokens=64)))
     except Fault as fault:
         return Finding("fail", "chat", fault.message.rstrip("."))
     seconds = time.monotonic() - begun
-    if not fold.reply().text and not fold.reply().thought:
+    if not reply.text and not reply.thought:
         return Finding("fail", "chat", "the model answered nothing; try again in a moment")
     return Finding("ok", "chat", f"one short question was answered in {seconds:.1f} s")
+
+
+async def _tools(fitten: FittenService) -> Finding:
+    """Return whether the model calls a tool and goes on with what it gave."""
+    question = _said("user", TOOL_QUESTION)
+    use = ToolUse("required", parallel=False)
+    try:
+        reply = await _asked(fitten, Ask(Conversation((question,), (TOOL,)), tool_use=use))
+        if not reply.calls:
+            return Finding(
+                "warn", "tools", "the model did not call the tool that it was given; agents may not work well"
+            )
+        call = reply.calls[0]
+        done = ToolResult(call.id, (Text("The meaning is 42."),))
+        turns = (
+            question,
+            Message("assistant", (ToolCall(call.id, call.name, call.arguments),)),
+            Message("user", (done,)),
+        )
+        reply = await _asked(fitten, Ask(Conversation(turns, (TOOL,)), tool_use=ToolUse("none")))
+    except Fault as fault:
+        return Finding("fail", "tools", fault.message.rstrip("."))
+    if not reply.text and not reply.thought:
+        return Finding("warn", "tools", "a tool was called, but the model said nothing to what it gave")
+    return Finding("ok", "tools", "a tool was called, and the model went on with its result")
+
+
+async def _completion(fitten: FittenService) -> Finding:
+    total = Fold()
+    begun = time.monotonic()
+    try:
+        async for events in fitten.complete(FillAsk(CODE, "", "doctor.py")):
+            total.feed(events)
+    except Fault as fault:
+        return Finding("fail", "completion", fault.message.rstrip("."))
+    seconds = time.monotonic() - begun
+    if not total.reply().text:
+        return Finding("ok", "completion", f"answered in {seconds:.1f} s, with nothing to insert")
+    return Finding("ok", "completion", f"a line of code was completed in {seconds:.1f} s")
+
+
+async def _asked(fitten: FittenService, ask: Ask) -> Reply:
+    total = Fold()
+    async for events in fitten.chat(ask, fitten.models()[0]):
+        total.feed(events)
+    return total.reply()
+
+
+def _said(role: Role, text: str) -> Message:
+    return Message(role, (Text(text),))

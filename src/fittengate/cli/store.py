@@ -43,12 +43,12 @@ def check(**options: Any) -> int:
     from fittengate.services.tables import REVISION
 
     database = store_database(read_settings(options))
-    name, file = database.place.name, _file(database)
+    name, file = database.place.name, file_of(database)
     if not database.there:
         click.echo(f"There is no database at {name} yet.")
         return 0
     try:
-        health = _examined(database)
+        health = examined(database)
     except StoreDownError as error:
         raise CommandError(f"{name} cannot be read ({error}). {_REPAIR if file else _SERVER}") from error
     for problem in health.problems:
@@ -77,7 +77,7 @@ def backup(*, target: Path, **options: Any) -> None:
     from fittengate.services.store_care import copy
 
     database = store_database(read_settings(options))
-    path = _file(database)
+    path = file_of(database)
     if path is None:
         raise CommandError(
             f"{database.place.name} is a server: copy it with pg_dump, or with the server's own backups."
@@ -120,15 +120,16 @@ def migrate(**options: Any) -> None:
         click.echo(f"{name} went from revision {before} to {after}.")
 
 
-def _file(database: "Database") -> Path | None:
+def file_of(database: "Database") -> Path | None:
     """Return the file of a store; None where it is on a server."""
     from fittengate.services.store import SqliteFile
 
     return database.place.path if isinstance(database.place, SqliteFile) else None
 
 
-def _examined(database: "Database") -> "Health":
-    path = _file(database)
+def examined(database: "Database") -> "Health":
+    """Return how a store is; changes nothing. Raises StoreDownError."""
+    path = file_of(database)
     if path is not None:
         from fittengate.services.store_care import examine
 
@@ -141,7 +142,7 @@ def _examined(database: "Database") -> "Health":
 
 
 def _revision(database: "Database") -> str | None:
-    path = _file(database)
+    path = file_of(database)
     if path is not None:
         from fittengate.services.store_care import revision_of
 

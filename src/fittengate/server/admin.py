@@ -17,6 +17,7 @@ from fittengate.core.caller import Allowance, Caller, Lane
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.clock import Clock
 from fittengate.server.exchange import Exchanges
+from fittengate.server.recorded import Recorded
 from fittengate.server.request import Request
 from fittengate.services.key_rows import KeyRefusedError, KeyRow, NoKeyError, shown
 from fittengate.services.key_store import DAY_SECONDS, KeyStore, KeyWish
@@ -30,6 +31,8 @@ ROTATE = f"{KEY}/rotate"
 LIMITS = "/admin/api/limits"
 ACCOUNT = "/admin/api/account"
 USAGE = "/admin/api/usage"
+EXCHANGES = "/admin/api/exchanges"
+EXCHANGE = f"{EXCHANGES}/{{id}}"
 
 ADMIN_METHODS: Mapping[str, tuple[str, ...]] = {
     KEYS: ("GET", "HEAD", "POST"),
@@ -38,6 +41,8 @@ ADMIN_METHODS: Mapping[str, tuple[str, ...]] = {
     LIMITS: ("GET", "HEAD"),
     ACCOUNT: ("GET", "HEAD"),
     USAGE: ("GET", "HEAD"),
+    EXCHANGES: ("GET", "HEAD"),
+    EXCHANGE: ("GET", "HEAD"),
 }
 """Every path, and the methods that it takes."""
 
@@ -111,12 +116,17 @@ class AdminServices(Struct, frozen=True):
     """Why the account cannot be used now; None when it can."""
     say: Callable[..., None]
     """The log's ``say``: who changed which key is written down."""
+    recorded: Recorded
+    drift: Callable[[], dict[str, Any]]
+    """What the service did that is not known of it."""
 
 
 def admin_path(path: str) -> Target | None:
     """Return what a path of the API means; None for every other path."""
-    if path in (KEYS, LIMITS, ACCOUNT, USAGE):
+    if path in (KEYS, LIMITS, ACCOUNT, USAGE, EXCHANGES):
         return path, ""
+    if path.startswith(f"{EXCHANGES}/"):
+        return EXCHANGE, path[len(EXCHANGES) + 1 :]
     if not path.startswith(f"{KEYS}/"):
         return None
     name, _, rest = path[len(KEYS) + 1 :].partition("/")
@@ -158,6 +168,10 @@ class Admin:
                 body = self._limits()
             case _ if path == USAGE:
                 body = await self._usage(request)
+            case _ if path == EXCHANGES:
+                body = self._services.recorded.listed()
+            case _ if path == EXCHANGE:
+                body = await self._services.recorded.files(name)
             case _:
                 body = self._account()
         await request.respond(status, [_JSON], _encode(body))
@@ -198,7 +212,7 @@ class Admin:
     def _account(self) -> dict[str, Any]:
         problem, turns = self._services.account_problem(), self._services.turns
         calls = {"running": turns.running, "waiting": turns.waiting}
-        return {"ready": problem is None, "problem": problem, "calls": calls}
+        return {"ready": problem is None, "problem": problem, "calls": calls, "drift": self._services.drift()}
 
     def _page(self, rows: list[KeyRow], request: Request) -> dict[str, Any]:
         query = _query(request)

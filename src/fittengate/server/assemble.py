@@ -26,9 +26,11 @@ from fittengate.server.ollama import OllamaModels
 from fittengate.server.ollama_door import OllamaDoor
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes, Troubled
+from fittengate.server.recorded import Recorded
 from fittengate.server.request import Receive, Scope, Send
 from fittengate.server.tabby import Tabby
 from fittengate.server.typing import Typing
+from fittengate.services.bundle import Bundler
 from fittengate.services.clock import SystemClock
 from fittengate.services.exposition import Exposition
 from fittengate.services.figures import Figures
@@ -46,23 +48,30 @@ from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
 from fittengate.services.overload import Load, Overload, Sampler
 from fittengate.services.queue import Turns
+from fittengate.services.recorder import Recorder, RecorderOptions
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
 from fittengate.services.spans import Origin
 from fittengate.services.store import Database
 from fittengate.services.store_watch import StoreWatch
 from fittengate.services.traces import Collector, Traces
+from fittengate.services.vault_outage import through_outages
 from fittengate.settings import Limits, Settings, Store
 from fittengate.settings import Overload as Full
+from fittengate.settings import Recorder as RecorderSettings
 from fittengate.upstream.base import TokenVault
 from fittengate.upstream.breaker import Breaker
 from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import FittenClient, Route
+from fittengate.upstream.fitten.drift import Drift
 from fittengate.upstream.fitten.service import PROVIDER, Chance, FittenService, Rules
 from fittengate.upstream.fitten.session import Account
 from fittengate.upstream.fitten.watch import Deadlines
 from fittengate.upstream.pictures import Pictures
+
+DRIFT_FILE = "drift.json"
+"""In the state directory: what is not known of the service."""
 
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -88,11 +97,7 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     """Return the log of these settings; ``close`` is owed."""
     log = settings.log
     file = None if log.file in {"", "none"} else Path(log.file)
-    # Of "Bearer SECRET" the secret alone, too.
-    collector = [form for text in settings.telemetry.otlp_headers.values() for form in (text, text.split(" ")[-1])]
-    fleet = unquote(urlsplit(settings.fleet.url).password or "")
-    known = (*settings.server.api_key, settings.account.password, fleet, *collector, *_store_secrets(settings.store))
-    return Log(LogOptions(log.level, log.format == "json", file, log.content), Redactor(known), terminal)
+    return Log(LogOptions(log.level, log.format == "json", file, log.content), _redactor(settings), terminal)
 
 
 def open_database(store: Store) -> Database | None:
@@ -100,11 +105,11 @@ def open_database(store: Store) -> Database | None:
     path = store.url.removeprefix(SQLITE)
     if path in {"", "none"}:
         return None
-    if path.startswith("postgres"):
+    if store.url.startswith("postgres"):
         # Only here: it takes its time to import.
         from fittengate.services.postgres import PostgresServer
 
-        return Database(PostgresServer(path))
+        return Database(PostgresServer(store.url))
     return Database(Path(path))
 
 
@@ -153,6 +158,26 @@ def open_overload(full: Full) -> Overload:
     return Overload(Load(full.loop_lag, full.memory_bytes, full.open_requests, full.queue_age))
 
 
+def open_recorder(settings: RecorderSettings) -> Recorder | None:
+    """Return what keeps the last exchanges; None where that is off."""
+    if not (settings.exchanges and settings.bytes):
+        return None
+    return Recorder(RecorderOptions(settings.exchanges, settings.bytes, settings.artifact_bytes))
+
+
+def bundler(settings: Settings) -> Bundler:
+    """Return what makes files of one exchange."""
+    return Bundler(_redactor(settings), secrets.token_bytes(32), content=settings.recorder.content)
+
+
+def _redactor(settings: Settings) -> Redactor:
+    given = (*settings.server.api_key, settings.account.password, settings.lsp.key, settings.admin.key)
+    # Of "Bearer SECRET" the secret alone, too.
+    collector = [form for text in settings.telemetry.otlp_headers.values() for form in (text, text.split(" ")[-1])]
+    fleet = unquote(urlsplit(settings.fleet.url).password or "")
+    return Redactor((*given, fleet, *collector, *_store_secrets(settings.store)))
+
+
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:
     """Return a context that trusts ``ca_file`` beside the system's authorities; None without one."""
     if not ca_file:
@@ -184,14 +209,14 @@ async def shared(settings: Settings, own: TokenVault) -> AsyncIterator[TokenVaul
 
 @asynccontextmanager
 async def connected(
-    settings: Settings, vault: TokenVault, calibrator: Calibrator | None = None
+    settings: Settings, vault: TokenVault, calibrator: Calibrator | None = None, drift: Drift | None = None
 ) -> AsyncIterator[FittenService]:
     """Make the upstream side alone, for commands that talk to the service; it is closed at the end."""
     upstream = settings.upstream
     clock = SystemClock()
     timers = Timers(asyncio.get_running_loop())
     route = Route(upstream.base_url, upstream.models_url, upstream.connect_timeout, upstream.proxy, upstream.user_agent)
-    client = FittenClient(route, clock, lambda: ssl_context(upstream.ca_file))
+    client = FittenClient(route, clock, lambda: ssl_context(upstream.ca_file), drift)
     account = Account(upstream.base_url, settings.account.username, settings.account.password)
     keeper = AccountKeeper(account, vault, client.send, clock)
     deadlines = Deadlines(upstream.first_token_timeout, upstream.idle_timeout, upstream.total_timeout)
@@ -217,14 +242,17 @@ async def assembled(
 ) -> AsyncIterator[Gateway]:
     """Make the whole gateway on the running loop; its background work is stopped and all closed at the end.
 
-    ``notes`` is the file for what is learned about token counts; None keeps that in memory. ``journals`` is the directory
+    ``notes`` is the file for what is learned about token counts, and what is not known of the service is kept beside it;
+    None keeps both in memory. ``journals`` is the directory
     where receipts are safe until the store has them; without it, or without a store, nothing is kept of them.
     """
     calibrator = Calibrator(None if notes is None else NoteFile(notes))
+    drift = Drift(None if notes is None else NoteFile(notes.with_name(DRIFT_FILE)))
     async with (
         joined(settings, log.say) as fleet,
-        connected(settings, vault if fleet is None else fleet.vault(vault), calibrator) as service,
-        _learning(calibrator, log),
+        through_outages(vault if fleet is None else fleet.vault(vault), log.say) as sound,
+        connected(settings, sound, calibrator, drift) as service,
+        _learning(calibrator, drift, log),
         _tracing(settings, log) as traces,
     ):
         for breaker in (service.chat_breaker, service.completion_breaker):
@@ -269,14 +297,25 @@ async def assembled(
                 overload=overload,
                 bounds=Bounds(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
                 traces=traces,
+                recorder=open_recorder(settings.recorder),
             )
         )
         window = settings.models.context_window
-        parts = _parts(ledger, database, fleet)
-        probes = Probes(exchanges, service.models, names, service.problem, window, parts)
+        probes = Probes(exchanges, service.models, names, service.problem, window, _parts(ledger, database, fleet))
         tell = _nobody if fleet is None else fleet.tell
         key_store = open_key_store(settings.store, database, secrets.token_bytes, tell)
-        known = AdminServices(key_store, database, limits, defaults, turns, SystemClock(), service.problem, log.say)
+        known = AdminServices(
+            key_store,
+            database,
+            limits,
+            defaults,
+            turns,
+            SystemClock(),
+            service.problem,
+            log.say,
+            Recorded(exchanges.recorder, lambda: bundler(settings)),
+            drift.told,
+        )
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
         tabby = Tabby(exchanges, names, server.max_body_bytes)
         counted = Parts(
@@ -362,7 +401,7 @@ async def _tracing(settings: Settings, log: Log) -> AsyncIterator[Traces | None]
 
 
 @asynccontextmanager
-async def _learning(calibrator: Calibrator, log: Log) -> AsyncIterator[None]:
+async def _learning(calibrator: Calibrator, drift: Drift, log: Log) -> AsyncIterator[None]:
     """Take up what was learned, go on learning in the background, and keep it at the end."""
 
     def tell(problem: str | None) -> None:
@@ -373,14 +412,23 @@ async def _learning(calibrator: Calibrator, log: Log) -> AsyncIterator[None]:
         told: str | None = None
         while True:
             await asyncio.sleep(SETTLE_SECONDS)
+            await strange()
             problem = await calibrator.settle()
             if problem != told:
                 tell(problem)
             told = problem
 
+    async def strange() -> None:
+        for one in drift.news():
+            log.say("warning", "the service sent something that is not known of it", kind=one.kind, sample=one.sample)
+        # Where it cannot be kept, it is still counted and was said.
+        await drift.settle()
+
     tell(await calibrator.load())
+    await drift.load()
     try:
         async with _going_on(settle()):
             yield
     finally:
+        await strange()
         tell(await calibrator.settle())

@@ -280,6 +280,10 @@ class _Resolution:
         if self._get("lsp.url") and self._gathered.sources["lsp.url"].found:
             what = "expected from a source that you chose, not from a file in the working directory"
             self._gathered.wrong("lsp.url", f"{what}: the files that you edit are sent there")
+        self._rewrite("admin.url", _service_url, url)
+        if self._get("admin.url") and self._gathered.sources["admin.url"].found:
+            what = "expected from a source that you chose, not from a file in the working directory"
+            self._gathered.wrong("admin.url", f"{what}: a key that may do everything is sent there")
         self._rewrite("upstream.proxy", _proxy_url, "the URL of an HTTP proxy: http://host:port")
         base = self._get("upstream.base_url")
         if not base:

@@ -18,6 +18,7 @@ from fittengate.core.events import Ended, Fold, Folds
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.record import Record
 from fittengate.core.reply import usage_of_all
+from fittengate.core.tape import TAPE
 from fittengate.dialects import KEEPING
 from fittengate.dialects.base import ChoicesDialect, ChoicesWriter, CountingDialect, Dialect, Head, Writer
 from fittengate.lib.clock import Clock
@@ -43,6 +44,7 @@ from fittengate.services.models import ModelNames
 from fittengate.services.overload import Overload
 from fittengate.services.permission import require_model, require_scope
 from fittengate.services.queue import Turns
+from fittengate.services.recorder import Recorder
 from fittengate.services.responses import Responses
 from fittengate.services.traces import Traces
 from fittengate.upstream.base import Sink, Upstream
@@ -82,6 +84,8 @@ class Services(Struct, frozen=True):
     overload: Overload
     bounds: Bounds
     traces: Traces | None
+    recorder: Recorder | None = None
+    """Keeps the last exchanges; None where that is off."""
 
 
 class Exchanges:
@@ -97,6 +101,7 @@ class Exchanges:
         """Called when the last of ``running`` has ended."""
         self._services = services
         self._admission = Admission(services.keys, services.limits, services.upstream)
+        self._recorder = services.recorder
         self._loop = asyncio.get_running_loop()
         self._now = services.clock.monotonic
 
@@ -109,6 +114,11 @@ class Exchanges:
     def overload(self) -> Overload:
         """How full the gateway is."""
         return self._services.overload
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """What keeps the last exchanges; None where that is off."""
+        return self._recorder
 
     @property
     def responses(self) -> Responses:
@@ -128,11 +138,10 @@ class Exchanges:
         services = self._services
         course = Course(self._now, services.clock.now())
         request.timing = course.timing
-        header = request.headers.get(b"traceparent")
-        if services.traces is not None:
-            course.trace_id, course.trace = services.traces.begin(header)
-        elif header is not None and (parent := read_traceparent(header)) is not None:
-            course.trace_id = parent.trace_id
+        if services.traces is not None or b"traceparent" in request.headers:
+            self._trace(request, course)
+        if self._recorder is not None:
+            self._record(self._recorder, dialect, request, course)
         self.running.add(request)
         request.watch_client(self._loop)
         try:
@@ -165,6 +174,21 @@ class Exchanges:
             if not self.running and self.idle is not None:
                 self.idle()
 
+    def _trace(self, request: Request, course: Course) -> None:
+        header, traces = request.headers.get(b"traceparent"), self._services.traces
+        if traces is not None:
+            course.trace_id, course.trace = traces.begin(header)
+        elif header is not None and (parent := read_traceparent(header)) is not None:
+            course.trace_id = parent.trace_id
+
+    @staticmethod
+    def _record(recorder: Recorder, dialect: Dialect, request: Request, course: Course) -> None:
+        tape = request.tape = recorder.begin(request.id, dialect.name, course.at, course.began)
+        # Also where there is none: a request that follows on the same connection may begin in the context of the last.
+        TAPE.set(tape)
+        if tape is not None:
+            tape.head(request.method, request.path, request.headers)
+
     async def _answer(self, dialect: Dialect, request: Request, course: Course) -> None:
         services = self._services
         caller = course.caller = await self._admission.caller(request)
@@ -177,6 +201,8 @@ class Exchanges:
         if self.draining:
             raise Fault(FaultKind.GATEWAY_DRAINING, "The gateway is shutting down. Try again in a moment.")
         body = await request.body(services.bounds.max_body_bytes)
+        if request.tape is not None:
+            request.tape.asked(body)
         ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, caller)
         course.asked, course.stream = ask.model, ask.wishes.stream
         if dialect.scope is None:
@@ -438,13 +464,15 @@ class Exchanges:
         services.figures.count(receipt)
         if course.trace is not None and services.traces is not None:
             services.traces.end(course.passage(course.trace, receipt))
+        if self._recorder is not None and request.tape is not None:
+            self._recorder.end(request.tape, receipt, self._loop.time())
         if course.words is None:
             services.log.exchange(receipt)
         else:
             services.log.exchange(receipt, course.prompt, "".join(course.words))
 
     def _left(self, request: Request) -> Fault:
-        if SLOW in request.scope:
+        if request.gone and SLOW in request.scope:
             text = "The client did not read its answer, and was dropped (server.write_timeout)."
             return Fault(FaultKind.CALLER_SLOW, text)
         if request.gone:

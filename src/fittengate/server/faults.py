@@ -13,8 +13,11 @@ def as_fault(error: Exception) -> Fault:
 
 
 def headers_of(fault: Fault) -> Headers:
-    """Return the headers that tell clients whether and when to try again."""
+    """Return the headers that tell clients whether, when and how to try again."""
     found: Headers = []
+    if fault.kind is FaultKind.CALLER_WRONG_METHOD and fault.detail:
+        # A 405 must name what would be taken (RFC 9110, 15.5.6); whoever raises it has it in the detail.
+        found.append((b"allow", fault.detail.encode("ascii")))
     if fault.retry_after is not None:
         # Whole seconds (RFC 9110, 10.2.3), rounded up: coming back too early earns another refusal.
         found.append((b"retry-after", b"%d" % max(0, -int(-fault.retry_after // 1))))

@@ -8,16 +8,19 @@ the request's task the moment its client goes away. Uvicorn tells an application
 """
 
 import asyncio
+import socket
+import struct
 from typing import Any, Protocol
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from fittengate.server.outlet import Outlet
 from fittengate.server.patience import Phase, State, Wait
 from fittengate.server.request import GONE, OUTLET, SLOW
+from fittengate.server.upgrades import StayingProtocol
 
 HEAD_TOO_LARGE = "fittengate.head_too_large"
 """Key of the scope: the head was complete but over the cap, so the application says so in its own form."""
@@ -44,7 +47,7 @@ class Graded(Protocol):
     grade: int
 
 
-class GatewayProtocol(HttpToolsProtocol):
+class GatewayProtocol(StayingProtocol):
     """One client connection. :func:`protocol_class` sets the bounds."""
 
     max_head_bytes = 0
@@ -181,6 +184,10 @@ class GatewayProtocol(HttpToolsProtocol):
         if phase is Phase.WRITE:
             if self._at_work is not None:
                 self._at_work.scope[SLOW] = True  # type: ignore[literal-required]
+            sock = self.transport.get_extra_info("socket")
+            if sock is not None:
+                # A reset: else the system would keep what it has for a client that may never read it.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
         elif phase is Phase.BODY and cycle is self._at_work and not cycle.response_started:
             # Whoever waits for the body wakes, looks at the mark, and answers in the form that the client reads.

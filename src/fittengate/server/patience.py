@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec import Struct
 
 TAKE_BYTES = 16 * 1024
-"""A client that has an answer waiting must read so much in ``write`` seconds: far less than any line is slow."""
+"""A client that has an answer waiting must read so much in ``write`` seconds; the system tells of it in larger steps still."""
 
 SWEEP_SECONDS = 1.0
 SWEEP_LEAST_SECONDS = 0.05

@@ -9,6 +9,7 @@ from fittengate.core.faults import Fault, FaultKind
 
 if TYPE_CHECKING:
     from fittengate.server.outlet import Outlet
+    from fittengate.services.tape import Tape
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -52,6 +53,7 @@ class Request:
         "scope",
         "send",
         "status",
+        "tape",
         "timing",
     )
 
@@ -74,6 +76,8 @@ class Request:
         """The client went away."""
         self.evicted = False
         """The gateway itself ends this request, because it is shutting down."""
+        self.tape: Tape | None = None
+        """What the exchange is noted on; None where it is not."""
         self._receive = receive
         self._task: asyncio.Task[Any] | None = None
 
@@ -156,6 +160,8 @@ class Request:
     ) -> None:
         """Send a whole answer; ``before`` is called at the last moment before it goes out."""
         self.status = status
+        if self.tape is not None:
+            self.tape.answered(status, body)
         headers += ((b"x-request-id", self.id.encode()), (b"content-length", b"%d" % len(body)))
         if self.timing is not None:
             headers.append((b"server-timing", self.timing()))

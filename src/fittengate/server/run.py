@@ -26,7 +26,8 @@ from fittengate.settings import Server
 
 SEND_BYTES = 128 * 1024
 """So much of an answer the system keeps for a client that reads slowly (Linux takes twice as much). Left to itself it keeps
-megabytes for each, which count as the gateway's own memory in a container."""
+megabytes for each, which count as the gateway's own memory in a container; and it tells of free room by thirds of them, so
+that a slow reader would look like one that does not read at all."""
 
 BESIDE_FILES = 256
 """Descriptors beside the clients' connections: calls to the service, database, journal, log."""

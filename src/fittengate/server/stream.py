@@ -31,6 +31,7 @@ class ClientStream:
         "_open",
         "_outlet",
         "_request",
+        "_tape",
         "_timer",
         "_timers",
         "finished",
@@ -58,6 +59,7 @@ class ClientStream:
         self.finished = False
         self._request = request
         self._outlet = request.outlet
+        self._tape = None if request.tape is None else request.tape.streaming()
         self._headers = headers
         self._gaps = gaps
         self._last = 0.0
@@ -83,6 +85,8 @@ class ClientStream:
         if self._last:
             self._gaps.note(now - self._last)
         self._last = now
+        if self._tape is not None:
+            self._tape.add(now, data)
         timer = self._timer
         if timer is not None:
             timer.when = now + self._beat_seconds
@@ -109,6 +113,8 @@ class ClientStream:
             if self._last:
                 self._gaps.note(now - self._last)
             self._last = now
+        if self._tape is not None:
+            self._tape.add(now, data)
         if self._timer is not None:
             self._timer.when = now + self._beat_seconds
 
@@ -118,6 +124,8 @@ class ClientStream:
             await self._beating
         self._busy = self.finished = True
         self._open = False
+        if self._tape is not None:
+            self._tape.add(self._loop.time(), data)
         outlet = self._outlet
         if outlet is None:
             before()
@@ -145,6 +153,8 @@ class ClientStream:
     def _begin(self) -> Headers:
         self.started = True
         self._request.status = 200
+        if self._request.tape is not None:
+            self._request.tape.status = 200
         timing = self._request.timing
         return [
             (b"content-type", self._form.content_type),
@@ -167,6 +177,8 @@ class ClientStream:
     async def _send_beat(self) -> None:
         outlet = self._outlet
         try:
+            if self._tape is not None:
+                self._tape.add(self._loop.time(), self._form.heartbeat)
             if outlet is None:
                 await self._send(self._form.heartbeat)
                 return

@@ -29,13 +29,16 @@ from fittengate.services.fleet_script import ADMIT, CORRECT, COUNT, LIMITS, SPEN
 from fittengate.services.fleet_seen import Admission, Told, state_of
 from fittengate.services.limits import ACCOUNT, Held, Lease, LocalLease, LocalLimits, Metered, Need, owner_of, refused
 from fittengate.services.meter import Meter
-from fittengate.services.valkey import CALL_SECONDS, FleetDownError, Say, Script, Valkey
+from fittengate.services.valkey import FleetDownError, Say, Script, Valkey
 
 MAX_BATCH = 100
 """So many things are told in one run: some milliseconds of the server's time."""
 
 MAX_OWNERS = 100
 """Of so many owners at most a batch tells something."""
+
+GATHER_SECONDS = 0.01
+"""What nobody waits for is told with the next question, or so long after: most requests then cost one run, not two."""
 
 BEAT_SECONDS = 2.0
 """How often a replica lets itself be heard of, several times within the time after which it is taken to be dead."""
@@ -135,10 +138,11 @@ class FleetLimits:
         """By how many milliseconds the server's clock is ahead of the loop's; None before it has said anything."""
         self._beat = True
         self._sending = False
+        self._ringing = False
         self._bell = asyncio.Event()
         self._closing = False
         self._loop = asyncio.get_running_loop()
-        valkey.recovered.append(self._recovered)
+        valkey.recovered.append(self._beats_now)
         self._bell.set()
         self._timer = self._loop.call_later(BEAT_SECONDS, self._beats)
         self._task = self._loop.create_task(self._run())
@@ -184,7 +188,7 @@ class FleetLimits:
         """Tell the fleet how many requests of these owners run here now."""
         for owner in owners:
             self._touched[owner] = None
-        self._bell.set()
+        self._ring_soon()
 
     def corrected(self, places: list[Place], change: int) -> None:
         """Tell the fleet that more or less was used than was reserved."""
@@ -193,7 +197,7 @@ class FleetLimits:
                 self._changes.append((place, change))
             else:
                 self._owe(place, change)
-        self._bell.set()
+        self._ring_soon()
 
     async def close(self) -> None:
         """Tell what is left to tell, unless that takes too long, and end."""
@@ -252,11 +256,16 @@ class FleetLimits:
             owner, _, day, month = place
             self._owed[owner, day, month] = self._owed.get((owner, day, month), 0) + tokens
 
-    def _recovered(self) -> None:
-        self._left_at.clear()
-        self._beats_now()
-
     # Towards the server.
+
+    def _ring_soon(self) -> None:
+        if not self._ringing and not self._bell.is_set():
+            self._ringing = True
+            self._loop.call_later(GATHER_SECONDS, self._ring)
+
+    def _ring(self) -> None:
+        self._ringing = False
+        self._bell.set()
 
     def _beats(self) -> None:
         self._timer = self._loop.call_later(BEAT_SECONDS, self._beats)
@@ -309,8 +318,11 @@ class FleetLimits:
             batch.add_change(*changes[-1])
         asked: list[_Asked] = []
         while self._asked and batch.has_room():
-            asked.append(self._asked.popleft())
-            batch.add_asked(asked[-1])
+            one = self._asked.popleft()
+            # Whoever has left meanwhile needs no room.
+            if not one.granted.done():
+                asked.append(one)
+                batch.add_asked(one)
         while self._touched and batch.has_room():
             batch.place_of(self._touched.popitem()[0])
         keys = [f"{self._prefix}:replicas", *(f"{self._prefix}:meter:{owner}" for owner in batch.places)]
@@ -321,9 +333,10 @@ class FleetLimits:
                 told = await self._run_there(keys, batch)
             if told.late:
                 raise FleetDownError("too late", sent=False)
-            for one, admission in zip(asked, told.admissions, strict=True):
-                self._answer(one, admission, told)
+            for waiting, admission in zip(asked, told.admissions, strict=True):
+                self._answer(waiting, admission, told)
             self._broken = False
+            self._left_at.clear()
         except FleetDownError as error:
             self._broke_off(batch, asked, changes, error)
         except Exception as error:  # noqa: BLE001 - one batch that fails must not end the task
@@ -341,7 +354,7 @@ class FleetLimits:
         """Return when, by the server's clock, nobody waits for a batch any more that is sent now; 0: not known."""
         if self._ahead is None:
             return 0
-        return round((self._loop.time() + CALL_SECONDS) * 1000) + self._ahead
+        return round((self._loop.time() + self._valkey.seconds) * 1000) + self._ahead
 
     def _broke_off(
         self, batch: "_Batch", asked: list[_Asked], changes: list[tuple[Place, int]], error: FleetDownError
@@ -351,6 +364,7 @@ class FleetLimits:
             if change > 0 or not error.sent:
                 self._owe(place, change)
         self._touched |= dict.fromkeys(batch.places)
+        self._recount |= dict.fromkeys(batch.minutes)
         for one in asked:
             _refuse(one, error)
 
@@ -407,6 +421,8 @@ class _Batch:
         self._replica = replica
         self._beat = beat
         self._ops: list[list[Any]] = []
+        self.minutes: list[str] = []
+        """Owners of whose minute it tells."""
         self._told: dict[str, int] = {}
         """Tokens that this batch tells of an owner's days."""
 
@@ -420,6 +436,7 @@ class _Batch:
 
     def add_minute(self, owner: str) -> None:
         """Tell what was used here in the last minute; what the server has not forgotten of it counts twice."""
+        self.minutes.append(owner)
         used = self._meter(owner).used(self._local.now())
         self._ops.append([COUNT, self.place_of(owner), used["rpm"], used["tpm"]])
 

@@ -209,5 +209,4 @@ def reason(error: Exception) -> str:
     if isinstance(cause, OSError):
         return cause.strerror or type(cause).__name__
     # A server adds details in lines of their own, and quotes rows there.
-    said = getattr(getattr(cause, "diag", None), "message_primary", None) or str(cause)
-    return f"{type(cause).__name__}: {said.partition(chr(10))[0]}"[:200]
+    return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}"[:200]

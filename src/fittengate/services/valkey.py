@@ -8,8 +8,8 @@ and once when it is over. The URL may hold a password: it is shown nowhere.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -28,6 +28,8 @@ LISTEN_SECONDS = 5.0
 """How often a line on which nothing is said is tried."""
 
 MAX_CONNECTIONS = 16
+
+T = TypeVar("T")
 
 Say: TypeAlias = Callable[..., None]
 """The log's ``say``."""
@@ -67,7 +69,7 @@ class Valkey:
     """Connections to the server. Belongs to an event loop; ``close`` is owed."""
 
     def __init__(self, url: str, say: Say) -> None:
-        """Make it; nothing is sent yet. ``url`` is one of redis://, rediss:// and unix://."""
+        """Make it; nothing is sent yet. ``url`` begins with redis:// or, for TLS, with rediss://."""
         self.up = True
         """Whether the server is asked at all."""
         self.failures = 0
@@ -78,6 +80,10 @@ class Valkey:
         """Why it cannot be used; None while it can."""
         self.recovered: list[Callable[[], None]] = []
         """What is called, in the loop, when it works again."""
+        self.seconds = CALL_SECONDS
+        """How long a call may take."""
+        self._late: set[asyncio.Task[Any]] = set()
+        """Calls that nobody waits for any more."""
         self._url = url
         self._say = say
         self._client: redis.asyncio.Redis | None = None
@@ -106,27 +112,28 @@ class Valkey:
         from redis.exceptions import RedisError
 
         while True:
+            line: Any = self._opened().pubsub()
             try:
-                async with self._opened().pubsub() as line:
-                    async with asyncio.timeout(CALL_SECONDS):
-                        await line.subscribe(channel)
-                    heard()
-                    silent = False
-                    while True:
-                        message = await line.get_message(timeout=LISTEN_SECONDS)
-                        if message is not None:
-                            silent = False
-                            if message["type"] == "message":
-                                heard()
-                        elif silent:
-                            # Not even a ping was answered: who is behind it is gone without a word.
-                            break
-                        else:
-                            silent = True
-                            await line.ping()
+                await _whole(line.subscribe(channel))
+                heard()
+                silent = False
+                while True:
+                    message = await line.get_message(timeout=LISTEN_SECONDS)
+                    if message is not None:
+                        silent = False
+                        if message["type"] == "message":
+                            heard()
+                    elif silent:
+                        # Not even a ping was answered: who is behind it is gone without a word.
+                        break
+                    else:
+                        silent = True
+                        await line.ping()
             except (RedisError, OSError):
                 # What there is to say of it, the calls of others say.
                 await asyncio.sleep(PROBE_SECONDS)
+            finally:
+                await line.aclose()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -135,6 +142,8 @@ class Valkey:
             self._probing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._probing
+        if self._late:
+            await asyncio.wait(self._late)
         if self._client is not None:
             await self._client.aclose()
 
@@ -150,13 +159,25 @@ class Valkey:
     async def _tried(self, use: Callable[[Any], Any]) -> Any:
         from redis.exceptions import RedisError
 
+        # Cancelled in the middle, the library would leave connections behind: whoever is late ends by its own timeouts.
+        task = asyncio.get_running_loop().create_task(use(self._opened()))
         try:
-            async with asyncio.timeout(CALL_SECONDS):
-                return await use(self._opened())
-        except TimeoutError as error:
-            raise FleetDownError(f"no answer within {CALL_SECONDS:g} s") from error
+            await asyncio.wait({task}, timeout=self.seconds)
+        finally:
+            if not task.done():
+                self._late.add(task)
+                task.add_done_callback(self._ended)
+        if not task.done():
+            raise FleetDownError(f"no answer within {self.seconds:g} s")
+        try:
+            return task.result()
         except (RedisError, OSError) as error:
             raise FleetDownError(_reason(error)) from error
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._late.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.failures += 1
 
     def _opened(self) -> "redis.asyncio.Redis":
         if self._client is None:
@@ -167,8 +188,8 @@ class Valkey:
             # Whoever asks is better served by a quick no than by a second try.
             self._client = redis.asyncio.Redis.from_url(
                 self._url,
-                socket_timeout=CALL_SECONDS,
-                socket_connect_timeout=CALL_SECONDS,
+                socket_timeout=self.seconds,
+                socket_connect_timeout=self.seconds,
                 retry=Retry(NoBackoff(), 0),
                 max_connections=MAX_CONNECTIONS,
             )
@@ -197,6 +218,16 @@ class Valkey:
             for call in self.recovered:
                 call()
             return
+
+
+async def _whole(what: Awaitable[T]) -> T:
+    """Await something that is not to be cut short; whoever is cancelled meanwhile waits for its end."""
+    task = asyncio.ensure_future(what)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def publish(url: str, channel: str) -> None:

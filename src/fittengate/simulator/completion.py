@@ -17,8 +17,14 @@ from fittengate.simulator.reply import Refused, Reply, Request, json_reply
 from fittengate.simulator.scenario import Completion
 
 END_OF_TEXT = "<|endoftext|>"
+
+SIGHT_CHARS = 8192
+"""So far back a function is looked for."""
+
 _MARKED = re.compile(r"\A!FCPREFIX!(.*)!FCSUFFIX!(.*)!FCMIDDLE!\Z", re.DOTALL)
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
+_HEAD = re.compile(r"^[ \t]*(?:async )?def\s+\w+\(([^()\n]*)\).*:$", re.MULTILINE)
+_RETURN = re.compile(r"\s+return ")
 _FUNCTION = re.compile(r"^\s*def\s+\w+\((\w+)(?::[^,)]*)?,\s*(\w+)(?::[^,)]*)?\).*:$")
 
 
@@ -128,11 +134,20 @@ def suggest(place: Place) -> str:
     indent = line[: len(line) - len(line.lstrip())]
     if function := _FUNCTION.match(line):
         return f"\n{indent}    return {function[1]} + {function[2]}"
+    if _RETURN.fullmatch(line) and (given := _returned(place.before)):
+        return given
     if line.endswith((":", "{")):
         return f"\n{indent}    pass" if line.endswith(":") else f"\n{indent}    \n{indent}}}"
     if repeated := _earlier(place.before, line):
         return repeated
     return _open_brackets(line)
+
+
+def _returned(before: str) -> str:
+    """Return what the function around the cursor could give: its parameters, as far as its head is in sight."""
+    heads = _HEAD.findall(before[-SIGHT_CHARS:])
+    names = [part.strip().partition(":")[0].partition("=")[0].strip() for part in heads[-1].split(",")] if heads else []
+    return " + ".join(name for name in names if name.isidentifier() and name not in {"self", "cls"})
 
 
 def foretold(file: str, cursor: int, between: int, rules: Completion) -> str:

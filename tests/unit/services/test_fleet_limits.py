@@ -12,11 +12,11 @@ from fittengate.core.caller import Allowance, Caller
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Usage
 from fittengate.services.clock import SystemClock
-from fittengate.services.fleet_limits import MAX_BATCH, FleetLimits
+from fittengate.services.fleet_limits import MAX_BATCH, FleetLimits, _Batch
 from fittengate.services.fleet_script import LAPSE_SECONDS, LIMITS, program
 from fittengate.services.limits import LocalLimits, Need
 from fittengate.services.meter import month_of
-from fittengate.services.valkey import Valkey, script
+from fittengate.services.valkey import FleetDownError, Valkey, script
 
 PROGRAM = script(program("{redis.call('GET', 'clock:s'), 0}"))
 START = 20_000 * 86_400 + 40_000
@@ -259,3 +259,13 @@ async def test_an_answer_that_is_none_makes_a_replica_go_on_alone(fleet, capsys)
     two.one._program = good
     await two.one.admit(who, Need())
     assert two.one.alone == 6
+
+
+@pytest.mark.parametrize(("sent", "owed"), [(True, 30), (False, -20)])
+async def test_what_broke_off_is_told_again_only_where_that_frees_nothing(fleet, sent, owed):
+    """The server may have done it: twice too much is harmless, twice too little is not."""
+    two = await fleet()
+    batch = _Batch(two.one.local, "r0", beat=False)
+    changes = [(("ci", 1, 20_000, 24_000), -50), (("ci", 2, 20_000, 24_000), 30)]
+    two.one._broke_off(batch, [], changes, FleetDownError("gone", sent=sent))
+    assert two.one._owed == {("ci", 20_000, 24_000): owed}

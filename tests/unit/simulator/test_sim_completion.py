@@ -228,6 +228,10 @@ async def test_project_context_and_version_are_told(serve):
         ("x = 1", "", ""),
         ("foo(", "bar)", ""),
         ("", "", ""),
+        ("def add(a, b):\n    return ", "\n", "a + b"),
+        ("class A:\n    async def of(self, n: int = 3) -> int:\n        return ", "\n", "n"),
+        ("def f():\n    return ", "\n", ""),
+        ("x = 1\n    return ", "\n", ""),
     ],
 )
 def test_suggestions_are_small_and_sensible(before, after, text):

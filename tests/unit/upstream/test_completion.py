@@ -221,3 +221,10 @@ def test_an_error_in_the_body_says_that_the_text_was_lost():
 def test_the_same_text_makes_the_same_body():
     """No clock gets into a request."""
     assert completion.signed_body(told("a")) == completion.signed_body(told("a"))
+
+
+def test_only_what_may_take_long_to_pack_is_packed_elsewhere():
+    """A thread costs more than packing any file of code."""
+    assert not completion.takes_long(completion.place_of(FillAsk("x" * 110_000, "y" * 110_000)))
+    assert not completion.takes_long(completion.place_of(FillAsk("漢" * 20_000, "y" * 50_000)))
+    assert completion.takes_long(completion.place_of(FillAsk("漢" * 60_000, "y" * 50_000)))

@@ -159,6 +159,17 @@ def test_what_is_no_reply_is_a_fault_and_never_an_empty_success(body):
     assert failed(body).kind is FaultKind.UPSTREAM_BROKEN
 
 
+@pytest.mark.parametrize(
+    "line", [b'{"delta":"b\n', b'{"delta:"b"}\n', b'\xff"delta":"b"}\n', b'{"delta":"b"}{"delta":"c"}\n']
+)
+def test_a_damaged_piece_of_a_reply_is_not_left_out(line):
+    """Without it the rest would pass for the whole reply; junk that holds nothing of one is left out."""
+    assert failed(b'{"delta":"a"}\n' + line + b'{"delta":"d"}\n' + USAGE).kind is FaultKind.UPSTREAM_BROKEN
+    text, decoder = said(b'{"delta":"a"}\njunk\n{"delta":"d"}\n' + USAGE)
+    assert text == "ad"
+    assert decoder.odd_lines == 1
+
+
 def test_text_before_an_error_is_still_delivered():
     """What was good before the fault is returned first."""
     merged, decoder = run([b'{"delta":"a"}\n{"error":"x"}\n{"delta":"never"}\n'])

@@ -206,5 +206,6 @@ async def test_hostile_files_are_completed_or_refused(service):
         FillAsk("x" * 5_000_000, "y" * 5_000_000),
         FillAsk("👩‍", "👩‍👧"),
         FillAsk("", ""),
+        FillAsk("漢" * 5_000_000, "\ud83d" * 150_000),
     ):
         assert isinstance(await text_of(service, fill), str)

@@ -96,6 +96,17 @@ class AccountKeeper:
         given = session.from_refresh_token(refresh_token, self.account.base_url, self._clock.now())
         return await self._by_hand(lambda: self._adopt(given))
 
+    async def try_refresh(self) -> bool:
+        """Try the refresh token, though the access token is good, and keep what it gives; False where there is none.
+
+        Raises Fault (upstream_login, upstream_broken); the tokens stay as they were then.
+        """
+        tokens = await self.fresh()
+        if not tokens.refresh:
+            return False
+        await self._by_hand(lambda: self._refresh_only(tokens))
+        return True
+
     async def user_info(self) -> dict[str, str]:
         """Return the texts of the account's own record, which hold an old token (protocol: other account endpoints).
 
@@ -223,6 +234,19 @@ class AccountKeeper:
             await self.vault.save(tokens)
             await self.vault.clear_refusal()
             return tokens
+        finally:
+            await self.vault.release()
+
+    async def _refresh_only(self, tokens: Tokens) -> Tokens:
+        await self.vault.acquire()
+        try:
+            saved = await self.vault.load()
+            if saved is not None and self.account.owns(saved):
+                tokens = saved
+            renewed, _ = await self._walk(session.only_refresh(tokens, self._clock.now))
+            if renewed != tokens:
+                await self.vault.save(renewed)
+            return renewed
         finally:
             await self.vault.release()
 

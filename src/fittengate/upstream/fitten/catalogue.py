@@ -12,6 +12,7 @@ import msgspec
 
 from fittengate.core.ask import COMPLETION
 from fittengate.core.caller import ModelCard
+from fittengate.upstream.fitten.outline import name_of, outline
 
 DEFAULT = ModelCard("fitten-code", "Fitten Code")
 """The account's default model: no selection is sent. Always exists."""
@@ -23,6 +24,12 @@ MAX_MODELS = 200
 """More entries than this are not taken from a list: nobody scrolls that far, and memory stays bounded."""
 
 MAX_NAME_CHARS = 100
+
+MAX_STRANGE = 8
+
+SECTIONS = frozenset({"chat", "agent"})
+FIELDS = frozenset({"selection_name", "display_name", "is_default", "order"})
+"""What a list was seen to have (protocol: models)."""
 
 
 def built_in() -> tuple[ModelCard, ...]:
@@ -57,6 +64,23 @@ def read(body: bytes) -> tuple[ModelCard, ...] | None:
                 selection = _name(entry, "selection_name")
                 found.append((section, selection, _name(entry, "display_name") or selection))
     return _cards(found) if found else None
+
+
+def strange(body: bytes) -> list[tuple[Literal["answer", "field"], str]]:
+    """Return what is not known of a model list, by structure alone; nothing where all is as it was seen to be."""
+    try:
+        value = msgspec.json.decode(body)
+        if isinstance(value, str):
+            value = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return [("answer", f"model list: {outline(body.decode('utf-8', 'replace'))}")]
+    if not isinstance(value, dict) or not value.keys() & SECTIONS:
+        return [("answer", f"model list: {outline(body.decode('utf-8', 'replace'))}")]
+    entries = [entry for name in SECTIONS if isinstance(found := value.get(name), list) for entry in found]
+    fields = {name for entry in entries[:MAX_MODELS] if isinstance(entry, dict) for name in entry}
+    names = [f"model list: {name_of(name)}" for name in sorted(value.keys() - SECTIONS)]
+    names += [f"model list: entry's {name_of(name)}" for name in sorted(fields - FIELDS)]
+    return [("field", name) for name in names[:MAX_STRANGE]]
 
 
 def _name(entry: Any, key: str) -> str:

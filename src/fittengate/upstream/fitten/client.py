@@ -16,9 +16,11 @@ from msgspec import Struct
 
 from fittengate.core.account import Tokens
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.tape import TAPE, Pieces
 from fittengate.lib.clock import Clock
 from fittengate.upstream.fitten.call import Call as ChatCall
 from fittengate.upstream.fitten.call import post
+from fittengate.upstream.fitten.drift import KNOWN_STATUSES, Drift, Kind
 from fittengate.upstream.fitten.outline import outline
 from fittengate.upstream.fitten.wire import Answer, Call, chat_path, retry_after
 
@@ -121,11 +123,20 @@ class _Prepared(Struct, frozen=True):
 class FittenClient:
     """The connection pool to the service. Make it inside the event loop; close it at the end."""
 
-    def __init__(self, route: Route, clock: Clock, ssl_context: Callable[[], ssl.SSLContext | None]) -> None:
+    def __init__(
+        self,
+        route: Route,
+        clock: Clock,
+        ssl_context: Callable[[], ssl.SSLContext | None],
+        drift: Drift | None = None,
+    ) -> None:
+        """``drift`` is told of what is not known of the service."""
+        self.drift = Drift() if drift is None else drift
         self._route = route
         self._clock = clock
         self._proxies = {url: _proxy_for(url, route.proxy) for url in (route.base_url, route.models_url)}
         self._prepared: _Prepared | None = None
+        self._loop = asyncio.get_running_loop()
         connector = aiohttp.TCPConnector(
             limit=0,  # the queue before this bounds the calls; a second bound would only hide it
             keepalive_timeout=KEEPALIVE_SECONDS,
@@ -168,6 +179,9 @@ class FittenClient:
             headers |= {"Authorization": f"Bearer {bearer}", "Content-Encoding": "gzip"}
         base_url = self._route.base_url
         response: aiohttp.ClientResponse | None = None
+        tape = TAPE.get()
+        # The last part of the path is the account.
+        call = None if tape is None else tape.call(self._loop.time(), path.rpartition("/")[0], body)
         try:
             response = await self._http.post(
                 yarl.URL(base_url + path, encoded=True),
@@ -176,14 +190,21 @@ class FittenClient:
                 allow_redirects=False,
                 proxy=self._proxies[base_url],
             )
+            if call is not None:
+                call.replied(self._loop.time(), response.status)
             if response.status == 401:
                 return None
             if response.status != 200:
-                text = (await response.content.read(MAX_ERROR_BYTES)).decode("utf-8", "replace")
-                return self._refusal(response.status, text, response.headers.get("Retry-After"))
+                body = await response.content.read(MAX_ERROR_BYTES)
+                if call is not None:
+                    call.raw.add(self._loop.time(), body)
+                text = body.decode("utf-8", "replace")
+                return self._refusal("completion", response.status, text, response.headers.get("Retry-After"))
             answer = bytearray()
             while part := await response.content.readany():
                 answer += part
+                if call is not None:
+                    call.raw.add(self._loop.time(), part)
                 if len(answer) > MAX_ANSWER_BYTES:
                     message = "The Fitten service's answer is too long. Try again in a moment."
                     detail = f"completion: more than {MAX_ANSWER_BYTES} bytes"
@@ -214,17 +235,29 @@ class FittenClient:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return _Prepared(tokens, target, ("\r\n".join(lines) + "\r\nContent-Length: ").encode("ascii"))
 
-    async def refusal(self, response: ChatCall) -> Failure:
-        """Return what a status other than 200 means; reads and closes the response."""
+    async def refusal(self, response: ChatCall, raw: Pieces | None = None) -> Failure:
+        """Return what a status other than 200 means; reads and closes the response. ``raw`` takes its body."""
         try:
-            text = (await response.read(MAX_ERROR_BYTES)).decode("utf-8", "replace")
+            body = await response.read(MAX_ERROR_BYTES)
+            if raw is not None:
+                raw.add(self._loop.time(), body)
+            text = body.decode("utf-8", "replace")
         except NETWORK_ERRORS as error:
             text = f"(body unreadable: {type(error).__name__})"
         response.close()
-        return self._refusal(response.status, text, response.header(b"retry-after"))
+        return self._refusal("chat", response.status, text, response.header(b"retry-after"))
 
-    def _refusal(self, status: int, text: str, later: str | None) -> Failure:
+    def note(self, kind: Kind, sample: str) -> None:
+        """Note something that is not known of the service, by its structure."""
+        self.drift.note(kind, sample, self._clock.now())
+
+    def note_status(self, what: str, status: int) -> None:
+        """Note a status, if it is none that is known of the service."""
+        self.drift.note_status(what, status, self._clock.now())
+
+    def _refusal(self, what: str, status: int, text: str, later: str | None) -> Failure:
         """Return what a status means, with the body and the ``Retry-After`` that came with it."""
+        self.note_status(what, status)
         wait = retry_after(later, self._clock.now())
         detail = f"status {status}: {outline(text)}"
         if status == 429:
@@ -286,6 +319,8 @@ class FittenClient:
                 if len(body) > MAX_ANSWER_BYTES:
                     response.close()
                     return Answer(0, b"", f"{call!r}: more than {MAX_ANSWER_BYTES} bytes")
+                if response.status not in KNOWN_STATUSES:
+                    self.note_status(repr(call), response.status)
                 return Answer(response.status, bytes(body))
         except NETWORK_ERRORS as error:
             return Answer(0, b"", f"{call!r}: {broken(error).fault.detail}")

@@ -5,29 +5,36 @@ depends on the bytes and not on how they were cut; a reply that did not end well
 everything good before it was returned. ``fault`` is looked at after each call: once set, nothing more comes.
 
 Not every line is worth the same trust. Lines that were seen from the service are read by the book; lines that only
-careful clients allow for (server-sent events, OpenAI's shape, CRLF, a byte order mark) are read too; anything else is
-dropped and counted, so that a change of the service shows as a number and not as an outage.
+careful clients allow for (server-sent events, OpenAI's shape, CRLF, a byte order mark) are read too; a line that was one
+of these before it was damaged ends the reply; anything else is dropped and counted, so that a change of the service shows
+as a number and not as an outage.
 """
 
 import json
 import re
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from fittengate.core.events import Event, TextDelta, ThoughtDelta
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.upstream.fitten.outline import outline
+from fittengate.upstream.fitten.outline import name_of, outline
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 """Longest line kept: a delta is about one token, an echo of a whole prompt some hundred kilobytes."""
 
 MAX_JUNK_LINES = 16
-"""So many lines that are no JSON make a reply garbled; one or two are an accident of a proxy."""
+"""So many lines that are no JSON make a reply garbled; one or two that hold nothing of it are an accident of a proxy."""
 
 QUIET_SECONDS = 2.0
 """Deltas are 10 to 15 ms apart while the model writes: after two silent seconds a heartbeat is a heartbeat."""
+
+MAX_STRANGE = 8
+"""So many unknown things of one reply are told; how many lines there were is counted in any case."""
+
+KNOWN_FIELDS = frozenset({"delta", "reasoning_delta", "thinking_delta", "usage", "tracedata", "finish_reason"})
+"""Fields of a line that were seen, or are allowed for (protocol: chat response stream)."""
 
 _HEARTBEAT = re.compile(r"heartbeat[\W\d_]*\Z")
 
@@ -62,6 +69,8 @@ class ChatDecoder:
         self.output_tokens: int | None = None
         self.odd_lines = 0
         """Lines that were no JSON object, or an object of no known kind: signs of a changed service."""
+        self.strange: list[tuple[Literal["line", "field"], str]] = []
+        """What was not known, the first few, by structure alone."""
         self.keepalives = 0
         self.length_stop = False
         """A finish reason said that the service itself cut the reply for its length."""
@@ -237,13 +246,19 @@ class ChatDecoder:
         low = text[:20].lower()
         if low.startswith(("<!doctype", "<html", "<head", "<body", "</")):
             self._fail("The Fitten service answered with a web page instead of a reply. Try again.", self._sample)
+        elif (text[0] == "{" or 'delta"' in text) and not self._finished:
+            # A piece of the reply, damaged: without it the rest would pass for the whole.
+            self._fail("The Fitten service sent a damaged line. Try again.", self._sample)
         elif self._junk > MAX_JUNK_LINES:
             self._fail("The Fitten service sent what is no reply.", self._sample)
 
     def _unknown(self, text: str) -> None:
         self.odd_lines += 1
-        if not self._sample:
-            self._sample = outline(text)
+        # A change of the service shows in every line; the first ones tell it.
+        if self.odd_lines <= MAX_STRANGE:
+            sample = outline(text)
+            self._sample = self._sample or sample
+            self._odd("line", sample)
 
     def _object(self, value: dict[str, Any], text: str, now: float, events: list[Event]) -> None:
         if _is_error(value):
@@ -265,6 +280,13 @@ class ChatDecoder:
             known = True
         if not known:
             self._unknown(text)
+        elif "choices" not in value:
+            for name in value.keys() - KNOWN_FIELDS:
+                self._odd("field", f"chat line: {name_of(name)}")
+
+    def _odd(self, kind: Literal["line", "field"], sample: str) -> None:
+        if len(self.strange) < MAX_STRANGE and (kind, sample) not in self.strange:
+            self.strange.append((kind, sample))
 
     def _native_shape(self, value: dict[str, Any], now: float, events: list[Event]) -> bool:
         known = False

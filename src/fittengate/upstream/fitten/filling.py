@@ -22,6 +22,7 @@ from fittengate.upstream.fitten import completion
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import Failure, FittenClient
 from fittengate.upstream.fitten.completion import NoAnswer, Place, Suggestion
+from fittengate.upstream.fitten.outline import outline
 from fittengate.upstream.fitten.watch import Watch
 
 OLD_DOOR_SECONDS = 600.0
@@ -104,14 +105,26 @@ class Filler:
         """Send once. Returns None for a 401."""
         version = await self._known_version(tokens)
         if version is not None:
-            path, body = completion.signed_path(version, tokens.user_id), completion.signed_body(place)
+            path = completion.signed_path(version, tokens.user_id)
+            packed = completion.signed_body
+            body = await asyncio.to_thread(packed, place) if completion.takes_long(place) else packed(place)
             answer = await self._client.open_completion(path, body, tokens.access)
             if not isinstance(answer, Failure) or not answer.gone:
-                return completion.read_answer(answer) if isinstance(answer, bytes) else answer
+                return self._read(answer) if isinstance(answer, bytes) else answer
             self._version, self._old_door_until = None, self._loop.time() + OLD_DOOR_SECONDS
         path, body = completion.open_path(tokens.user_id), completion.open_body(place)
         answer = await self._client.open_completion(path, body)
-        return completion.read_answer(answer) if isinstance(answer, bytes) else answer
+        return self._read(answer) if isinstance(answer, bytes) else answer
+
+    def _read(self, body: bytes) -> Suggestion | NoAnswer:
+        answer = completion.read_answer(body)
+        if isinstance(answer, NoAnswer):
+            if not answer.lost:
+                self._client.note("answer", answer.detail)
+        elif answer.strange:
+            for name in answer.strange:
+                self._client.note("field", f"completion: {name}")
+        return answer
 
     async def _known_version(self, tokens: Tokens) -> str | None:
         """Return how a path spells the account's version; None where the older door is to be used."""
@@ -121,6 +134,8 @@ class Filler:
             return None
         answer = await self._client.send(completion.version_call(tokens.user_id))
         version = completion.read_version(answer.body) if answer.status == 200 else None
+        if version is None and answer.status == 200:
+            self._client.note("answer", f"completion version: {outline(answer.body.decode('utf-8', 'replace'))}")
         if version is not None:
             self._version = (tokens.user_id, version)
         elif 0 < answer.status < 500:

@@ -29,7 +29,7 @@ def outline(body: str) -> str:
 def _shape(value: Any, depth: int) -> str:
     match value:
         case dict() if depth < 3:
-            parts = (f"{_name(key)}: {_shape(inner, depth + 1)}" for key, inner in list(value.items())[:8])
+            parts = (f"{name_of(key)}: {_shape(inner, depth + 1)}" for key, inner in list(value.items())[:8])
             return "{" + ", ".join(parts) + "}"
         case list() if depth < 3:
             return "[" + ", ".join(_shape(inner, depth + 1) for inner in value[:3]) + "]"
@@ -41,5 +41,6 @@ def _shape(value: Any, depth: int) -> str:
             return type(value).__name__
 
 
-def _name(key: str) -> str:
+def name_of(key: str) -> str:
+    """Return the name of a field, or how long it is where it does not look like a name."""
     return key if _NAME.fullmatch(key) else f"name of {len(key)}"

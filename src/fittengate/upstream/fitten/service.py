@@ -17,6 +17,7 @@ from fittengate.core.caller import ModelCard
 from fittengate.core.events import Event
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Usage
+from fittengate.core.tape import TAPE, Pieces
 from fittengate.lib.timers import Timers
 from fittengate.prompting.estimate import estimate_low, may_exceed
 from fittengate.prompting.render import Rendered, render
@@ -32,7 +33,7 @@ from fittengate.upstream.fitten.filling import Filler, Habits, fill_tokens
 from fittengate.upstream.fitten.reply import ReplyStream
 from fittengate.upstream.fitten.tap import Tap
 from fittengate.upstream.fitten.watch import Deadlines, Watch
-from fittengate.upstream.fitten.wire import chat_body, models_call
+from fittengate.upstream.fitten.wire import CHAT_PATH, chat_body, models_call
 
 PROVIDER = "fitten"
 """The service's name in traces (OpenTelemetry, `gen_ai.provider.name`)."""
@@ -82,6 +83,8 @@ class _Open(Struct, frozen=True):
     response: Call
     stream: ReplyStream
     events: list[Event]
+    raw: Pieces | None
+    """Takes the bytes of the reply; None where nothing does."""
 
 
 class FittenService:
@@ -106,6 +109,8 @@ class FittenService:
         """Calls of tools that models made and completed so far."""
         self.troubles: Counter[Trouble] = Counter()
         """How often each oddity of calls was met so far: every repair and every failure, so that drift shows."""
+        self.drift = client.drift
+        """What the service did that is not known of it."""
         self._client = client
         self._timers = timers
         self._rules = rules
@@ -147,6 +152,9 @@ class FittenService:
         except Fault as fault:
             return fault
         cards = catalogue.read(answer.body) if answer.status == 200 else None
+        if answer.status == 200:
+            for kind, sample in catalogue.strange(answer.body):
+                self._client.note(kind, sample)
         if cards is None:
             detail = answer.error or f"model list: status {answer.status}"
             return Fault(FaultKind.UPSTREAM_BROKEN, "The model list could not be fetched.", detail=detail)
@@ -179,8 +187,8 @@ class FittenService:
         try:
             begun = await self._begin(ask, card, rendered, watch, trial)
             stream, events = begun.stream, begun.events
-            response = begun.response
-            tap = None if sink is None else Tap(stream, watch, self._loop, sink)
+            response, raw = begun.response, begun.raw
+            tap = None if sink is None else Tap(stream, watch, self._loop, sink, raw)
             response.tap = tap
             while True:
                 if stream.ended:
@@ -197,6 +205,8 @@ class FittenService:
                 data = await response.readany()
                 now = self._loop.time()
                 watch.heard(now)
+                if raw is not None:
+                    raw.add(now, data)
                 events = stream.feed(data, now) if tap is None or tap.left is None else tap.taken()
                 if response.at_eof():
                     events += stream.close()
@@ -213,9 +223,7 @@ class FittenService:
             watch.stop()
             trial.tell(Breaker.left if begun is None else Breaker.passed)
             if begun is not None:
-                self.odd_lines += begun.stream.decoder.odd_lines
-                self.calls += begun.stream.calls
-                self.troubles.update(begun.stream.troubles)
+                self._heed(begun.stream)
                 told = begun.stream.decoder.input_tokens
                 # A prompt with a picture has tokens that are no words.
                 if told is not None and rendered.text is rendered.prompt:
@@ -295,17 +303,22 @@ class FittenService:
         self, tokens: Tokens, body: bytes, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch
     ) -> _Open | Failure | None:
         """Send once and read up to the first event. Returns None for a 401."""
+        tape = TAPE.get()
+        call = None if tape is None else tape.call(self._loop.time(), CHAT_PATH, body)
+        raw = None if call is None else call.raw
         try:
             response = await self._client.open_chat(tokens, body)
         except NETWORK_ERRORS as error:
             return broken(error)
+        if call is not None:
+            call.replied(self._loop.time(), response.status)
         try:
             if response.status == 401:
                 response.close()
                 return None
             if response.status != 200:
-                return await self._client.refusal(response)
-            opened = await self._first(response, ask, card, rendered, watch)
+                return await self._client.refusal(response, raw)
+            opened = await self._first(response, ask, card, rendered, watch, raw)
         except NETWORK_ERRORS as error:
             response.close()
             return broken(error)
@@ -316,8 +329,17 @@ class FittenService:
             response.close()
         return opened
 
+    def _heed(self, stream: ReplyStream) -> None:
+        """Count what a reply held that is worth counting: calls and their oddities, and what is not known of the service."""
+        self.calls += stream.calls
+        self.troubles.update(stream.troubles)
+        decoder = stream.decoder
+        self.odd_lines += decoder.odd_lines
+        for kind, sample in decoder.strange:
+            self._client.note(kind, sample)
+
     async def _first(
-        self, response: Call, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch
+        self, response: Call, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch, raw: Pieces | None
     ) -> _Open | Failure:
         stream = ReplyStream(
             ask,
@@ -330,13 +352,16 @@ class FittenService:
             data = await response.readany()
             now = self._loop.time()
             watch.heard(now)
+            if raw is not None:
+                raw.add(now, data)
             events = stream.feed(data, now)
             # Often the end has come with the last words: one look spares a round through the event loop.
             if response.at_eof():
                 events += stream.close()
             if events:
-                return _Open(response, stream, events)
+                return _Open(response, stream, events, raw)
             if stream.fault is not None:
+                self._heed(stream)
                 refused = stream.decoder.refused
                 return Failure(stream.fault, again=not refused, answered=refused)
             watch.waiting = True

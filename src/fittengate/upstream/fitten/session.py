@@ -138,6 +138,18 @@ def renewal(
     return (yield from _login(account, past, now))
 
 
+def only_refresh(tokens: Tokens, now: Callable[[], float]) -> Renewal:
+    """Yield what must be sent to try the refresh token of tokens that are still good; return the tokens to use then.
+
+    Raises Fault: upstream_login when the service refuses it, upstream_broken when it cannot be asked.
+    """
+    renewed, problem = yield from _refresh(tokens, None, now)
+    if renewed is not None:
+        return renewed
+    message = "The Fitten service refuses to renew the login. Run `fittengate login` before it ends."
+    raise problem or Fault(FaultKind.UPSTREAM_LOGIN, message, detail="refresh refused")
+
+
 def _refresh(
     tokens: Tokens, rejected: str | None, now: Callable[[], float]
 ) -> Generator[Call, Answer, tuple[Tokens | None, Fault | None]]:

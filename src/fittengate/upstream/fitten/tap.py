@@ -8,6 +8,7 @@ event that ends something (Ended, a fault, an error of the sink) is left for the
 import asyncio
 
 from fittengate.core.events import Event
+from fittengate.core.tape import Pieces
 from fittengate.upstream.base import Sink
 from fittengate.upstream.fitten.reply import ReplyStream
 from fittengate.upstream.fitten.watch import Watch
@@ -16,9 +17,17 @@ from fittengate.upstream.fitten.watch import Watch
 class Tap:
     """Called with bytes that came while the reading task waits; says whether it need not wake."""
 
-    __slots__ = ("_error", "_loop", "_sink", "_stream", "_watch", "left")
+    __slots__ = ("_error", "_loop", "_raw", "_sink", "_stream", "_watch", "left")
 
-    def __init__(self, stream: ReplyStream, watch: Watch, loop: asyncio.AbstractEventLoop, sink: Sink) -> None:
+    def __init__(
+        self,
+        stream: ReplyStream,
+        watch: Watch,
+        loop: asyncio.AbstractEventLoop,
+        sink: Sink,
+        raw: Pieces | None = None,
+    ) -> None:
+        """``raw`` takes the bytes that the task does not see, if anything does."""
         self.left: list[Event] | None = None
         """Events of bytes that were fed to the stream and that the sink did not take; None where there are none."""
         self._error: Exception | None = None
@@ -26,6 +35,7 @@ class Tap:
         self._watch = watch
         self._loop = loop
         self._sink = sink
+        self._raw = raw
 
     def __call__(self, data: bytes) -> bool:
         """Feed the stream and hand the events over. False: the task must wake, and look at ``left`` first."""
@@ -37,19 +47,22 @@ class Tap:
         self._watch.idle_since = now
         event = stream.one(data, now)
         if event is not None:
-            return self._hand_over([event], now)
+            return self._hand_over([event], data, now)
         events = stream.feed(data, now)
         if stream.ended or stream.fault is not None:
             self.left = events
             return False
-        return self._hand_over(events, now) if events else True
+        return self._hand_over(events, data, now)
 
-    def _hand_over(self, events: list[Event], now: float) -> bool:
-        try:
-            self._sink.take(events, now)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the task, not to the transport
-            self._error, self.left = error, []
-            return False
+    def _hand_over(self, events: list[Event], data: bytes, now: float) -> bool:
+        if events:
+            try:
+                self._sink.take(events, now)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the task, not to the transport
+                self._error, self.left = error, []
+                return False
+        if self._raw is not None:
+            self._raw.add(now, data)
         return True
 
     def taken(self) -> list[Event]:

@@ -18,6 +18,8 @@ from fittengate.core.caller import ModelCard
 NOT_EXPIRED = "Not expired"
 """What a refresh answers in place of a token that is still good. It is not a token."""
 
+CHAT_PATH = "/codeapi/chat_auth"
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -72,7 +74,7 @@ def user_info_call(access_token: str) -> Call:
 
 def chat_path(user_id: str) -> str:
     """Return path and query of a chat request."""
-    return f"/codeapi/chat_auth?ft_token={quote(user_id, safe='')}"
+    return f"{CHAT_PATH}?ft_token={quote(user_id, safe='')}"
 
 
 def chat_body(prompt: str, user_id: str, card: ModelCard) -> bytes:
