@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable
+from typing import get_args
 
 from msgspec import Struct
 
@@ -21,6 +22,7 @@ from fittengate.services.queue import Turns
 from fittengate.services.responses import Responses
 from fittengate.services.traces import Traces
 from fittengate.upstream.breaker import Breaker
+from fittengate.upstream.fitten.drift import Kind
 from fittengate.upstream.fitten.service import FittenService
 
 FAILURES = frozenset({Trouble.UNKNOWN_TOOL, Trouble.UNFIT_VALUE, Trouble.UNWANTED, Trouble.ABORTED})
@@ -193,6 +195,13 @@ def _upstream(service: FittenService, turns: Turns) -> Iterable[Family]:
         "upstream_odd_lines",
         "Lines of the service that are of no known kind: signs that it has changed",
         one(lambda: service.odd_lines),
+    )
+    yield Family(
+        "counter",
+        "upstream_drift",
+        "Unknown things that the service sent, by kind; `fittengate doctor` shows samples",
+        each(lambda: {kind: service.drift.counts[kind] for kind in get_args(Kind)}),
+        ("kind",),
     )
     yield Family(
         "gauge",
