@@ -199,7 +199,7 @@ def _upstream(service: FittenService, turns: Turns) -> Iterable[Family]:
     yield Family(
         "counter",
         "upstream_drift",
-        "What the service did that is not known of it, by kind; `fittengate doctor` shows samples",
+        "Unknown things that the service sent, by kind; `fittengate doctor` shows samples",
         each(lambda: {kind: service.drift.counts[kind] for kind in get_args(Kind)}),
         ("kind",),
     )
