@@ -285,7 +285,7 @@ class Recorder(_Section, frozen=True, kw_only=True):
 
     exchanges: Annotated[
         int, _meta("requests that are kept after their end; 0 turns the recorder off", "requests", ge=0)
-    ] = 200
+    ] = 24
     bytes: Annotated[int, _meta("most memory for all of them; 0 turns the recorder off", "bytes", ge=0)] = 16_777_216
     artifact_bytes: Annotated[
         int,
