@@ -4,6 +4,7 @@ VENV := .venv
 CODE := src tests bench scripts
 BIN := $(VENV)/bin
 ROUNDS ?= 50
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 FUZZ_SECONDS ?= 600
 SOAK_MINUTES ?= 30
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -16,8 +17,10 @@ demo: $(VENV)/.runtime  ## try it without an account
 serve: $(VENV)/.runtime  ## run the gateway
 	@$(BIN)/fittengate serve $(ARGS)
 
+# More workers than cores, for tests wait a lot. Compiled code is kept, whatever the environment says: tests start hundreds
+# of processes. What tests/meta holds is held by `make check`.
 test: $(VENV)/.dev  ## all tests but the long ones
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/meta $(ARGS)
 
 chaos: $(VENV)/.dev  ## the long ones: faults at every byte, ROUNDS kills, FUZZ_SECONDS of fuzzing, a soak of SOAK_MINUTES
 	@CHAOS_ROUNDS=$(ROUNDS) FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -n 2 --timeout 1800 \
