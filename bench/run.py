@@ -26,7 +26,7 @@ from load import Streams, first_byte, one_by_one, wrk
 from measure import SETTLE_SECONDS, Stopwatch, interleaved, resident_bytes
 from processes import BenchError, Cores, choose_cores
 from report import Figure, Ratio, print_figures, print_ratios, write_json
-from targets import CODE, CODE_RESULT, KEY, TOKEN, Stage, Target, stage
+from targets import CODE, CODE_RESULT, KEY, TOKEN, Stage, Target, gateway_on, stage
 from wire import Post, ReplyError, exchange
 
 T = TypeVar("T")
@@ -85,22 +85,39 @@ def tools(run: Run, staged: Stage) -> None:
     run.ratios.append(_by_wrk(run, staged, "tools", "whole reply, 60 tools (48 KB)", 12, None))
 
 
-def _by_wrk(run: Run, staged: Stage, form: str, title: str, must: float, aim: float | None) -> Ratio:
-    def work(target: Target) -> Callable[[], float]:
-        post = getattr(target, form)
-        sizes = _sizes(post)
-
-        def measure() -> float:
-            watch = Stopwatch(target.pid)
-            count = wrk(post, run.folder, connections=run.connections, seconds=run.seconds, sizes=sizes)
-            time.sleep(SETTLE_SECONDS)
-            return watch.spent(count).each
-
-        return measure
-
+def admission(run: Run, staged: Stage) -> None:
+    """Measure what a key with limits and a receipt cost: a gateway that has them beside one that has neither."""
+    title = "key lookup, admission, receipt"
     say(f"{title} ({run.connections} connections)")
-    best = interleaved(run.rounds, {t.name: work(t) for t in (staged.nginx, staged.gateway)}, say)
+    with (
+        gateway_on(run.folder, run.cores, staged.service, name="bare", STORE_URL="none") as (bare, _),
+        gateway_on(run.folder, run.cores, staged.service, name="full", limited=True) as (full, _),
+    ):
+        works = {target.name: _work(run, target, "whole") for target in (staged.nginx, bare, full)}
+        best = interleaved(run.rounds, works, say)
+    more = tuple([max(0.0, one - min(best["bare"])) for one in best["full"]])
+    run.ratios.append(Ratio(title, best["nginx"], more, 1, None))
+
+
+def _by_wrk(run: Run, staged: Stage, form: str, title: str, must: float, aim: float | None) -> Ratio:
+    say(f"{title} ({run.connections} connections)")
+    works = {target.name: _work(run, target, form) for target in (staged.nginx, staged.gateway)}
+    best = interleaved(run.rounds, works, say)
     return Ratio(title, best["nginx"], best["gateway"], must, aim)
+
+
+def _work(run: Run, target: Target, form: str) -> Callable[[], float]:
+    """Return what measures a round of wrk: CPU seconds of the target for each reply."""
+    post = getattr(target, form)
+    sizes = _sizes(post)
+
+    def measure() -> float:
+        watch = Stopwatch(target.pid)
+        count = wrk(post, run.folder, connections=run.connections, seconds=run.seconds, sizes=sizes)
+        time.sleep(SETTLE_SECONDS)
+        return watch.spent(count).each
+
+    return measure
 
 
 def _sizes(post: Post) -> tuple[int, int]:
@@ -284,7 +301,15 @@ SECTIONS = (
         DELTAS,
         0,
         ("whole", "stream", "large", "tools"),
-        {"idle": idle, "whole": whole, "stream": stream, "large": large, "tools": tools, "first": first},
+        {
+            "idle": idle,
+            "whole": whole,
+            "stream": stream,
+            "large": large,
+            "tools": tools,
+            "first": first,
+            "admission": admission,
+        },
     ),
     Section(DELTAS, 0, ("call",), {"call": call}, call=True),
     Section(DELTAS, PACED_MS, ("stream",), {"paced": paced}),

@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import importlib.util
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -197,8 +198,13 @@ def _fill(port: int, user: str, bearer: str, text: str) -> Post:
 
 
 @contextlib.contextmanager
-def gateway_on(folder: Path, cores: Cores, service: int) -> Iterator[tuple[Target, float]]:
-    """Run the gateway before a service; yields it and the seconds until it answered."""
+def gateway_on(
+    folder: Path, cores: Cores, service: int, *, name: str = "gateway", limited: bool = False, **settings: str
+) -> Iterator[tuple[Target, float]]:
+    """Run the gateway before a service; yields it and the seconds until it answered.
+
+    ``limited``: what it is asked with is a key of the store that has limits. ``settings`` as in ``STORE_URL="none"``.
+    """
     port = free_port()
     state = folder / f"state-{port}"
     state.mkdir(mode=0o700)
@@ -213,24 +219,26 @@ def gateway_on(folder: Path, cores: Cores, service: int) -> Iterator[tuple[Targe
         "FITTENGATE_UPSTREAM_MAX_CONCURRENCY": "0",
         "FITTENGATE_LOG_FILE": str(state / "gateway.log"),
         "FITTENGATE_LOG_LEVEL": "info",
+        **{f"FITTENGATE_{setting}": value for setting, value in settings.items()},
     }
     command = [*_gateway_command(), "serve"]
-    with running("gateway", command, folder, core=cores.measured, env=env) as program:
+    with running(name, command, folder, core=cores.measured, env=env) as program:
         wait_for_port(program, port)
         _wait_alive(program, port)
         ready = time.monotonic() - program.started
+        key = _limited_key(env) if limited else KEY
 
         def post(prompt: str, *, stream: bool, **more: object) -> Post:
             body = {"model": "fitten-code", "messages": [{"role": "user", "content": prompt}], "stream": stream, **more}
-            return Post(port, "/v1/chat/completions", {"Authorization": f"Bearer {KEY}"}, json.dumps(body).encode())
+            return Post(port, "/v1/chat/completions", {"Authorization": f"Bearer {key}"}, json.dumps(body).encode())
 
         def fill(text: str, stream: bool) -> Post:  # noqa: FBT001 - one shape with nginx's
             body = {"model": "fitten-completion", "prompt": text, "suffix": "", "stream": stream}
-            return Post(port, "/v1/completions", {"Authorization": f"Bearer {KEY}"}, json.dumps(body).encode())
+            return Post(port, "/v1/completions", {"Authorization": f"Bearer {key}"}, json.dumps(body).encode())
 
         yield (
             Target(
-                "gateway",
+                name,
                 program.pid,
                 post(SHORT_PROMPT, stream=False),
                 post(SHORT_PROMPT, stream=True),
@@ -241,6 +249,14 @@ def gateway_on(folder: Path, cores: Cores, service: int) -> Iterator[tuple[Targe
             ),
             ready,
         )
+
+
+def _limited_key(env: Mapping[str, str]) -> str:
+    """Return a key whose limits of every kind are counted and never reached."""
+    limits = dict.fromkeys(("rpm", "tpm", "concurrency", "tokens-per-day", "tokens-per-month"), 10**9)
+    options = [word for name, most in limits.items() for word in (f"--{name}", str(most))]
+    command = [*_gateway_command(), "keys", "create", "--name", "bench", *options]
+    return subprocess.run(command, env=dict(env), capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _gateway_command() -> list[str]:
