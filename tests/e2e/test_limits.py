@@ -478,3 +478,25 @@ async def test_a_key_in_the_background_lane_waits_behind_others(start, simulator
         await until(lambda: gateway.turns.waiting == 2)
         await asyncio.gather(*tasks)
     assert done == [KEY, KEY, later]
+
+
+async def test_each_prompt_that_was_counted_is_sent_for_its_own_request(start, simulator):
+    """A prompt is made once for counting and sending; many at a time, counted between each other, are not confused."""
+
+    def question(number):
+        return {"tools": [TOOL_OF_TWO[number % 2]], "tool_choice": ("auto", "none")[number % 3 == 0]}
+
+    async with start(limits={"tpm": 10**9}) as gateway:
+        replies = await asyncio.gather(*(gateway.chat(f"number {n}.", **question(n)) for n in range(24)))
+    assert {reply.status for reply in replies} == {200}
+    prompts = [json.loads(record.body)["inputs"] for record in await simulator.wait_requests("chat", 24)]
+    for number in range(24):
+        (prompt,) = [prompt for prompt in prompts if f"number {number}.\n" in prompt]
+        name, other = [TOOL_OF_TWO[at]["function"]["name"] for at in (number % 2, 1 - number % 2)]
+        assert (name in prompt, other in prompt) == (number % 3 != 0, False)
+
+
+TOOL_OF_TWO = [
+    {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
+    for name in ("first_one", "second_one")
+]

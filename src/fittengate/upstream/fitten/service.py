@@ -38,6 +38,9 @@ from fittengate.upstream.fitten.wire import CHAT_PATH, chat_body, models_call
 PROVIDER = "fitten"
 """The service's name in traces (OpenTelemetry, `gen_ai.provider.name`)."""
 
+NEWEST_CHARS = 4 * 1024 * 1024
+"""A longer prompt is made anew for the call."""
+
 RETRY_SECONDS = 0.25
 RETRY_MOST_SECONDS = 4.0
 """Pause before the first further try and longest pause; doubled each time, with up to half of it by chance on top."""
@@ -54,6 +57,13 @@ LIKELY_HIDDEN_TOKENS = 80
 
 UPKEEP_SECONDS = 15.0
 """How often the background work looks whether something is due."""
+
+
+class _Newest(Struct, frozen=True):
+    """The prompt that was made last, and of what."""
+
+    ask: Ask
+    rendered: Rendered
 
 
 class Rules(Struct, frozen=True):
@@ -109,6 +119,7 @@ class FittenService:
         """Calls of tools that models made and completed so far."""
         self.troubles: Counter[Trouble] = Counter()
         """How often each oddity of calls was met so far: every repair and every failure, so that drift shows."""
+        self._newest: _Newest | None = None
         self.drift = client.drift
         """What the service did that is not known of it."""
         self._client = client
@@ -180,7 +191,7 @@ class FittenService:
     async def chat(self, ask: Ask, card: ModelCard, sink: Sink | None = None) -> AsyncGenerator[list[Event], None]:
         """Yield the events of the answer; see :class:`fittengate.upstream.base.Upstream`."""
         trial = Trial(self.chat_breaker)
-        rendered = self._render(ask)
+        rendered = self._render(ask, last=True)
         self._check_length(rendered.text)
         watch = self._watch()
         begun: _Open | None = None
@@ -242,7 +253,19 @@ class FittenService:
         tokens = self.calibrator.at_most(card.id, self._render(ask).text)
         return Usage(tokens + HIDDEN_TOKENS, 0, estimated=True)
 
-    def _render(self, ask: Ask) -> Rendered:
+    def _render(self, ask: Ask, *, last: bool = False) -> Rendered:
+        """Return the prompt of an ask. What was counted is mostly sent next, so the newest one is kept until then."""
+        known, self._newest = self._newest, None
+        if known is not None and _same_prompt(known.ask, ask):
+            self._newest = None if last else known
+            return known.rendered
+        made = self._rendered(ask)
+        # A long one would be held for nobody, where the request is refused.
+        if not last and len(made.text) <= NEWEST_CHARS:
+            self._newest = _Newest(ask, made)
+        return made
+
+    def _rendered(self, ask: Ask) -> Rendered:
         return render(ask.conversation, ask.tool_use, self._chance.secret, ask.reply_format)
 
     def _check_length(self, text: str) -> None:
@@ -365,3 +388,10 @@ class FittenService:
                 refused = stream.decoder.refused
                 return Failure(stream.fault, again=not refused, answered=refused)
             watch.waiting = True
+
+
+def _same_prompt(one: Ask, other: Ask) -> bool:
+    """Tell whether two asks are of one request, so that their prompts are the same; False where it takes a long look."""
+    if one.conversation is not other.conversation or one.reply_format is not other.reply_format:
+        return False
+    return one.tool_use == other.tool_use
