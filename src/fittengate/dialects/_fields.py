@@ -128,3 +128,15 @@ def model_name(value: Any) -> str | None:
     if len(value) > MAX_MODEL_NAME:
         raise bad(f"model must be at most {MAX_MODEL_NAME} characters long.", "model")
     return value
+
+
+def logprobs(value: Any, name: str, _ignored: list[str]) -> None:
+    """Refuse a request for the probabilities of tokens, which the service does not tell. Raises Fault."""
+    if flag(value, name):
+        raise unsupported("Token probabilities are not known. Leave logprobs out.", name)
+
+
+def top_logprobs(value: Any, name: str, _ignored: list[str]) -> None:
+    """Refuse a request for the probabilities of other tokens. Raises Fault."""
+    if whole_number(value, name, 0):
+        raise unsupported("Token probabilities are not known. Leave top_logprobs out.", name)

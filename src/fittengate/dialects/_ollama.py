@@ -10,7 +10,17 @@ from typing import Any
 from fittengate.core.ask import COMPLETION, FillAsk, ReplyFormat, Sampling, Wishes
 from fittengate.core.conversation import Image
 from fittengate.core.faults import Fault
-from fittengate.dialects._fields import Check, bad, flag, known, model_name, of_type, unsupported, whole_number
+from fittengate.dialects._fields import (
+    Check,
+    bad,
+    flag,
+    known,
+    logprobs,
+    model_name,
+    of_type,
+    top_logprobs,
+    whole_number,
+)
 from fittengate.dialects._fim_markers import MAX_FILL_STOPS
 from fittengate.lib.jsonio import shown, to_json
 
@@ -149,16 +159,6 @@ def _think(value: Any, name: str, ignored: list[str]) -> None:
         raise bad(f"{name} must be true, false or a level.", name)
 
 
-def _logprobs(value: Any, name: str, _ignored: list[str]) -> None:
-    if flag(value, name):
-        raise unsupported("Token probabilities are not known. Leave logprobs out.", name)
-
-
-def _top_logprobs(value: Any, name: str, _ignored: list[str]) -> None:
-    if whole_number(value, name, 0):
-        raise unsupported("Token probabilities are not known. Leave top_logprobs out.", name)
-
-
 FIELDS: Mapping[str, Check] = {
     # Read by both dialects.
     "model": known,
@@ -173,8 +173,8 @@ FIELDS: Mapping[str, Check] = {
     "truncate": of_type(bool),
     "shift": of_type(bool),
     # To ignore these would claim something.
-    "logprobs": _logprobs,
-    "top_logprobs": _top_logprobs,
+    "logprobs": logprobs,
+    "top_logprobs": top_logprobs,
 }
 """What both requests may have; each adds its own."""
 

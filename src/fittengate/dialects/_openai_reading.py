@@ -16,10 +16,12 @@ from fittengate.dialects._fields import (
     between,
     flag,
     known,
+    logprobs,
     look_over,
     model_name,
     of_type,
     refused,
+    top_logprobs,
     unsupported,
     whole_number,
 )
@@ -57,16 +59,6 @@ def read(body: bytes) -> Ask | Several:
     )
     count = choices(fields["n"]) if get("n") is not None else 1
     return ask if count == 1 else Several((ask,) * count)
-
-
-def _logprobs(value: Any, name: str, _ignored: list[str]) -> None:
-    if flag(value, name):
-        raise unsupported("Token probabilities are not known. Leave logprobs out.", name)
-
-
-def _top_logprobs(value: Any, name: str, _ignored: list[str]) -> None:
-    if whole_number(value, name, 0):
-        raise unsupported("Token probabilities are not known. Leave top_logprobs out.", name)
 
 
 def _modalities(value: Any, name: str, _ignored: list[str]) -> None:
@@ -116,8 +108,8 @@ FIELDS: Mapping[str, Check] = {
     "prompt_cache_retention": of_type(str),
     # To ignore these would change or claim something: refused, unless they ask for nothing.
     "logit_bias": logit_bias,
-    "logprobs": _logprobs,
-    "top_logprobs": _top_logprobs,
+    "logprobs": logprobs,
+    "top_logprobs": top_logprobs,
     "modalities": _modalities,
     "audio": refused("Audio output is"),
     "web_search_options": refused("Web search is"),

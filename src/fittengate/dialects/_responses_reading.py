@@ -23,6 +23,7 @@ from fittengate.dialects._fields import (
     of_type,
     read_object,
     refused,
+    top_logprobs,
     unsupported,
     whole_number,
 )
@@ -153,11 +154,6 @@ def _truncation(value: Any, name: str, ignored: list[str]) -> None:
         ignored.append(name)
 
 
-def _top_logprobs(value: Any, name: str, _ignored: list[str]) -> None:
-    if whole_number(value, name, 0):
-        raise unsupported("Token probabilities are not known. Leave top_logprobs out.", name)
-
-
 def _max_tool_calls(value: Any, name: str, ignored: list[str]) -> None:
     whole_number(value, name, 1)
     ignored.append(name)
@@ -209,7 +205,7 @@ FIELDS: Mapping[str, Check] = {
     "prompt_cache_options": of_type(dict),
     "prompt_cache_retention": of_type(str),
     # To ignore these would change or claim something: refused, unless they ask for nothing.
-    "top_logprobs": _top_logprobs,
+    "top_logprobs": top_logprobs,
     "background": _background,
     "conversation": refused("Conversations that are kept apart from responses are"),
     "prompt": refused("Prompt templates are"),
