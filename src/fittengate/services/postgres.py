@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from fittengate.services.migrations import bring_up
+from fittengate.services.migrations import brought_up
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -108,12 +108,7 @@ class PostgresServer:
     def open(self) -> "Engine":
         """Connect, and bring the tables up; of several processes that start together one does."""
         engine = self.engine()
-        try:
-            bring_up(engine)
-        except BaseException:
-            engine.dispose()
-            raise
-        return engine
+        return brought_up(engine)
 
     def engine(self) -> "Engine":
         """Return an engine on the database as it is; nothing is looked at or changed."""

@@ -164,19 +164,14 @@ class SqliteFile:
         """Make the file if need be, and bring it up."""
         from sqlalchemy import URL, create_engine, event
 
-        from fittengate.services.migrations import bring_up
+        from fittengate.services.migrations import brought_up
 
         # SQLite gives the files that it puts beside this one the same mode.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), MODE))
         url = URL.create("sqlite", database=str(self.path))
         engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
         event.listen(engine, "connect", _prepare)
-        try:
-            bring_up(engine)
-        except BaseException:
-            engine.dispose()
-            raise
-        return engine
+        return brought_up(engine)
 
     def ends(self, error: Exception) -> bool:
         """Tell whether it says that the file is damaged."""

@@ -62,6 +62,16 @@ def bring_up(engine: "Engine") -> str | None:
     return None
 
 
+def brought_up(engine: "Engine") -> "Engine":
+    """Return an engine whose database is migrated; it is disposed of where that fails. Raises as :func:`bring_up`."""
+    try:
+        bring_up(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
 @contextmanager
 def _alone(connection: "Connection") -> Iterator[None]:
     """Wait until no other process migrates, and keep all others from it until the end of the transaction."""
