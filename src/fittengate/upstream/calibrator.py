@@ -5,14 +5,12 @@ called in the background; there the prompt is estimated and what was learned is 
 and of a prompt that waits there is a sample at most, so nothing grows with traffic.
 """
 
-import asyncio
-
-import msgspec
 from msgspec import Struct
 
 from fittengate.prompting.calibration import Learned, at_most, factor, is_sane, learn
 from fittengate.prompting.estimate import Sample, estimate, estimates, likely_of, sample
 from fittengate.upstream.base import NoteStore
+from fittengate.upstream.kept import Kept
 
 MAX_MODELS = 32
 """The service lists a handful. Of more, the one that was asked least recently is forgotten."""
@@ -32,7 +30,7 @@ class Calibrator:
 
     def __init__(self, store: NoteStore | None = None) -> None:
         """``store`` keeps what was learned; None keeps it for the life of the process."""
-        self._store = store
+        self._kept = Kept(store, _Notes)
         self._learned: dict[str, Learned] = {}
         self._factors: dict[str, float] = {}
         self._waiting: dict[str, tuple[Sample, int]] = {}
@@ -57,13 +55,9 @@ class Calibrator:
 
     async def load(self) -> str | None:
         """Take up what was kept; return why it could not be read, None where it was or there is none."""
-        if self._store is None:
-            return None
-        try:
-            data = await asyncio.to_thread(self._store.load)
-            notes = _Notes() if data is None else msgspec.json.decode(data, type=_Notes)
-        except (OSError, ValueError) as error:
-            return str(error)
+        notes, problem = await self._kept.load()
+        if notes is None:
+            return problem
         for model, known in list(notes.models.items())[-MAX_MODELS:]:
             if is_sane(known):
                 self._learned[model], self._factors[model] = known, factor(known)
@@ -80,13 +74,10 @@ class Calibrator:
         while len(self._learned) > MAX_MODELS:
             oldest = next(iter(self._learned))
             del self._learned[oldest], self._factors[oldest]
-        if self._store is None or not self._changed:
+        if not self._changed:
             return None
-        data = msgspec.json.format(msgspec.json.encode(_Notes(dict(self._learned)))) + b"\n"
+        # What changes while it is being written is for the next time.
         self._changed = False
-        try:
-            await asyncio.to_thread(self._store.save, data)
-        except OSError as error:
-            self._changed = True
-            return str(error)
-        return None
+        problem = await self._kept.save(_Notes(dict(self._learned)))
+        self._changed = self._changed or problem is not None
+        return problem

@@ -4,17 +4,16 @@ Laws: a sample is the structure of what came and never its words (``outline.py``
 told apart, what is seen beyond them is only counted; a reply that holds nothing unknown costs nothing here.
 """
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from fittengate.upstream.base import NoteStore
+from fittengate.upstream.kept import Kept
 
 MAX_SAMPLES = 48
 MAX_SAMPLE_CHARS = 300
@@ -53,7 +52,7 @@ class Drift:
         """``store`` keeps what was seen; None keeps it for the life of the process."""
         self.counts: Counter[Kind] = Counter()
         """How often, by kind, since the process began."""
-        self._store = store
+        self._kept = Kept(store, Notes)
         self._seen: dict[tuple[Kind, str], Seen] = {}
         self._new: list[Seen] = []
         self._changed = False
@@ -95,26 +94,19 @@ class Drift:
 
     async def load(self) -> str | None:
         """Take up what was kept; return why it could not be read, None where it was or there is none."""
-        if self._store is None:
-            return None
-        try:
-            data = await asyncio.to_thread(self._store.load)
-            notes = Notes() if data is None else msgspec.json.decode(data, type=Notes)
-        except (OSError, ValueError) as error:
-            return str(error)
+        notes, problem = await self._kept.load()
+        if notes is None:
+            return problem
         for one in notes.seen[:MAX_SAMPLES]:
             self._seen[one.kind, one.sample] = one
         return None
 
     async def settle(self) -> str | None:
         """Keep what was seen; return why it could not be kept, None where it was."""
-        if self._store is None or not self._changed:
+        if not self._changed:
             return None
-        data = msgspec.json.format(msgspec.json.encode(Notes(self.seen()))) + b"\n"
+        # What changes while it is being written is for the next time.
         self._changed = False
-        try:
-            await asyncio.to_thread(self._store.save, data)
-        except OSError as error:
-            self._changed = True
-            return str(error)
-        return None
+        problem = await self._kept.save(Notes(self.seen()))
+        self._changed = self._changed or problem is not None
+        return problem
