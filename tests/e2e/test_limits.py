@@ -11,6 +11,7 @@ import pytest
 from fakes.line import CHAT, KEY, until
 from fakes.posting import MESSAGES, post
 from fittengate.core.caller import SCOPES
+from fittengate.dialects import DIALECTS
 from fittengate.server.admin import ADMIN_METHODS
 from fittengate.server.app import MODEL_PREFIXES
 from fittengate.server.kept import KEPT_METHODS
@@ -500,3 +501,18 @@ TOOL_OF_TWO = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
     for name in ("first_one", "second_one")
 ]
+
+
+async def test_a_prompt_counted_for_one_request_is_never_sent_for_another(gateway, simulator):
+    """One is counted and another sent: the newest prompt at hand is not its own. Nothing is held afterwards."""
+    service = gateway.gateway.service
+    card = service.models()[0]
+    bodies = [json.dumps({"messages": [{"role": "user", "content": text}]}).encode() for text in ("one", "two")]
+    first, second = map(DIALECTS[0].read, bodies)
+    for counted, sent in ((first, second), (second, first)):
+        service.estimate(counted, card)
+        async for _ in service.chat(sent, card):
+            pass
+    prompts = [json.loads(record.body)["inputs"] for record in await simulator.wait_requests("chat", 2)]
+    assert [("one\n" in prompt, "two\n" in prompt) for prompt in prompts] == [(False, True), (True, False)]
+    assert service._newest is None

@@ -116,7 +116,7 @@ class Keys:
     def known(self, credential: str | None) -> Caller | None:
         """Return whose key it is; None where :meth:`find` has to look. Raises Fault (caller_no_key)."""
         if not credential:
-            raise Fault(FaultKind.CALLER_NO_KEY, f"No API key was given. {_HOW}")
+            raise Fault(FaultKind.CALLER_NO_KEY, f"No API key was given. {_HOW}", detail="no key was shown")
         found = self._found(credential)
         if found is None:
             if self._database is None:
