@@ -8,7 +8,10 @@ speak of tags, and ordinary XML must stay text.
 import re
 from collections.abc import Callable, Collection
 from enum import Enum
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fittengate.prompting.marks import BAR, Marks, Tag, skip_space
 from fittengate.prompting.names import Names
@@ -26,7 +29,7 @@ _NAME = re.compile(r"[\w.:-]*")
 _BEGINNINGS = ("<tool_call>", "<function_call>", "<function=")
 
 
-class Opening(NamedTuple):
+class Opening(Struct, frozen=True, gc=False):
     """What begins."""
 
     form: Form
@@ -88,7 +91,7 @@ class Openings:
         if found is not None or not wrapped or self._strict:
             return found
         found = self.foreign(text, at, last=last, begins_line=True)
-        return found._replace(wrapped=True) if isinstance(found, Opening) else found
+        return replace(found, wrapped=True) if isinstance(found, Opening) else found
 
     def invoke(self, text: str, at: int, *, last: bool, wrapped: bool) -> Found:
         """Return the call that begins at a ``<``."""
