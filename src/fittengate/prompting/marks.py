@@ -74,7 +74,9 @@ class Marks:
 
     def find(self, text: str, at: int) -> int:
         """Return the next place of a ``<`` where a tag may stand, or come to stand; -1 where there is none."""
-        found = self._begins(text, at)
+        # Most of a value has no "<", and to look for one character alone is far faster.
+        at = text.find("<", at)
+        found = None if at < 0 else self._begins(text, at)
         return -1 if found is None else found.start()
 
     def tag(self, text: str, at: int) -> Tag | None:
