@@ -175,7 +175,9 @@ class Openings:
             if end == len(text):
                 return wait if any(one.startswith(found) for one in declared) else None
             end = skip_space(text, end)
-            return opening if found in declared and text.startswith("=", end) else None
+            if found not in declared:
+                return None
+            return wait if end == len(text) else opening if text[end] == "=" else None
         behind = skip_space(text, behind + 1)
         rest = text[behind : behind + 300]
         children = [f"<{one}>" for one in declared] + [f"</{word}>"]
