@@ -32,7 +32,7 @@ from fittengate.server.content import prompt_text
 from fittengate.server.course import Course
 from fittengate.server.faults import as_fault, headers_of
 from fittengate.server.request import SLOW, Headers, Request
-from fittengate.server.stream import ClientStream, Relay
+from fittengate.server.stream import ClientStream
 from fittengate.server.typing import Typing
 from fittengate.services.figures import Figures
 from fittengate.services.ids import Ids
@@ -410,7 +410,7 @@ class Exchanges:
         else:
             writer = single = dialect.writer(ask, head)
             # The log's copy of the words is made here, so where it is wanted nothing takes the short way.
-            sink = Relay(single, out) if course.words is None else None
+            sink = out.relay(single) if course.words is None else None
         events = self._events(ask, course, sink)
         try:
             async for batch in events:

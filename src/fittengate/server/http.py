@@ -10,14 +10,16 @@ the request's task the moment its client goes away. Uvicorn tells an application
 import asyncio
 import socket
 import struct
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from fittengate.server.outlet import Outlet
+from fittengate.server.outlet import Front, Outlet
 from fittengate.server.patience import Phase, State, Wait
 from fittengate.server.request import GONE, OUTLET, SLOW
 from fittengate.server.upgrades import StayingProtocol
@@ -27,6 +29,14 @@ HEAD_TOO_LARGE = "fittengate.head_too_large"
 
 MOST_AHEAD = 64
 """Requests that a client may send ahead on one connection: thousands fit into one read."""
+
+
+MOST_TARGETS = 64
+TARGET_BYTES = 128
+"""So many request targets, each no longer than this, are remembered with what they were parsed to."""
+
+Target: TypeAlias = tuple[str, bytes, bytes]
+"""A request's target: its path, the path before percent-decoding, and its query."""
 
 
 def _raw(status: str, code: str, message: str) -> bytes:
@@ -53,6 +63,9 @@ class GatewayProtocol(StayingProtocol):
     max_head_bytes = 0
     max_connections = 0
     overload: Graded
+    targets: ClassVar[dict[bytes, Target]]
+    """The last targets, as :meth:`_parsed` gave them."""
+    front: Front
 
     def __init__(
         self,
@@ -105,26 +118,58 @@ class GatewayProtocol(StayingProtocol):
             self._turn_away("431 Request Header Fields Too Large", "head_too_large", text)
 
     def on_headers_complete(self) -> None:
-        """Hand the request over; mark it if its head is over the cap. Raises ValueError, which ends the connection."""
+        """Hand the request over; mark it if its head is over the cap. Raises ValueError, which ends the connection.
+
+        Law: the scope is what uvicorn would have made, and a test compares them. Of uvicorn's own switches none is on
+        that would have a say here: web sockets, a limit of tasks, contexts of their own.
+        """
         self._swallowed = 0
         self._heads += 1
-        if len(self.pipeline) >= MOST_AHEAD:
+        pipeline, parser, url = self.pipeline, self.parser, self.url
+        if len(pipeline) >= MOST_AHEAD:
             raise ValueError("too many requests ahead")
+        scope: Any = self.scope
+        version = parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        if version != "1.1":
+            scope["http_version"] = version
+        scope["path"], scope["raw_path"], scope["query_string"] = self.targets.get(url) or self._parsed(url)
         if self.max_head_bytes:
-            size = len(self.url)
+            size = len(url)
             for name, value in self.headers:
                 size += len(name) + len(value) + 4
             if size > self.max_head_bytes:
-                self.scope[HEAD_TOO_LARGE] = True  # type: ignore[literal-required]
-        super().on_headers_complete()
+                scope[HEAD_TOO_LARGE] = True
+        before = self.cycle
+        cycle = self.cycle = Outlet(self, scope, self.front, keep_alive=version != "1.0" and parser.should_keep_alive())
         # The request's task begins in a later turn of the loop, or after the one before it.
-        self.scope[OUTLET] = Outlet(self.cycle)  # type: ignore[literal-required]
+        scope[OUTLET] = cycle
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            pipeline.appendleft((cycle, self.app))
+
+    def _parsed(self, url: bytes) -> Target:
+        """Parse a request's target, and remember what came of it. Raises for what is none."""
+        parts = httptools.parse_url(url)
+        raw: bytes = parts.path
+        path = raw.decode("ascii")
+        if "%" in path:
+            path = unquote(path)
+        root = self.root_path
+        target = (root + path, root.encode("ascii") + raw, parts.query or b"")
+        if len(url) <= TARGET_BYTES:
+            if len(self.targets) >= MOST_TARGETS:
+                self.targets.clear()
+            self.targets[url] = target
+        return target
 
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the body, whose size is the application's business. The first one is not copied."""
         self._swallowed = 0
         cycle: Any = self.cycle
-        if cycle.body or cycle.response_complete or self.parser.should_upgrade():
+        if cycle.body or cycle.response_complete:
             if type(cycle.body) is bytes:
                 cycle.body = bytearray(cycle.body)
             super().on_body(body)
@@ -136,10 +181,13 @@ class GatewayProtocol(StayingProtocol):
 
     def on_message_complete(self) -> None:
         """Expect the next head."""
-        super().on_message_complete()
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
         self._swallowed = 0
         if self.overload.grade:
-            self.cycle.keep_alive = False
+            cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
         """Take up the next request; for one that does not come the sweep looks, not a timer."""
@@ -152,7 +200,9 @@ class GatewayProtocol(StayingProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._at_work = cycle
-        super()._start_asgi_task(cycle, app)
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def pause_writing(self) -> None:
         """Note that the client reads too slowly."""
@@ -211,7 +261,13 @@ class GatewayProtocol(StayingProtocol):
 
 def protocol_class(max_head_bytes: int, max_connections: int, overload: Graded) -> type[GatewayProtocol]:
     """Return the protocol with its bounds; 0 means none. Where ``overload`` has a grade, answers close connections."""
-    bounds = {"max_head_bytes": max_head_bytes, "max_connections": max_connections, "overload": overload}
+    bounds = {
+        "max_head_bytes": max_head_bytes,
+        "max_connections": max_connections,
+        "overload": overload,
+        "targets": {},
+        "front": Front(),
+    }
     return type("BoundedGatewayProtocol", (GatewayProtocol,), bounds)
 
 

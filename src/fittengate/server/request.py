@@ -108,7 +108,7 @@ class Request:
             raise _too_large(limit)
         if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Fault(FaultKind.CALLER_UNSUPPORTED, "The body is compressed. Send it without Content-Encoding.")
-        at_once = None if self.outlet is None else self.outlet.body()
+        at_once = None if self.outlet is None else self.outlet.taken()
         if at_once is not None:
             if limit and len(at_once) > limit:
                 raise _too_large(limit)

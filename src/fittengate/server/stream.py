@@ -13,28 +13,43 @@ from fittengate.dialects.base import EVENTS, StreamForm, Writer
 from fittengate.lib.timers import Timer, Timers
 from fittengate.server.request import Headers, Request
 from fittengate.services.figures import Durations
+from fittengate.upstream.base import Flow
+
+
+class _Shut:
+    """The flow of a connection that takes nothing the short way."""
+
+    write_paused = True
+
+
+_SHUT = _Shut()
 
 
 class ClientStream:
-    """Writes one streamed reply. ``write`` any number of times, then ``finish``; ``stop`` in any case."""
+    """Writes one streamed reply. ``write`` any number of times, then ``finish``; ``stop`` in any case.
+
+    After :meth:`relay` it is a :class:`fittengate.upstream.base.Sink`: events that come one by one go straight to the
+    client. One object and one method do all of that, because a delta comes when its code has left the processor's caches.
+    """
 
     __slots__ = (
         "_beat_seconds",
         "_beating",
         "_busy",
-        "_flow",
+        "_feed",
         "_form",
         "_gaps",
         "_headers",
         "_last",
         "_loop",
-        "_open",
         "_outlet",
         "_request",
         "_tape",
         "_timer",
         "_timers",
         "finished",
+        "flow",
+        "open",
         "started",
     )
 
@@ -69,18 +84,22 @@ class ClientStream:
         self._timers = timers
         self._beat_seconds = beat
         self._busy = False
-        self._open = False
-        """The headers are out and nobody is in the middle of a write."""
-        self._flow = None if request.outlet is None else request.outlet.flow
+        self.open = False
+        """The headers are out and nobody is in the middle of a write: :meth:`take` may be called while ``flow`` runs."""
+        self.flow: Flow = _SHUT if request.outlet is None else request.outlet.flow
         self._beating: asyncio.Task[None] | None = None
         self._timer: Timer | None = timers.start(hold, self._beat) if beat else None
 
-    def free(self) -> bool:
-        """Return whether :meth:`put` may be called now: the headers are out and nobody has to wait."""
-        return self._open and not self._flow.write_paused  # type: ignore[union-attr]
+    def relay(self, writer: Writer) -> "ClientStream":
+        """Return this stream as a sink for events that ``writer`` writes."""
+        self._feed = writer.feed
+        return self
 
-    def put(self, data: bytes, now: float) -> None:
-        """Send the next piece without waiting; only while :meth:`free`. ``now`` is the loop's time."""
+    def take(self, events: list[Event], now: float, /) -> None:
+        """Send the next events without waiting; ``now`` is the loop's time."""
+        data = self._feed(events)
+        if not data:
+            return
         self._outlet.piece(data)  # type: ignore[union-attr]
         if self._last:
             self._gaps.note(now - self._last)
@@ -96,7 +115,7 @@ class ClientStream:
         if self._beating is not None:
             await self._beating
         self._busy = True
-        self._open = False
+        self.open = False
         outlet = self._outlet
         if outlet is None:
             await self._send(data)
@@ -106,7 +125,7 @@ class ClientStream:
             if not self.started:
                 outlet.begin(200, self._begin())
             outlet.piece(data)
-            self._open = self._beating is None
+            self.open = self._beating is None
         self._busy = False
         now = self._loop.time()
         if data:
@@ -123,7 +142,7 @@ class ClientStream:
         if self._beating is not None:
             await self._beating
         self._busy = self.finished = True
-        self._open = False
+        self.open = False
         if self._tape is not None:
             self._tape.add(self._loop.time(), data)
         outlet = self._outlet
@@ -170,7 +189,7 @@ class ClientStream:
         if self.finished or self._timer is None:
             return
         if not self._busy and self._beating is None:
-            self._open = False
+            self.open = False
             self._beating = self._loop.create_task(self._send_beat())
         self._timer = self._timers.start(self._beat_seconds, self._beat)
 
@@ -189,20 +208,4 @@ class ClientStream:
             outlet.piece(self._form.heartbeat)
         finally:
             self._beating = None
-            self._open = outlet is not None and self.started and not self._busy
-
-
-class Relay:
-    """A :class:`fittengate.upstream.base.Sink`: events that come one by one go straight to the client."""
-
-    __slots__ = ("_feed", "_put", "ready")
-
-    def __init__(self, writer: Writer, out: ClientStream) -> None:
-        self._feed = writer.feed
-        self._put = out.put
-        self.ready = out.free
-
-    def take(self, events: list[Event], now: float, /) -> None:
-        """Write them."""
-        if data := self._feed(events):
-            self._put(data, now)
+            self.open = outlet is not None and self.started and not self._busy

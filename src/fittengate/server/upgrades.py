@@ -43,7 +43,6 @@ class StayingProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; go on with another where it stops at an offer."""
-        self._unset_keepalive_if_required()
         while True:
             try:
                 self.parser.feed_data(data)

@@ -10,12 +10,21 @@ from fittengate.core.events import Event
 from fittengate.core.reply import Usage
 
 
-class Sink(Protocol):
-    """Takes events in the very turn of the loop in which they came, without waking the task that waits for them."""
+class Flow(Protocol):
+    """A connection to a client."""
 
-    def ready(self) -> bool:
-        """Return whether :meth:`take` may be called now."""
-        ...
+    write_paused: bool
+    """The client reads too slowly: it is to get no more for now."""
+
+
+class Sink(Protocol):
+    """Takes events in the very turn of the loop in which they came, without waking the task that waits for them.
+
+    It does so only while it is open and its flow is not paused.
+    """
+
+    open: bool
+    flow: Flow
 
     def take(self, events: list[Event], now: float, /) -> None:
         """Take the next events, which came at ``now`` by the loop's clock; never waits. What it raises is raised in the task that reads the answer."""

@@ -154,7 +154,7 @@ async def test_a_body_is_taken_at_once_only_when_all_of_it_is_there():
     bodies = []
 
     async def app(scope, receive, send):
-        bodies.append(scope[OUTLET].body())
+        bodies.append(scope[OUTLET].taken())
         if bodies[-1] is None:
             message = await receive()
             bodies.append((message["body"], message["more_body"]))
@@ -172,12 +172,12 @@ async def test_a_client_that_left_is_sent_nothing():
 
     async def app(scope, receive, send):
         outlet = scope[OUTLET]
-        outlet._cycle.disconnected = True
+        outlet.disconnected = True
         outlet.begin(200, HEADERS)
         outlet.piece(b"one")
         outlet.last(b"two")
         outlet.whole(200, HEADERS, b"three")
-        transports.append(outlet._cycle.transport)
+        transports.append(outlet.transport)
 
     transport, _ = await through(app, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
     assert transports == [transport]
@@ -196,3 +196,16 @@ async def test_a_client_that_waits_for_100_continue_gets_it(gateway):
         answer = await reader.read()
     writer.close()
     assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_the_date_goes_on():
+    """Uvicorn makes its headers anew once a second; a connection that stays sends the newest ones."""
+    request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+    transport, protocol = await through(by_outlet(200, [b"ok"], stream=False), request)
+    for second in (1, 2):
+        protocol.server_state.default_headers = [(b"date", b"Mon, 23 Nov 2026 12:00:%02d GMT" % second)]
+        protocol.data_received(request)
+        for _ in range(10):
+            await asyncio.sleep(0)
+    dates = [write.split(b"date: ")[1].split(b"\r\n")[0][-6:] for write in transport.writes]
+    assert dates == [b"00 GMT", b"01 GMT", b"02 GMT"]

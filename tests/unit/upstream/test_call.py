@@ -8,6 +8,7 @@ import pytest
 import yarl
 
 from fittengate.upstream.fitten.call import HOLD_BYTES, LARGE_BYTES, MAX_HEAD_BYTES, Call, ReplyBrokenError, post
+from fittengate.upstream.fitten.spares import Spares
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -15,6 +16,8 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 class Service:
     """Answers each request with the next script: pieces of bytes; None closes the connection."""
+
+    own_spares = True
 
     def __init__(self, *scripts):
         self.scripts, self.asked, self.connections, self.resets = list(scripts), [], 0, 0
@@ -24,6 +27,7 @@ class Service:
         self.port = self.server.sockets[0].getsockname()[1]
         self.connector = aiohttp.TCPConnector(limit=0)
         self.session = aiohttp.ClientSession(connector=self.connector)
+        self.spares = Spares(30, asyncio.get_running_loop()) if self.own_spares else None
         url = yarl.URL(f"http://127.0.0.1:{self.port}/chat?ft_token=%20a", encoded=True)
         self.target = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop(), session=self.session)
         self.head = (
@@ -33,12 +37,14 @@ class Service:
         return self
 
     async def __aexit__(self, *_):
+        if self.spares is not None:
+            self.spares.close()
         await self.session.close()
         self.server.close()
         await self.server.wait_closed()
 
     def post(self, body=b"{}"):
-        return post(self.connector, self.target, self.head, body)
+        return post(self.connector, self.target, self.head, body, spares=self.spares)
 
     async def _serve(self, reader, writer):
         self.connections += 1
@@ -56,6 +62,12 @@ class Service:
                     await asyncio.sleep(0)
         self.closed.set()
         writer.close()
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["spares", "pool"])
+def _(request, monkeypatch):
+    """Every law holds whoever keeps the connections."""
+    monkeypatch.setattr(Service, "own_spares", request.param)
 
 
 async def whole(call):
@@ -155,8 +167,9 @@ async def test_a_connection_with_more_than_the_reply_is_not_used_again(answer):
         assert service.connections == 2
 
 
-async def test_bytes_on_an_idle_connection_are_never_the_next_reply():
-    """The service speaks while nobody asks: the next call does not take those words for its own."""
+async def test_bytes_on_an_idle_connection_are_never_the_next_reply(monkeypatch):
+    """The service speaks while nobody asks: aiohttp's own protocol marks the connection, and no call takes it."""
+    monkeypatch.setattr(Service, "own_spares", False)
     async with Service([OK, b"", b""], [OK]) as service:
         call = await service.post()
         assert await whole(call) == b"ok"

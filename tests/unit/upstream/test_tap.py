@@ -14,11 +14,8 @@ from fittengate.upstream.fitten.tap import Tap
 
 
 class Sink:
-    def __init__(self, *, ready=True, error=None):
-        self.is_ready, self.error, self.taken = ready, error, []
-
-    def ready(self):
-        return self.is_ready
+    def __init__(self, *, is_open=True, paused=False, error=None):
+        self.open, self.flow, self.error, self.taken = is_open, SimpleNamespace(write_paused=paused), error, []
 
     def take(self, events, now):
         if self.error is not None:
@@ -35,7 +32,7 @@ def made(sink, **sampling):
     return Tap(stream, watch, asyncio.get_running_loop(), sink), stream, watch
 
 
-async def test_events_go_to_a_sink_that_is_ready_and_the_task_sleeps_on():
+async def test_events_go_to_a_sink_that_is_open_and_the_task_sleeps_on():
     """The watch hears of every byte and goes on waiting; half a line gives nothing and wakes nobody."""
     sink = Sink()
     tap, _, watch = made(sink)
@@ -47,9 +44,9 @@ async def test_events_go_to_a_sink_that_is_ready_and_the_task_sleeps_on():
     assert watch.waiting
 
 
-async def test_bytes_are_untouched_while_the_sink_is_not_ready():
+@pytest.mark.parametrize("sink", [Sink(is_open=False), Sink(paused=True)], ids=["shut", "paused"])
+async def test_bytes_are_untouched_while_the_sink_takes_nothing(sink):
     """They are read in the ordinary way, as if there were no tap."""
-    sink = Sink(ready=False)
     tap, stream, _ = made(sink)
     assert not tap(b'{"delta":" two"}\n')
     assert tap.left is None

@@ -1,9 +1,9 @@
-"""One POST on a connection of aiohttp's pool, its reply read straight from the transport.
+"""One POST on a connection that aiohttp made, its reply read straight from the transport.
 
-aiohttp finds and keeps the connection: names, TLS, proxies, pool. For the length of one call the connection speaks to a
-:class:`Call` instead of aiohttp's own protocol, because what stands between those two, for every request and every
-piece of a reply, costs more than all our translation. The law: a connection goes back to the pool only after a whole
-reply, with nothing behind it, that both sides mean to keep open; in every other case it is closed.
+aiohttp finds the way: names, TLS, proxies. From then on the connection speaks to a :class:`Call` instead of aiohttp's
+own protocol, because what stands between those two, for every request and every piece of a reply, costs more than all
+our translation. The law: a connection is kept for the next call only after a whole reply, with nothing behind it, that
+both sides mean to keep open; in every other case it is closed. The last call goes on watching what is kept.
 """
 
 import asyncio
@@ -12,7 +12,10 @@ from typing import Any
 
 import aiohttp
 import httptools
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+
+from fittengate.upstream.fitten.spares import Spares
 
 LARGE_BYTES = 64 * 1024
 """A larger body is not copied behind its head."""
@@ -44,6 +47,7 @@ class Call(asyncio.Protocol):
         "_parts",
         "_paused",
         "_size",
+        "_spares",
         "_swallowed",
         "_transport",
         "_waiter",
@@ -54,22 +58,36 @@ class Call(asyncio.Protocol):
         "tap",
     )
 
-    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
-        """Take over the connection. Raises ReplyBrokenError if it is gone."""
+    def __init__(
+        self,
+        connection: Connection,
+        loop: asyncio.AbstractEventLoop,
+        spares: "Spares[Call] | None" = None,
+        last: "Call | None" = None,
+    ) -> None:
+        """Take over the connection, from its ``last`` call if it had one. Raises ReplyBrokenError if it is gone.
+
+        After its end it goes to ``spares``, where there are any, or back to aiohttp's pool.
+        """
         self.status = 0
         """0 until the head came."""
         self.headers: dict[bytes, bytes] = {}
         """Names in lower case; of a repeated header the last value."""
         self.tap: Callable[[bytes], bool] | None = None
         """Takes what comes while :meth:`readany` waits, in the same turn of the loop; False means that it is to be read."""
-        handler, transport = connection.protocol, connection.transport
-        # A service that speaks without being asked has broken the order of replies on this connection.
-        if handler is None or transport is None or transport.is_closing() or handler.should_close:
-            connection.close()
-            raise ReplyBrokenError("the connection was closed before the request")
+        if last is not None:
+            handler, transport = last._handler, last._transport  # noqa: SLF001 - of the same kind
+        else:
+            own, way = connection.protocol, connection.transport
+            # A service that speaks without being asked has broken the order of replies on this connection.
+            if own is None or way is None or way.is_closing() or own.should_close:
+                connection.close()
+                raise ReplyBrokenError("the connection was closed before the request")
+            handler, transport = own, way
         self._connection: Connection | None = connection
-        self._handler = handler
-        self._transport = transport
+        self._spares = spares
+        self._handler: ResponseHandler = handler
+        self._transport: asyncio.Transport = transport
         self._loop = loop
         self._parts: list[bytes] = []
         # Called by the parser with each piece of the body: in C, for there may be many in one read.
@@ -99,7 +117,11 @@ class Call(asyncio.Protocol):
         while not self.status:
             if self._error is not None:
                 raise self._error
-            await self._more()
+            waiter = self._waiter = self._loop.create_future()
+            try:
+                await waiter
+            finally:
+                self._waiter = None
 
     @property
     def framed(self) -> bool:
@@ -122,7 +144,11 @@ class Call(asyncio.Protocol):
                 return b""
             if self._error is not None:
                 raise self._error
-            await self._more()
+            waiter = self._waiter = self._loop.create_future()
+            try:
+                await waiter
+            finally:
+                self._waiter = None
         parts = self._parts
         if self._size > HOLD_BYTES and len(parts) > 1:
             # All of it at once, as bytes, events and bytes again, would be megabytes where the client does not read.
@@ -156,16 +182,22 @@ class Call(asyncio.Protocol):
         return bytes(body[:most])
 
     def close(self) -> None:
-        """Give the connection up, if the reply has not come to its end by itself; does nothing the second time."""
-        self._keep = False
-        self._let_go()
+        """Give the connection up, if the reply has not come to its end by itself; nothing can be read after it."""
+        if self._connection is not None:
+            self._keep = False
+            self._let_go()
+        # Beside a spare connection this call lives on.
+        self._parts.clear()
 
-    async def _more(self) -> None:
-        waiter = self._waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
+    @property
+    def alive(self) -> bool:
+        """Return whether the connection is still open."""
+        return not self._transport.is_closing()
+
+    def hand_back(self, connection: Connection) -> None:
+        """Give a connection that was spare to aiohttp's pool."""
+        self._transport.set_protocol(self._handler)
+        connection.release()
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -184,15 +216,18 @@ class Call(asyncio.Protocol):
             if self._paused:
                 self._paused = False
                 transport.resume_reading()
-            transport.set_protocol(self._handler)
-            connection.release()
+            if self._spares is None:
+                self.hand_back(connection)
+            else:
+                self._spares.put(self, connection)
         else:
             connection.close()
 
     def _break(self, error: Exception) -> None:
         if self._error is None and not self._over:
             self._error = error
-        self.close()
+        self._keep = False
+        self._let_go()
         self._wake()
 
     # What the transport says.
@@ -200,6 +235,9 @@ class Call(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Feed the parser; its own calls below fill in the rest."""
         if self._connection is None:
+            # Nobody asked: if the connection is spare, what comes would be taken for the next call's reply.
+            if self._spares is not None:
+                self._spares.drop(self)
             return
         parts = self._parts
         before = len(parts)
@@ -239,6 +277,8 @@ class Call(asyncio.Protocol):
         """Tell the reader, and aiohttp's own protocol, which the pool asks."""
         self._handler.connection_lost(exc)
         if self._over:
+            if self._spares is not None:
+                self._spares.drop(self)
             return
         if exc is None and self.status and not self.framed:
             # Without a length the end of the connection is the end of the body: the decoder judges it.
@@ -285,14 +325,19 @@ async def post(
     head: bytes,
     body: bytes,
     timeout: aiohttp.ClientTimeout = _NO_TIMEOUT,  # noqa: ASYNC109 - of making a connection, handed on to aiohttp
+    spares: Spares[Call] | None = None,
 ) -> Call:
     """Send a request; return its reply, of which the head is there.
 
-    ``target`` says where to connect to, and through which proxy. Raises ReplyBrokenError and what the connector raises:
-    aiohttp.ClientError, OSError, TimeoutError.
+    ``target`` says where to connect to, and through which proxy; ``spares`` has connections to that place alone. Raises
+    ReplyBrokenError and what the connector raises: aiohttp.ClientError, OSError, TimeoutError.
     """
-    connection = await connector.connect(target, [], timeout)
-    call = Call(connection, target.loop)
+    spare = None if spares is None else spares.take()
+    if spare is None:
+        call = Call(await connector.connect(target, [], timeout), target.loop, spares)
+    else:
+        last, connection = spare
+        call = Call(connection, target.loop, spares, last)
     try:
         call.send(head, body)
         await call.head()

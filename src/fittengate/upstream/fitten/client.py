@@ -8,7 +8,8 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import aiohttp
 import yarl
@@ -22,6 +23,7 @@ from fittengate.upstream.fitten.call import Call as ChatCall
 from fittengate.upstream.fitten.call import post
 from fittengate.upstream.fitten.drift import KNOWN_STATUSES, Drift, Kind
 from fittengate.upstream.fitten.outline import outline
+from fittengate.upstream.fitten.spares import Spares
 from fittengate.upstream.fitten.wire import Answer, Call, chat_path, retry_after
 
 CALL_SECONDS = 30.0
@@ -154,20 +156,23 @@ class FittenClient:
             trust_env=False,
         )
         self._connector = connector
+        # All chat calls go to one place.
+        self._spares: Spares[ChatCall] = Spares(KEEPALIVE_SECONDS, self._loop)
         self._connecting = aiohttp.ClientTimeout(total=None, sock_connect=route.connect_timeout or None)
 
     def connections(self) -> tuple[int, int]:
         """Return how many connections carry a call now, and how many are kept for the next one."""
         # The pool says it nowhere else.
         kept = self._connector._conns.values()  # noqa: SLF001
-        return len(self._connector._acquired), sum(map(len, kept))  # noqa: SLF001
+        spare = len(self._spares)
+        return len(self._connector._acquired) - spare, sum(map(len, kept)) + spare  # noqa: SLF001
 
-    async def open_chat(self, tokens: Tokens, body: bytes) -> ChatCall:
+    def open_chat(self, tokens: Tokens, body: bytes) -> Coroutine[Any, Any, ChatCall]:
         """Send a chat request; return its reply, the body unread. Raises one of NETWORK_ERRORS."""
         prepared = self._prepared
         if prepared is None or prepared.tokens is not tokens:
             prepared = self._prepared = self._prepare(tokens)
-        return await post(self._connector, prepared.target, prepared.head, body, self._connecting)
+        return post(self._connector, prepared.target, prepared.head, body, self._connecting, self._spares)
 
     async def open_completion(self, path: str, body: bytes, bearer: str | None = None) -> bytes | Failure | None:
         """Send a completion request, gzip where it has a ``bearer``; return the body of its answer.
@@ -327,4 +332,5 @@ class FittenClient:
 
     async def close(self) -> None:
         """Close every connection."""
+        self._spares.close()
         await self._http.close()

@@ -239,7 +239,7 @@ class FittenService:
                 # A prompt with a picture has tokens that are no words.
                 if told is not None and rendered.text is rendered.prompt:
                     self.calibrator.heard(card.id, rendered.text, told - LIKELY_HIDDEN_TOKENS)
-                # At the end of a body the connection is back in the pool already, and this does nothing.
+                # At the end of a body the connection is kept for another call already.
                 begun.response.close()
 
     def complete(self, fill: FillAsk) -> AsyncGenerator[list[Event], None]:

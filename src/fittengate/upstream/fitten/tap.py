@@ -40,27 +40,26 @@ class Tap:
     def __call__(self, data: bytes) -> bool:
         """Feed the stream and hand the events over. False: the task must wake, and look at ``left`` first."""
         sink, stream = self._sink, self._stream
-        if not sink.ready():
+        if not sink.open or sink.flow.write_paused:
             return False
         now = self._loop.time()
         # The task goes on waiting, so the watch does too.
         self._watch.idle_since = now
         event = stream.one(data, now)
         if event is not None:
-            return self._hand_over([event], data, now)
-        events = stream.feed(data, now)
-        if stream.ended or stream.fault is not None:
-            self.left = events
-            return False
-        return self._hand_over(events, data, now)
-
-    def _hand_over(self, events: list[Event], data: bytes, now: float) -> bool:
-        if events:
-            try:
-                self._sink.take(events, now)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the task, not to the transport
-                self._error, self.left = error, []
+            events = [event]
+        else:
+            events = stream.feed(data, now)
+            if stream.ended or stream.fault is not None:
+                self.left = events
                 return False
+        try:
+            # Half a line gives nothing.
+            if events:
+                sink.take(events, now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the task, not to the transport
+            self._error, self.left = error, []
+            return False
         if self._raw is not None:
             self._raw.add(now, data)
         return True
