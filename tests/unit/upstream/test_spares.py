@@ -74,6 +74,16 @@ async def test_the_newest_one_is_taken_first():
         assert (len(service.writers), len(service.spares)) == (3, 3)
 
 
+async def test_the_loop_goes_on_listening_between_two_calls(monkeypatch):
+    """To change a transport's protocol makes uvloop stop and begin again: two changes of what is waited for in each call."""
+    async with Service() as service:
+        first = await service.ask()
+        monkeypatch.setattr(first._transport, "set_protocol", None)
+        second = await service.ask()
+        assert second is not first
+        assert service.asked == [0, 0]
+
+
 async def test_a_call_that_has_ended_has_no_power_over_the_next_one():
     """Its connection serves another call by now: closing it again closes nothing."""
     async with Service() as service:

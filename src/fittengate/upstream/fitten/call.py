@@ -1,6 +1,6 @@
 """One POST on a connection that aiohttp made, its reply read straight from the transport.
 
-aiohttp finds the way: names, TLS, proxies. From then on the connection speaks to a :class:`Call` instead of aiohttp's
+aiohttp finds the way: names, TLS, proxies. From then on the connection speaks to a :class:`Line` instead of aiohttp's
 own protocol, because what stands between those two, for every request and every piece of a reply, costs more than all
 our translation. The law: a connection is kept for the next call only after a whole reply, with nothing behind it, that
 both sides mean to keep open; in every other case it is closed. The last call goes on watching what is kept.
@@ -33,7 +33,31 @@ class ReplyBrokenError(ConnectionError):
     """The reply was cut off or is no HTTP; says nothing of what it held."""
 
 
-class Call(asyncio.Protocol):
+class Line(asyncio.Protocol):
+    """What a connection speaks to for as long as it is ours: whoever it serves at the time.
+
+    To change a transport's protocol makes the loop stop and begin to listen to it, which are four calls of the system.
+    """
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: "Call") -> None:
+        self.call = call
+
+    def data_received(self, data: bytes) -> None:
+        """Hand it over."""
+        self.call.data_received(data)
+
+    def eof_received(self) -> bool:
+        """Let the transport close: nothing more can come."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell it."""
+        self.call.connection_lost(exc)
+
+
+class Call:
     """The reply to one request: first ``head``, then ``readany`` until it gives nothing; ``close`` in any case."""
 
     __slots__ = (
@@ -102,7 +126,12 @@ class Call(asyncio.Protocol):
         self._over = False
         self._keep = False
         self._paused = False
-        transport.set_protocol(self)
+        if last is None:
+            transport.set_protocol(Line(self))
+        else:
+            line = transport.get_protocol()
+            assert isinstance(line, Line)  # noqa: S101 - it has been since the first call
+            line.call = self
 
     def send(self, head: bytes, body: bytes) -> None:
         """Write the request; ``head`` reaches up to the number of its content-length."""
@@ -268,10 +297,6 @@ class Call(asyncio.Protocol):
             return
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-
-    def eof_received(self) -> bool:
-        """Let the transport close: nothing more can come."""
-        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the reader, and aiohttp's own protocol, which the pool asks."""
