@@ -289,6 +289,7 @@ FOREIGN_FORMS = [
             f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>run{SEP}{LS_JSON}<｜tool▁call▁end｜>{MARKED_END}",
             '<run cmd="ls"/>',
             "<run cmd='ls'></run>",
+            "<run cmd \t= 'ls'></run>",
             "<run>\n<cmd>ls</cmd>\n</run>",
             '{"name":"run","arguments":{"cmd":"ls"}}',
             '```json\n[{"type":"function","function":{"name":"run","arguments":"{\\"cmd\\":\\"ls\\"}"}}]\n```',

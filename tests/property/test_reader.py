@@ -76,7 +76,7 @@ SOUP = st.sampled_from(
         '<parameter name="path">', '<parameter name="content">', '<parameter name="n">', "</parameter>", "<", "</", ">",
         "<![CDATA[", "]]>", "]]", '<invoke tool_name="run">', "<arguments>", "</arguments>", '{"cmd":"x"}', '{"cmd":"',
         "<tool_call>", "</tool_call>", '{"name":"run","arguments":{}}', "<function=run>", "<parameter=cmd>",
-        "</function>", "<run", ' cmd="', '"', "/>", "<run>", "<cmd>", "</cmd>", "</run>", "\n", " ", "\n\n", "a", "é😀",
+        "</function>", "<run", ' cmd="', " cmd", " =", '"', "/>", "<run>", "<cmd>", "</cmd>", "</run>", "\n", " ", "\n\n", "a", "é😀",
         "```", "```xml\n", "\n```\n", "~~~\n", "`", "[", "{", "<tool_results>", "<｜DSML｜invoke", "</｜DSML｜invoke>",
         "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>run<｜tool▁sep｜>{}<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>",
         "<|end|>", "<tool_calls.k7>", '<invoke.k7 name="ls">', "</invoke.k7>", '<parameter.k7 name="q">',

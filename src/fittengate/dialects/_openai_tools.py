@@ -50,8 +50,7 @@ def read_tools(
         ignored.append("functions")
         legacy = ()
     name = "tool_choice" if fields.get("tool_choice") is not None else "function_call"
-    names = {tool.name for tool in tools or legacy}
-    use = _choice(fields.get(name), name, names)
+    use = _choice(fields.get(name), name, tools or legacy)
     parallel = fields.get("parallel_tool_calls")
     together = not legacy and (parallel is None or flag(parallel, "parallel_tool_calls"))
     return tools or legacy, use if together else ToolUse(use.choice, use.name, parallel=False)
@@ -159,12 +158,12 @@ def _name(value: Any, place: str) -> str:
     return value
 
 
-def _choice(value: Any, name: str, names: set[str]) -> ToolUse:
+def _choice(value: Any, name: str, tools: tuple[ToolSpec, ...]) -> ToolUse:
     if value is None or value == "auto":
         return ToolUse()
     if value == "none":
         return ToolUse("none")
-    if not names:
+    if not tools:
         raise bad(f"{name} asks for a call, but there are no tools.", name)
     if value == "required" and name == "tool_choice":
         return ToolUse("required")
@@ -176,6 +175,6 @@ def _choice(value: Any, name: str, names: set[str]) -> ToolUse:
     if type(value) is not dict:
         raise bad(f"{name} must be auto, none, required or an object that names a function.", place)
     chosen = value.get("name")
-    if type(chosen) is not str or chosen not in names:
+    if type(chosen) is not str or all(tool.name != chosen for tool in tools):
         raise bad(f"{name} must name one of the tools.", f"{place}.name")
     return ToolUse("named", chosen)

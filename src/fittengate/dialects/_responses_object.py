@@ -38,8 +38,8 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 
 
-def echo(fields: Mapping[str, Any], tools: list[Any], *, keep: bool) -> bytes:
-    """Return what every response object repeats of its request, as JSON without its braces."""
+def echo(fields: Mapping[str, Any], tools: bytes, *, keep: bool) -> bytes:
+    """Return what every response object repeats of its request, as JSON without its braces; ``tools`` is a list as JSON."""
     said: dict[str, Any] = {}
     for name, default in _DEFAULTS.items():
         value = fields.get(name)
@@ -50,9 +50,7 @@ def echo(fields: Mapping[str, Any], tools: list[Any], *, keep: bool) -> bytes:
         "verbosity": text.get("verbosity") or "medium",
     }
     said["reasoning"] = {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")}
-    said["tools"] = tools
-    said["store"] = keep
-    return to_json(said)[1:-1]
+    return b'%s,"tools":%s,"store":%s' % (to_json(said)[1:-1], tools, to_json(keep))
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

@@ -34,8 +34,12 @@ from fittengate.dialects._responses_kept import Kept
 from fittengate.dialects._responses_object import echo
 from fittengate.dialects._responses_tools import Tools
 from fittengate.lib.jsonio import shown, to_json
+from fittengate.lib.memo import Recurring
 
 SEALED = "reasoning.encrypted_content"
+
+# An agent sends the same tools in every turn, and reading 60 of them costs more than all the rest of a request.
+_KNOWN_TOOLS: Recurring[Tools] = Recurring("tools", entries=16, most=128 * 1024, read_object=read_object)
 
 
 def read(body: bytes, recalled: Recalled) -> ResponsesAsk:
@@ -44,10 +48,15 @@ def read(body: bytes, recalled: Recalled) -> ResponsesAsk:
     Raises Fault: caller_bad_request, caller_unsupported. A response that should go on and is not among ``recalled`` is
     ``previous_response_not_found``: left out it would be another conversation.
     """
-    fields = read_object(body)
+    fields, declared = _KNOWN_TOOLS.read(body)
     ignored = list(look_over(fields, FIELDS))
     get = fields.get
-    tools = Tools(get("tools"))
+    if declared is None:
+        declared = Tools(get("tools"))
+        if get("tools"):
+            _KNOWN_TOOLS.keep(body, declared)
+    # Items of this request may add to them.
+    tools = declared.copy()
     kept = Kept(recalled)
     items = Items(tools, kept.item)
     instructions = _instructions(get("instructions"), items)

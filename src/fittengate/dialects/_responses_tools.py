@@ -38,16 +38,23 @@ class Tools:
         """Read the request's list; None is an empty one. Raises Fault (caller_bad_request)."""
         self.left_out: dict[str, str] = {}
         """Tools that cannot be used here: how they are reported, and the place of the first one."""
-        self.echo: list[Any] = []
-        """The request's tools as a response object repeats them."""
+        self.echo = b"[]"
+        """The request's tools as a response object repeats them: a list as JSON."""
         self._tools: dict[str, _Tool] = {}
         self._named: list[str] = []
         """Names in the order in which they were read."""
         self._found: set[str] = set()
         self._search = False
-        for item, place in _listed(value, "tools"):
-            if self._read(item, place, None):
-                self.echo.append(_echoed(item))
+        echoed = [_echoed(item) for item, place in _listed(value, "tools") if self._read(item, place, None)]
+        if echoed:
+            self.echo = to_json(echoed)
+
+    def copy(self) -> "Tools":
+        """Return tools of their own, with nothing added yet: so that what was read once serves another request."""
+        other = Tools(None)
+        other.left_out, other.echo = dict(self.left_out), self.echo
+        other._tools, other._search = dict(self._tools), self._search
+        return other
 
     def add(self, value: Any, place: str) -> list[str]:
         """Take the tools of an item, callable from then on; return their names. Raises Fault (caller_bad_request)."""

@@ -12,6 +12,7 @@ import msgspec
 from fittengate.core.ask import Ask, Several
 from fittengate.core.caller import Scope
 from fittengate.core.events import (
+    Began,
     Ended,
     Event,
     RefusalDelta,
@@ -209,7 +210,7 @@ class ChunkWriter:
                 put(close)
             elif kind is Ended:
                 self._ended = event  # type: ignore[assignment]
-            else:
+            elif kind is not Began:
                 put(self._feed_other(event))
         return b"".join(out)
 
@@ -254,16 +255,11 @@ class ChunkWriter:
                 self._call = index
                 self._empty_call = True
                 self._arguments = self._start + _CALL + b'{"index":%d,"function":{"arguments":' % index
-                function = {"name": name, "arguments": ""}
-                delta: dict[str, Any] = {
-                    "index": index,
-                    "id": _CALL_ID + call_id,
-                    "type": "function",
-                    "function": function,
-                }
+                form = b'{"index":%d,"id":%s,"type":"function","function":{"name":%s,"arguments":""}}'
+                delta = form % (index, to_json(_CALL_ID + call_id), to_json(name))
             case ToolClosed() if self._empty_call:
                 # Clients parse the arguments in any case, and nothing at all is not JSON.
-                delta = {"index": self._call, "function": {"arguments": "{}"}}
+                delta = b'{"index":%d,"function":{"arguments":"{}"}}' % self._call
             case _:
-                return b""  # Began says nothing, nor does the end of a call, whether it was closed or cut off
-        return (b"" if self._started else self._opening()) + self._start + _CALL + to_json(delta) + b"]" + self._close
+                return b""  # the end of a call says nothing, whether it was closed or cut off
+        return b"".join((b"" if self._started else self._opening(), self._start, _CALL, delta, b"]", self._close))

@@ -146,26 +146,26 @@ class ToolsAgain:
         out: list[Event] = []
         for event in events:
             self._event(event, out)
-        self._passed = self._passed or any(type(event) is not Began for event in out)
+        # Nothing comes before Began, which says nothing by itself.
+        self._passed = self._passed or (bool(out) and type(out[-1]) is not Began)
         return out
 
     def _event(self, event: Event, out: list[Event]) -> None:
-        match event:
-            case TextDelta(text):
-                self._text.append(text)
-                if not self._hidden:
-                    out.append(event)
-            case ThoughtDelta(text):
-                self._thought += len(text)
-                if not self._hidden:
-                    out.append(event)
-            case Began():
-                if not self._second:
-                    out.append(event)
-            case Ended():
-                self._ended = event
-            case _:
-                self._call(event, out)
+        if isinstance(event, TextDelta):
+            self._text.append(event.text)
+            if not self._hidden:
+                out.append(event)
+        elif isinstance(event, ThoughtDelta):
+            self._thought += len(event.text)
+            if not self._hidden:
+                out.append(event)
+        elif isinstance(event, Began):
+            if not self._second:
+                out.append(event)
+        elif isinstance(event, Ended):
+            self._ended = event
+        else:
+            self._call(event, out)
 
     def _call(self, event: Event, out: list[Event]) -> None:
         """Pass a call on from its first argument on, where the first reply is streamed; else hold it till it is whole."""

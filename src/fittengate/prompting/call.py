@@ -6,7 +6,7 @@ parameter that may hold all arguments as one object, which some models write.
 Law: a call that was closed gave valid JSON, and one that was aborted never did.
 """
 
-from collections import Counter
+from collections import defaultdict
 
 from msgspec import Struct
 
@@ -31,7 +31,7 @@ class Call(Struct, frozen=True):
 class CallWriter:
     """Writes the call that ``opened`` begins; what is to come out is appended to the list that is given."""
 
-    def __init__(self, opened: ToolOpened, schema: Schema, troubles: Counter[Trouble]) -> None:
+    def __init__(self, opened: ToolOpened, schema: Schema, troubles: defaultdict[Trouble, int]) -> None:
         self._schema = schema
         self._troubles = troubles
         self._opened: ToolOpened | None = opened

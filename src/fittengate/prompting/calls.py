@@ -4,7 +4,7 @@ Laws: indexes rise by one and at most one call is open; what the request forbids
 the reply is over ends it at once.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from fittengate.core.ask import ToolUse
@@ -39,14 +39,14 @@ class Calls:
         """A call came, passed on or not."""
         self.full = True
         """Every call so far was of a declared tool and had all that it requires."""
-        self.troubles: Counter[Trouble] = Counter()
+        self.troubles: defaultdict[Trouble, int] = defaultdict(int)
         """How often each oddity was met."""
         self.writer: CallWriter | None = None
         """Writes the open call; None where none is open."""
         known = declared(tuple(tools))
-        self.tools = known.by_name
         self.names = known.names
         self.schema = known.schema
+        self.openings = known.openings
         self._tool_use = tool_use
         self._make_id = make_id
         self._speech = speech

@@ -18,7 +18,8 @@ section ends behind the section; then the rules are off, but for the fourth.
 import re
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from fittengate.prompting.marks import Marks, Tag, skip_space
 from fittengate.prompting.syntax import CDATA, CDATA_END
@@ -42,7 +43,7 @@ class State(Enum):
     """It ended without one."""
 
 
-class Scanned(NamedTuple):
+class Scanned(Struct, frozen=True, gc=False):
     """How far a value was read."""
 
     text: str
@@ -52,7 +53,7 @@ class Scanned(NamedTuple):
     state: State
 
 
-class _Run(NamedTuple):
+class _Run(Struct, frozen=True):
     """Closing tags with nothing but white space between them, and what comes after them."""
 
     tags: list[tuple[int, Tag]]

@@ -11,7 +11,7 @@ Each is read whole, when it is complete, and only as a call of declared tools; e
 """
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from fittengate.prompting.call import Call
@@ -45,7 +45,7 @@ _ATTRIBUTE = re.compile(
 class Foreign:
     """Reads foreign calls of the declared tools."""
 
-    def __init__(self, names: Names, schema: Callable[[str], Schema], troubles: Counter[Trouble]) -> None:
+    def __init__(self, names: Names, schema: Callable[[str], Schema], troubles: defaultdict[Trouble, int]) -> None:
         self._names = names
         self._schema = schema
         self._troubles = troubles

@@ -1,7 +1,8 @@
 """What may be calls and must be whole before one can tell: held, and let go of as calls or as text."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from fittengate.prompting.call import Call
 from fittengate.prompting.foreign import Foreign
@@ -15,7 +16,7 @@ _MAX_FAILURES = 8
 """A text that begins a foreign form this often, and never ends one, is about something else."""
 
 
-class Came(NamedTuple):
+class Came(Struct, frozen=True):
     """What came of it."""
 
     calls: list[Call] | None

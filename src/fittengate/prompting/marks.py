@@ -7,12 +7,17 @@ With a suffix all that must carry it.
 
 import re
 from functools import lru_cache
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from fittengate.prompting.syntax import unescape
 
 MAX_TAG = 1024
 """Most characters of one tag; a longer one is text."""
+
+_MAX_KNOWN = 512
+"""So many spellings of tags are remembered: those of a conversation come again and again."""
 
 MAX_SPACE = 1024
 """Most characters of white space between two tags; beyond it they do not belong together."""
@@ -35,7 +40,7 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-class Tag(NamedTuple):
+class Tag(Struct, frozen=True, gc=False):
     """One whole tag in a text."""
 
     kind: Kind
@@ -63,32 +68,34 @@ class Marks:
         self._begins = re.compile(rf"<(?=/?(?:[{first}|\uff5c]|\Z))").search
         self._tag = re.compile(
             rf"<(/?){DSML}({names}){re.escape(end)}(\s[^<>]{{0,{MAX_TAG}}}|/)?>", re.IGNORECASE | re.ASCII
-        )
+        ).match
+        self._known: dict[str, Tag | None] = {}
+        """What spellings mean; ``end`` is their length."""
 
     def find(self, text: str, at: int) -> int:
         """Return the next place of a ``<`` where a tag may stand, or come to stand; -1 where there is none."""
-        found = self._begins(text, at)
+        # Most of a value has no "<", and to look for one character alone is far faster.
+        at = text.find("<", at)
+        found = None if at < 0 else self._begins(text, at)
         return -1 if found is None else found.start()
 
     def tag(self, text: str, at: int) -> Tag | None:
         """Return the tag that stands at a ``<``, or None."""
-        found = self._tag.match(text, at)
-        if found is None or found.end() - at > MAX_TAG:
+        found = self._tag(text, at)
+        if found is None:
             return None
-        slash, word, rest = found.groups()
-        kind = _KINDS[word.lower()]
-        if slash:
-            return Tag(kind, opens=False, name="", end=found.end(), closed=False, text=None)
-        attributes = {
-            key.lower(): double or single for key, double, single in _ATTRIBUTE.findall(rest or "") if double or single
-        }
-        name = ""
-        if kind in {"invoke", "parameter"}:
-            name = unescape(attributes.get("name") or (kind == "invoke" and attributes.get("tool_name")) or "")
-            if not name and (kind == "invoke" or '""' not in (rest or "")):
-                return None
-        said = attributes.get("string", "").lower()
-        return Tag(kind, True, name, found.end(), (rest or "").endswith("/"), said == "true" if said else None)
+        spelling = found[0]
+        if len(spelling) > MAX_TAG:
+            return None
+        try:
+            known = self._known[spelling]
+        except KeyError:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            known = self._known[spelling] = _read(found)
+        if known is None:
+            return None
+        return Tag(known.kind, known.opens, known.name, found.end(), known.closed, known.text)
 
     def may_become(self, text: str, at: int) -> bool:
         """Return whether more text can make a tag of what stands at a ``<`` up to the end, and is none yet."""
@@ -100,6 +107,24 @@ class Marks:
         bars = _DSML_FIRST.match(text, at)
         word, space, _ = re.split(r"(\s|/|$)", text[bars.end() if bars else at :].lower(), maxsplit=1)
         return word in self._whole if space else word in self._beginnings
+
+
+def _read(found: re.Match[str]) -> Tag | None:
+    """Return the tag that was found, with its length for its end; None where it lacks the name that it must have."""
+    slash, word, rest = found.groups()
+    kind, end = _KINDS[word.lower()], len(found[0])
+    if slash:
+        return Tag(kind, opens=False, name="", end=end, closed=False, text=None)
+    attributes = {
+        key.lower(): double or single for key, double, single in _ATTRIBUTE.findall(rest or "") if double or single
+    }
+    name = ""
+    if kind in {"invoke", "parameter"}:
+        name = unescape(attributes.get("name") or (kind == "invoke" and attributes.get("tool_name")) or "")
+        if not name and (kind == "invoke" or '""' not in (rest or "")):
+            return None
+    said = attributes.get("string", "").lower()
+    return Tag(kind, True, name, end, (rest or "").endswith("/"), said == "true" if said else None)
 
 
 @lru_cache(maxsize=64)

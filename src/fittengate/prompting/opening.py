@@ -8,7 +8,10 @@ speak of tags, and ordinary XML must stay text.
 import re
 from collections.abc import Callable, Collection
 from enum import Enum
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fittengate.prompting.marks import BAR, Marks, Tag, skip_space
 from fittengate.prompting.names import Names
@@ -26,7 +29,7 @@ _NAME = re.compile(r"[\w.:-]*")
 _BEGINNINGS = ("<tool_call>", "<function_call>", "<function=")
 
 
-class Opening(NamedTuple):
+class Opening(Struct, frozen=True, gc=False):
     """What begins."""
 
     form: Form
@@ -88,7 +91,7 @@ class Openings:
         if found is not None or not wrapped or self._strict:
             return found
         found = self.foreign(text, at, last=last, begins_line=True)
-        return found._replace(wrapped=True) if isinstance(found, Opening) else found
+        return replace(found, wrapped=True) if isinstance(found, Opening) else found
 
     def invoke(self, text: str, at: int, *, last: bool, wrapped: bool) -> Found:
         """Return the call that begins at a ``<``."""
@@ -172,7 +175,9 @@ class Openings:
             if end == len(text):
                 return wait if any(one.startswith(found) for one in declared) else None
             end = skip_space(text, end)
-            return opening if found in declared and text.startswith("=", end) else None
+            if found not in declared:
+                return None
+            return wait if end == len(text) else opening if text[end] == "=" else None
         behind = skip_space(text, behind + 1)
         rest = text[behind : behind + 300]
         children = [f"<{one}>" for one in declared] + [f"</{word}>"]

@@ -54,18 +54,14 @@ class Reader:
         *,
         json_reply: bool = False,
     ) -> None:
-        self._tools = tools
         self._tags = tags
         self._json = not json_reply and not tags.suffix
         self._speech = Speech()
         self._thoughts = Thoughts()
         self._calls = Calls(tools, tool_use, make_id, self._speech, self._thoughts)
-        foreign = Foreign(self._calls.names, self._calls.schema, self._calls.troubles)
-        self._held = Held(foreign, tags, partial(_inner, tools))
-        self._search = Search(tags, self._calls, self._speech, self._held)
-        openings = self._search.openings
+        self._parts = partial(_Parts, tools, tags, self._calls, self._speech)
+        self._made: _Parts | None = None
         self._cursor = Cursor()
-        self._block = Block(self._cursor, self._calls, openings, marks(tags.suffix), bodies=not tags.suffix)
         self._state = _START
         self._package = ""
         """The line of a code fence around what is held, which is text like it if that comes to nothing."""
@@ -98,7 +94,7 @@ class Reader:
     @property
     def in_call(self) -> bool:
         """What comes next belongs to a call, whatever it looks like."""
-        return self._calls.writer is not None or self._held.holds
+        return self._calls.writer is not None or self._holds
 
     def feed(self, events: Sequence[Event]) -> list[Event]:
         """Return what has become certain; the list that was given, where it is plain text."""
@@ -134,8 +130,8 @@ class Reader:
             return out
         self._cursor.last = True
         self._run(out)
-        while self._held.holds:
-            self._settle(self._held.close(), out)
+        while self._holds:
+            self._settle(self._deep.held.close(), out)
             self._run(out)
         if self._calls.writer is not None:
             self._calls.close(out, named=False)
@@ -144,6 +140,18 @@ class Reader:
         if not self._speech.said and not self._calls.opened:
             self._rescue(out)
         return out
+
+    @property
+    def _deep(self) -> "_Parts":
+        """What takes calls apart: made when the first ``<`` or anything else comes that may be one; most answers go without."""
+        made = self._made
+        if made is None:
+            made = self._made = self._parts(self._cursor)
+        return made
+
+    @property
+    def _holds(self) -> bool:
+        return self._made is not None and self._made.held.holds
 
     def _think(self, event: Event, out: list[Event]) -> None:
         if not self._speech.said and not self._calls.opened:
@@ -154,8 +162,8 @@ class Reader:
             out.append(event)
 
     def _take(self, run: str, out: list[Event]) -> None:
-        if self._held.holds:
-            self._settle(self._held.feed(run), out)
+        if self._holds:
+            self._settle(self._deep.held.feed(run), out)
         else:
             self._cursor.add(run)
         self._run(out)
@@ -176,17 +184,17 @@ class Reader:
 
     def _start(self, out: list[Event]) -> bool:
         cursor = self._cursor
-        openings = self._search.openings
-        start = look(cursor.text[cursor.at :], openings, json=self._json, last=cursor.last)
+        text = cursor.text[cursor.at :] if cursor.at else cursor.text
+        start = look(text, self._calls.openings(self._tags.suffix), json=self._json, last=cursor.last)
         if start.begins == "wait" and not cursor.last:
             return False
         if start.begins == "json":
             self._state = _HOLDING
-            self._settle(self._held.json(cursor.take(cursor.at)), out)
+            self._settle(self._deep.held.json(cursor.take(cursor.at)), out)
             return True
         if start.begins == "calls":
             self._package = cursor.text[cursor.at : cursor.at + start.at]
-            self._block.fence = start.fence
+            self._deep.block.fence = start.fence
             self._calls.troubles[Trouble.PACKAGED] += 1
             cursor.at += start.at
         self._state = _SPEAKING
@@ -196,7 +204,7 @@ class Reader:
         cursor = self._cursor
         text, at = cursor.text, cursor.at
         while (at := text.find("<", at)) >= 0:
-            found = self._search.at(cursor, at)
+            found = self._deep.search.at(cursor, at)
             if found is None:
                 at += 1
                 continue
@@ -216,7 +224,7 @@ class Reader:
 
     def _go_on(self, out: list[Event]) -> bool:
         """In a block."""
-        step = self._block.step(out)
+        step = self._deep.block.step(out)
         if isinstance(step, Opening):
             self._open(step, out)
         elif step is Went.OUT:
@@ -233,17 +241,17 @@ class Reader:
             self._calls.ended = True
             return
         if opening.form != "body":
-            self._block.wrapped = opening.wrapped
+            self._deep.block.wrapped = opening.wrapped
         if opening.form == "invoke":
             self._package = ""
             self._state = _BLOCK
-            self._block.open(opening, out)
+            self._deep.block.open(opening, out)
             return
         if opening.form == "plain":
-            self._search.plain_came()
+            self._deep.search.plain_came()
         before = cursor.text[start : opening.end]
         self._state = _HOLDING
-        self._settle(self._held.form(opening, before, cursor.take(opening.end)), out)
+        self._settle(self._deep.held.form(opening, before, cursor.take(opening.end)), out)
 
     def _settle(self, came: Came | None, out: list[Event]) -> None:
         """Go on behind what was held, as soon as it is clear what it is."""
@@ -262,7 +270,7 @@ class Reader:
             self._state = _SPEAKING
             if package:
                 # Then it was no packaging, either.
-                self._block.fence = ""
+                self._deep.block.fence = ""
                 del self._calls.troubles[Trouble.PACKAGED]
             self._speech.say(package + came.text[: came.at], out)
             self._thoughts.settle(out)
@@ -273,10 +281,23 @@ class Reader:
         start = thought.rfind(self._tags.calls)
         if start < 0 or not thought.endswith(self._tags.calls_end):
             return
-        calls = block_of(_inner(self._tools, self._tags), thought[start:])
+        calls = block_of(self._deep.inner(self._tags), thought[start:])
         if calls is not None:
             self._calls.troubles[Trouble.RESCUED] += 1
             self._calls.write(calls, out)
+
+
+class _Parts:
+    """What is needed once something may be a call."""
+
+    __slots__ = ("block", "held", "inner", "search")
+
+    def __init__(self, tools: Sequence[ToolSpec], tags: Tags, calls: Calls, speech: Speech, cursor: Cursor) -> None:
+        self.inner = partial(_inner, tools)
+        foreign = Foreign(calls.names, calls.schema, calls.troubles)
+        self.held = Held(foreign, tags, self.inner)
+        self.search = Search(tags, calls, speech, self.held)
+        self.block = Block(cursor, calls, self.search.openings, marks(tags.suffix), bodies=not tags.suffix)
 
 
 def _inner(tools: Sequence[ToolSpec], tags: Tags) -> Reader:

@@ -1,10 +1,11 @@
 """What begins at a place of an answer's text, as far as it is believed: tags of the conversation, and plain ones."""
 
+from msgspec.structs import replace
+
 from fittengate.prompting.calls import Calls
 from fittengate.prompting.cursor import Cursor
 from fittengate.prompting.held import Held
-from fittengate.prompting.marks import marks
-from fittengate.prompting.opening import Found, Opening, Openings, Wait
+from fittengate.prompting.opening import Found, Opening, Wait
 from fittengate.prompting.speech import Speech
 from fittengate.prompting.syntax import Tags
 
@@ -13,8 +14,8 @@ class Search:
     """Looks at places outside code; whether a place is in code is for others to ask."""
 
     def __init__(self, tags: Tags, calls: Calls, speech: Speech, held: Held) -> None:
-        self.openings = self._openings_of(tags.suffix, calls)
-        self._plain = self._openings_of("", calls) if tags.suffix else None
+        self.openings = calls.openings(tags.suffix)
+        self._plain = calls.openings("") if tags.suffix else None
         self._calls = calls
         self._speech = speech
         self._held = held
@@ -32,12 +33,9 @@ class Search:
             if isinstance(plain, Wait):
                 return plain
             if plain is not None and plain.form == "invoke" and self._calls.names.find(plain.tool) is not None:
-                return plain._replace(form="plain", end=at)
+                return replace(plain, form="plain", end=at)
         return found
 
     def plain_came(self) -> None:
         """Look for tags without the suffix no more: a block of them came, and there is one chance."""
         self._plain = None
-
-    def _openings_of(self, suffix: str, calls: Calls) -> Openings:
-        return Openings(marks(suffix), calls.names, calls.schema, calls.tools, suffix)

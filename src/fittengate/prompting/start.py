@@ -5,7 +5,10 @@ calls have; any other JSON is an answer, and comes out at once.
 """
 
 import re
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fittengate.prompting.marks import MAX_SPACE
 from fittengate.prompting.opening import Opening, Openings, Wait
@@ -19,7 +22,7 @@ _JSON_BEGINNING = re.compile(r"\[?\s*(?:\{\s*)?")
 _KEYS = ("name", "tool_calls", "function", "type", "id", "arguments", "parameters")
 
 
-class Start(NamedTuple):
+class Start(Struct, frozen=True, gc=False):
     """What an answer begins with."""
 
     begins: Begins
@@ -39,7 +42,7 @@ def look(text: str, openings: Openings, *, json: bool, last: bool) -> Start:
     if space > MAX_SPACE:
         return _TEXT
     start = _begin(bare, openings, json=json, last=last) if bare else _WAIT
-    return start._replace(at=start.at + space)
+    return replace(start, at=start.at + space) if space and start.begins == "calls" else start
 
 
 def _begin(bare: str, openings: Openings, *, json: bool, last: bool) -> Start:

@@ -225,15 +225,13 @@ def _texts(conversation: Conversation) -> Iterator[str]:
     """Yield every text that somebody else wrote and that comes into the prompt, those of tools excepted."""
     for message in conversation.messages:
         for part in message.parts:
-            match part:
-                case Text(text):
-                    yield text
-                case ToolCall(_, _, arguments):
-                    yield _unescaped(arguments)
-                case ToolResult():
-                    yield from [inner.text for inner in part.parts if isinstance(inner, Text)]
-                case _:
-                    pass  # Pictures are not words, and reasoning stays out of the prompt.
+            # Pictures are not words, and reasoning stays out of the prompt.
+            if isinstance(part, Text):
+                yield part.text
+            elif isinstance(part, ToolCall):
+                yield _unescaped(part.arguments)
+            elif isinstance(part, ToolResult):
+                yield from [inner.text for inner in part.parts if isinstance(inner, Text)]
 
 
 def _unescaped(arguments: str) -> str:

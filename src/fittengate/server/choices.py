@@ -24,6 +24,9 @@ from fittengate.upstream.pictures import Pictures
 Settle: TypeAlias = Callable[[], None]
 
 
+_CHAT: frozenset[Scope] = frozenset({"chat"})
+
+
 def asks_of(wanted: Ask | FillAsk | Several) -> tuple[Ask | FillAsk, ...]:
     """Return the calls to the service that a request takes at the same time."""
     return wanted.asks if isinstance(wanted, Several) else (wanted,)
@@ -34,6 +37,8 @@ def scopes_of(wanted: Ask | FillAsk | Several) -> frozenset[Scope]:
 
     Where no text is asked for, as by who wants a model loaded, that is nothing.
     """
+    if type(wanted) is Ask:
+        return _CHAT
     asks = asks_of(wanted)
     if all(isinstance(ask, FillAsk) and ask.sampling.max_tokens == 0 for ask in asks):
         return frozenset()

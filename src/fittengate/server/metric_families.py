@@ -340,6 +340,18 @@ def _house(parts: Parts, version: str) -> Iterable[Family]:
         one(lambda: fleet is not None and fleet.problem is not None),
     )
     yield Family(
+        "counter",
+        "fleet_outages",
+        "How often the server that a fleet shares was given up",
+        one(lambda: 0 if fleet is None else fleet.valkey.outages),
+    )
+    yield Family(
+        "counter",
+        "fleet_judged_alone",
+        "Requests that were judged, without that server, by this gateway's own share of the limits",
+        one(lambda: 0 if fleet is None else fleet.alone),
+    )
+    yield Family(
         "counter", "responses_lost", "Responses that should have been kept and were not", one(lambda: responses.lost)
     )
     yield Family(

@@ -39,6 +39,11 @@ class Fleet:
         """Why the shared server cannot be used, in words for a person; None while it can."""
         return self.valkey.problem
 
+    @property
+    def alone(self) -> int:
+        """Requests that were judged by this replica's share of the limits, because the shared server could not be asked."""
+        return 0 if self._limits is None else self._limits.alone
+
     def vault(self, own: OwnVault) -> FleetVault:
         """Return the fleet's vault; ``own`` is the machine's."""
         return FleetVault(own, self.valkey, self._prefix, self._replica)

@@ -19,7 +19,7 @@ ADVANCE_BYTES = 4096
 """Granted together with a tape, and whenever more is asked for: most exchanges need no second grant."""
 
 FIRST_BYTES = 2048
-"""Room of a stream at its beginning, doubled as long as there is more."""
+"""Least room that a stream asks for; there is twice as much each time."""
 
 PIECE_BYTES = 96
 """What a piece takes up beside its bytes: two objects and their places in a list."""
@@ -59,11 +59,10 @@ class Pieces:
     __slots__ = ("_cut", "_cut_pieces", "_grant", "_head", "_most", "_parts", "_room", "_size")
 
     def __init__(self, grant: Grant, most: int) -> None:
-        """``most`` is how many bytes may be kept. Nothing is kept where not even a beginning is granted."""
-        room = min(FIRST_BYTES, most)
+        """``most`` is how many bytes may be kept, as far as they are granted."""
         self._grant = grant
         self._most = most
-        self._room = room if grant(room) else 0
+        self._room = 0
         self._parts: list[Any] = []
         """Time and piece by turns; once something was left out, those at the end."""
         self._size = 0
@@ -99,10 +98,17 @@ class Pieces:
         self._grant = _nothing
 
     def _make_room(self) -> None:
-        if self._head is None:
-            while self._size > self._room and (more := min(self._room, self._most - self._room)) and self._grant(more):
-                self._room += more
-        if self._size <= self._room:
+        size, room, most = self._size, self._room, self._most
+        if self._head is None and room < most:
+            # Twice as much each time, or what there is: a stream that comes in large pieces asks once.
+            wanted = min(max(2 * room, FIRST_BYTES, size), most)
+            while not self._grant(wanted - room):
+                wanted = (wanted + room) // 2
+                if wanted - room < FIRST_BYTES:
+                    wanted = room
+                    break
+            room = self._room = wanted
+        if size <= room:
             return
         parts, side = self._parts, self._room // 4
         held = sum(map(len, parts[1::2]))

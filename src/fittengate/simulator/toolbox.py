@@ -16,6 +16,7 @@ from fittengate.simulator.turns import Prompt
 Schema = dict[str, Any]
 
 _KEYS = {"name", "description", "parameters", "input_schema", "strict", "type", "function"}
+_TELLING = {"description", "parameters", "input_schema", "type", "function"}
 _LISTED = re.compile(r"^[^\n]{0,40}\btools\b[^\n]{0,80}\bparameters\b[^\n]{0,80}:$", re.MULTILINE | re.IGNORECASE)
 _SIGNATURE = re.compile(r"^## (\S+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _TYPED = re.compile(r"^- ([\w$.-]+)(\?)?: ([^\n]*)$", re.MULTILINE)
@@ -134,11 +135,11 @@ def own_words(text: str) -> str:
 
 
 def is_declaration(value: Any) -> bool:
-    """Tell whether a JSON value declares a tool."""
+    """Tell whether a JSON value declares a tool: a name alone may be the example of something else."""
     if not isinstance(value, dict) or not value.keys() <= _KEYS:
         return False
     held = value["function"] if isinstance(value.get("function"), dict) else value
-    return isinstance(held.get("name"), str)
+    return isinstance(held.get("name"), str) and not value.keys().isdisjoint(_TELLING)
 
 
 def _declared(system: str) -> list[Tool]:

@@ -70,6 +70,12 @@ def test_declared_tools_are_not_taken_for_the_schema():
     assert wanted(tools + "Answer with one JSON object.") == {}
 
 
+def test_an_example_of_an_object_declares_no_tool():
+    """It may have a name, and words that say it; it is no tool that could be called."""
+    system = 'Answer with one JSON object.\n\nAn example of the form:\n\n{"name": "value"}'
+    assert json.loads(said(system, "The input value is wrong.")) == {"answer": "The input value is wrong."}
+
+
 leaves = st.sampled_from(
     [
         {"type": "string"},

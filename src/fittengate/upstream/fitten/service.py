@@ -355,7 +355,8 @@ class FittenService:
     def _heed(self, stream: ReplyStream) -> None:
         """Count what a reply held that is worth counting: calls and their oddities, and what is not known of the service."""
         self.calls += stream.calls
-        self.troubles.update(stream.troubles)
+        if troubles := stream.troubles:
+            self.troubles.update(troubles)
         decoder = stream.decoder
         self.odd_lines += decoder.odd_lines
         for kind, sample in decoder.strange:
