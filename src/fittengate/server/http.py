@@ -64,7 +64,7 @@ class GatewayProtocol(StayingProtocol):
     max_connections = 0
     overload: Graded
     targets: ClassVar[dict[bytes, Target]]
-    """The last targets, as :meth:`_parsed` gave them."""
+    """The last targets, as :meth:`_parsed` gave them. All connections of one kind have the same root path."""
     front: Front
 
     def __init__(
