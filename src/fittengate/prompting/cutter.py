@@ -32,15 +32,30 @@ class Cutter:
         self._found: tuple[int, int, str] | None = None
         """The best stop sequence in what is held: its place, its length below zero, itself."""
         self._call_open = False
+        self.plain = not sampling.stop
+        """It looks at the length alone: nothing is ever held back, and :meth:`fits` may be asked."""
 
     @property
     def spent(self) -> int:
         """Tokens passed on so far, by the count that the limit is held to; counted only where there is a limit."""
         return -(-self._spent // TOKEN_BYTES)
 
+    def fits(self, text: str) -> int:
+        """Return the bytes of a piece of the answer that passes whole; 0: perhaps not, and :meth:`feed` is to have it.
+
+        Only where it is :attr:`plain`. Nothing is noted yet: :meth:`passed` is to be told of what goes on its way.
+        """
+        size = _size(text)
+        return size if self._limit is None or self._spent + size < self._limit else 0
+
+    def passed(self, size: int) -> None:
+        """Note a piece of so many bytes that went past :meth:`feed`, as :meth:`fits` allowed."""
+        if self._limit is not None:
+            self._spent += size
+
     def feed(self, events: list[Event]) -> list[Event]:
         """Return what of the events comes before the cut; the list that was given, where there is nothing to cut."""
-        if not self._seekers and self._limit is not None:
+        if self.plain and self._limit is not None:
             texts = [event.text for event in events if type(event) is TextDelta or type(event) is ThoughtDelta]
             spent = self._spent + _size("".join(texts))
             if spent < self._limit and len(texts) == len(events):
@@ -56,7 +71,8 @@ class Cutter:
     def close(self) -> list[Event]:
         """Return what was held back: no longer stop sequence came of it, perhaps a shorter one."""
         out: list[Event] = []
-        self._flush(out)
+        if not self.plain:
+            self._flush(out)
         return out
 
     def _event(self, event: Event, out: list[Event]) -> None:

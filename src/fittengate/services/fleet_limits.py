@@ -65,7 +65,7 @@ class _Asked(Struct, frozen=True, eq=False):
 
     caller: Caller
     need: Need
-    metered: list[Metered]
+    metered: tuple[Metered, ...]
     granted: "asyncio.Future[FleetLease]"
 
 

@@ -62,8 +62,8 @@ class ReplyStream:
         sampling = ask.sampling
         self._cutter = Cutter(sampling) if sampling.stop or sampling.max_tokens is not None else None
         self._limit = sampling.max_tokens
-        # Only the voice stands between the decoder and the client.
-        self._bare = self._reader is None and self._json is None and self._cutter is None
+        # Between the decoder and the client stands only the voice, and perhaps what looks at the length alone.
+        self._bare = self._reader is None and self._json is None and (self._cutter is None or self._cutter.plain)
         self._began = False
         self._deltas = 0
         self._chars = 0
@@ -92,8 +92,14 @@ class ReplyStream:
         if not self._bare:
             return None
         text = self.decoder.one(data, now)
-        if text is None or not self._voice.one(text):
+        if text is None:
             return None
+        cutter = self._cutter
+        size = 0 if cutter is None else cutter.fits(text)
+        if (cutter is not None and not size) or not self._voice.one(text):
+            return None
+        if cutter is not None:
+            cutter.passed(size)
         self._deltas += 1
         self._chars += len(text)
         return TextDelta(text)
