@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 import yarl
 
-from fittengate.upstream.fitten.call import HOLD_BYTES, LARGE_BYTES, MAX_HEAD_BYTES, Call, ReplyBrokenError, post
+from fittengate.upstream.fitten.call import HOLD_BYTES, LARGE_BYTES, MAX_HEAD_BYTES, Line, ReplyBrokenError, post
 from fittengate.upstream.fitten.spares import Spares
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -17,8 +17,6 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 class Service:
     """Answers each request with the next script: pieces of bytes; None closes the connection."""
 
-    own_spares = True
-
     def __init__(self, *scripts):
         self.scripts, self.asked, self.connections, self.resets = list(scripts), [], 0, 0
 
@@ -27,7 +25,7 @@ class Service:
         self.port = self.server.sockets[0].getsockname()[1]
         self.connector = aiohttp.TCPConnector(limit=0)
         self.session = aiohttp.ClientSession(connector=self.connector)
-        self.spares = Spares(30, asyncio.get_running_loop()) if self.own_spares else None
+        self.spares = Spares(30, asyncio.get_running_loop())
         url = yarl.URL(f"http://127.0.0.1:{self.port}/chat?ft_token=%20a", encoded=True)
         self.target = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop(), session=self.session)
         self.head = (
@@ -37,14 +35,13 @@ class Service:
         return self
 
     async def __aexit__(self, *_):
-        if self.spares is not None:
-            self.spares.close()
+        self.spares.close()
         await self.session.close()
         self.server.close()
         await self.server.wait_closed()
 
     def post(self, body=b"{}"):
-        return post(self.connector, self.target, self.head, body, spares=self.spares)
+        return post(self.connector, self.target, self.head, body, self.spares)
 
     async def _serve(self, reader, writer):
         self.connections += 1
@@ -62,12 +59,6 @@ class Service:
                     await asyncio.sleep(0)
         self.closed.set()
         writer.close()
-
-
-@pytest.fixture(autouse=True, params=[True, False], ids=["spares", "pool"])
-def _(request, monkeypatch):
-    """Every law holds whoever keeps the connections."""
-    monkeypatch.setattr(Service, "own_spares", request.param)
 
 
 async def whole(call):
@@ -167,12 +158,13 @@ async def test_a_connection_with_more_than_the_reply_is_not_used_again(answer):
         assert service.connections == 2
 
 
-async def test_bytes_on_an_idle_connection_are_never_the_next_reply(monkeypatch):
-    """The service speaks while nobody asks: aiohttp's own protocol marks the connection, and no call takes it."""
-    monkeypatch.setattr(Service, "own_spares", False)
+async def test_bytes_on_an_idle_connection_are_never_the_next_reply():
+    """The service speaks on a connection of aiohttp's pool: that marks it, and no call takes it."""
     async with Service([OK, b"", b""], [OK]) as service:
         call = await service.post()
         assert await whole(call) == b"ok"
+        service.spares.close()
+        service.spares = Spares(30, asyncio.get_running_loop())
         handler = next(iter(service.connector._conns.values()))[0][0]
         handler.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake")
         with pytest.raises(ReplyBrokenError):
@@ -196,12 +188,12 @@ async def test_a_reader_that_does_not_read_stops_the_service():
     size = 40 * HOLD_BYTES
     async with Service([b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, b"x" * size]) as service:
         call = await service.post()
-        while not call._paused:
+        while not call.paused:
             await asyncio.sleep(0.001)
-        held = call._size
+        held = call.size
         for _ in range(20):
             await asyncio.sleep(0)
-        assert call._size == held < size / 2
+        assert call.size == held < size / 2
         assert len(await whole(call)) == size
 
 
@@ -218,8 +210,8 @@ async def test_much_that_comes_at_once_is_given_in_parts():
             await asyncio.sleep(0.001)
         assert b"".join(got) == b"".join(pieces)
         assert max(map(len, got)) <= HOLD_BYTES + len(pieces[0])
-        assert call._size == 0
-        assert not call._paused
+        assert call.size == 0
+        assert not call.paused
         assert len(await whole(await service.post())) == 300 * 6000
 
 
@@ -233,17 +225,17 @@ async def test_a_tap_takes_what_comes_while_somebody_waits_and_nothing_else():
 
     async with Service([CHUNKED]) as service:
         call = await service.post()
-        call.tap = tap
-        call.data_received(b"4\r\nzero\r\n")
+        call.tap, line = tap, call._line
+        line.data_received(b"4\r\nzero\r\n")
         assert (seen, await call.readany()) == ([], b"zero")
         reading = asyncio.create_task(call.readany())
         await asyncio.sleep(0)
         for piece in (b"one", b"two", b"six"):
-            call.data_received(b"3\r\n%b\r\n" % piece)
+            line.data_received(b"3\r\n%b\r\n" % piece)
         assert (seen, await reading) == ([b"one", b"two"], b"twosix")
         reading = asyncio.create_task(call.readany())
         await asyncio.sleep(0)
-        call.data_received(b"3\r\none\r\n0\r\n\r\n")
+        line.data_received(b"3\r\none\r\n0\r\n\r\n")
         assert (seen, await reading, call.at_eof()) == ([b"one", b"two"], b"one", True)
 
 
@@ -259,5 +251,5 @@ async def test_a_gone_connection_is_an_error_and_not_an_answer():
 
     gone = Gone()
     with pytest.raises(ReplyBrokenError):
-        Call(gone, asyncio.get_running_loop())
+        Line(gone, Spares(30, asyncio.get_running_loop()))
     assert gone.closed == 1

@@ -20,7 +20,7 @@ from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.tape import TAPE, Pieces
 from fittengate.lib.clock import Clock
 from fittengate.upstream.fitten.call import Call as ChatCall
-from fittengate.upstream.fitten.call import post
+from fittengate.upstream.fitten.call import Line, post
 from fittengate.upstream.fitten.drift import KNOWN_STATUSES, Drift, Kind
 from fittengate.upstream.fitten.outline import outline
 from fittengate.upstream.fitten.spares import Spares
@@ -157,7 +157,7 @@ class FittenClient:
         )
         self._connector = connector
         # All chat calls go to one place.
-        self._spares: Spares[ChatCall] = Spares(KEEPALIVE_SECONDS, self._loop)
+        self._spares: Spares[Line] = Spares(KEEPALIVE_SECONDS, self._loop)
         self._connecting = aiohttp.ClientTimeout(total=None, sock_connect=route.connect_timeout or None)
 
     def connections(self) -> tuple[int, int]:
@@ -172,7 +172,7 @@ class FittenClient:
         prepared = self._prepared
         if prepared is None or prepared.tokens is not tokens:
             prepared = self._prepared = self._prepare(tokens)
-        return post(self._connector, prepared.target, prepared.head, body, self._connecting, self._spares)
+        return post(self._connector, prepared.target, prepared.head, body, self._spares, self._connecting)
 
     async def open_completion(self, path: str, body: bytes, bearer: str | None = None) -> bytes | Failure | None:
         """Send a completion request, gzip where it has a ``bearer``; return the body of its answer.

@@ -1,44 +1,46 @@
-"""Connections whose call has ended, kept for the next call to the same place.
+"""Lines to the service whose call has ended, kept for the next call to the same place.
 
-aiohttp's pool would do, at three times the work. Laws: only a connection that is open, silent, and
-free after a whole reply is handed out; one that closes or speaks while it is here is closed and gone at once; none is
-handed out after its time, and none stays longer than twice that. There are never more than there were calls at once.
-For aiohttp all of them are in use: it makes them, and at the end it closes them.
+aiohttp's pool would do, at three times the work. Laws: only a line that is open, silent, and free after a whole reply is
+handed out; one that closes or speaks while it is here is closed and gone at once; none is handed out after its time, and
+none stays longer than twice that. There are never more than there were calls at once. For aiohttp all of them are in
+use: it makes them, and at the end it closes them.
 """
 
 import asyncio
 from typing import Generic, Protocol, TypeVar
 
-from aiohttp.connector import Connection
 
-
-class Last(Protocol):
-    """The call that a connection served last; it watches the connection while that is spare."""
+class Spare(Protocol):
+    """A connection that tells when it closes or speaks."""
 
     @property
     def alive(self) -> bool:
-        """Return whether the connection is still open."""
+        """Return whether it is still open."""
         ...
 
-    def hand_back(self, connection: Connection) -> None:
-        """Give the connection to aiohttp's pool."""
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+    def hand_back(self) -> None:
+        """Give it to aiohttp's pool."""
         ...
 
 
-_Last = TypeVar("_Last", bound=Last)
+_Spare = TypeVar("_Spare", bound=Spare)
 
 
-class Spares(Generic[_Last]):
+class Spares(Generic[_Spare]):
     """Belongs to the event loop; :meth:`close` is owed before the connector is closed."""
 
     __slots__ = ("_closed", "_kept", "_loop", "_seconds", "_timer")
 
     def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
-        """``seconds`` is how long a connection may wait for its next call."""
+        """``seconds`` is how long a line may wait for its next call."""
         self._seconds = seconds
         self._loop = loop
-        self._kept: dict[_Last, tuple[Connection, float]] = {}
-        """By the last call, the newest at the end: with what was given, and when, by the loop's clock."""
+        self._kept: dict[_Spare, float] = {}
+        """When each came, by the loop's clock; the newest at the end."""
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -46,30 +48,29 @@ class Spares(Generic[_Last]):
         """Return how many there are."""
         return len(self._kept)
 
-    def put(self, last: _Last, connection: Connection) -> None:
-        """Keep a connection that ``last`` has no more use for."""
+    def put(self, spare: _Spare) -> None:
+        """Keep one that serves nobody."""
         if self._closed:
-            connection.close()
+            spare.close()
             return
-        self._kept[last] = (connection, self._loop.time())
+        self._kept[spare] = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds, self._sweep)
 
-    def take(self) -> tuple[_Last, Connection] | None:
-        """Return the newest one and the call it served last; None where there is none. Its parts are warm yet, and the others may expire."""
+    def take(self) -> _Spare | None:
+        """Return the newest one, which is warm yet, so that the others may expire; None where there is none."""
         kept = self._kept
         while kept:
-            last, (connection, since) = kept.popitem()
-            if last.alive and self._loop.time() - since <= self._seconds:
-                return last, connection
-            connection.close()
+            spare, since = kept.popitem()
+            if spare.alive and self._loop.time() - since <= self._seconds:
+                return spare
+            spare.close()
         return None
 
-    def drop(self, last: _Last) -> None:
-        """Close the connection that ``last`` served, if it is here."""
-        found = self._kept.pop(last, None)
-        if found is not None:
-            found[0].close()
+    def drop(self, spare: _Spare) -> None:
+        """Close one, if it is here."""
+        if self._kept.pop(spare, None) is not None:
+            spare.close()
 
     def close(self) -> None:
         """Hand all of them back, and keep no more."""
@@ -78,12 +79,11 @@ class Spares(Generic[_Last]):
             self._timer.cancel()
             self._timer = None
         while self._kept:
-            last, (connection, _) = self._kept.popitem()
-            last.hand_back(connection)
+            self._kept.popitem()[0].hand_back()
 
     def _sweep(self) -> None:
         """Close what has waited for too long; come again while there is any."""
         oldest = self._loop.time() - self._seconds
-        for last in [last for last, (_, since) in self._kept.items() if since <= oldest]:
-            self.drop(last)
+        for spare in [spare for spare, since in self._kept.items() if since <= oldest]:
+            self.drop(spare)
         self._timer = self._loop.call_later(self._seconds, self._sweep) if self._kept else None
