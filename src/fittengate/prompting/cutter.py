@@ -7,8 +7,8 @@ stop sequence does not reach across.
 The token limit counts answer, reasoning and arguments of calls alike. It counts bytes and not deltas, though a delta is
 about one token: how many deltas a text comes in must not decide where it is cut (P2).
 
-Law: what comes out, and how it ends, depends on the joined text and not on its pieces; ``ended`` is set once, with its
-``reason``, and nothing comes after.
+Law: what comes out, and how it ends, depends on the joined text, and where there is a :class:`Room` on what that gives,
+and not on the pieces; ``ended`` is set once, with its ``reason``, and nothing comes after.
 """
 
 from fittengate.core.ask import Sampling

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fittengate.core.caller import Allowance, Caller
 from fittengate.core.faults import Fault, FaultKind
@@ -160,10 +161,11 @@ class LocalLease:
 
     def more(self) -> int:
         """Reserve another :data:`USUAL_OUTPUT`, or what is left of it."""
-        if self._settled:
+        if self._settled or not self.held:
             return 0
-        limits = self._limits
-        now = limits.now()
+        limits, entry = self._limits, self.held[0].entry
+        # By the day and the month in which it is noted: that of the admission.
+        now = replace(limits.now(), day=entry.day, month=entry.month)
         found = self._left(now, USUAL_OUTPUT)
         if found <= 0:
             return 0

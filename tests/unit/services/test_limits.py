@@ -150,6 +150,16 @@ def test_what_was_reserved_later_is_given_back_first(clock):
     assert limits.state(who).tokens.remaining == 5000
 
 
+def test_what_grows_after_midnight_is_the_day_of_its_admission(clock):
+    """As everything that an answer comes to: the new day is not asked, and not changed."""
+    limits, who = limits_of(clock), caller(tokens_per_day=2000)
+    clock.seconds = 86_400 - 5
+    lease = limits.admit_now(who, Need(100))
+    clock.seconds += 10
+    assert (lease.more(), lease.more()) == (2000 - 100 - USUAL_OUTPUT, 0)
+    assert limits.state(who).tokens.remaining == 2000
+
+
 def test_what_alone_exceeds_the_rest_is_refused(clock):
     """The prompt with the least answer, or with the answer that was asked for, must fit."""
     limits, who = limits_of(clock), caller(tokens_per_day=1000)
