@@ -3,7 +3,8 @@
 Laws. What is admitted is reserved in the same step, for the key and for the account at once or for neither: any number of
 requests at a time cannot pass a limit together. Every lease ends exactly once. What a call has used and nobody counted,
 because it was broken off, is taken to be what was reserved for it: leaving early is no way past a limit. What never
-reached the service is given back. An answer without a limit of its own is cut where what was left at its admission ends.
+reached the service is given back. An answer without a limit of its own is cut where what was left at its admission
+ends; it has a part of that reserved, reserves the rest as it grows, and is cut before where others have used that up.
 Here is one process; a fleet shares its limits behind the same two protocols.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fittengate.core.caller import Allowance, Caller
 from fittengate.core.faults import Fault, FaultKind
@@ -53,6 +55,12 @@ class Lease(Protocol):
     """Most tokens that each answer may have; None where that is no matter of limits."""
     reserved: int
     """Tokens that are reserved."""
+    answer: int
+    """Tokens of those that are for each answer; no matter where ``output`` is None."""
+
+    def more(self) -> int:
+        """Reserve some more for an answer that grows past that; return how many, 0 where nothing is left."""
+        ...
 
     def settle(self, usage: Usage | None) -> None:
         """Put what was used into the place of what was reserved; None: as much as was reserved. Counts once."""
@@ -68,6 +76,11 @@ class _NoLease:
 
     output: int | None = None
     reserved: int = 0
+    answer: int = 0
+
+    def more(self) -> int:
+        """Return 0: there is no limit that would be asked."""
+        return 0
 
     def settle(self, usage: Usage | None) -> None:
         """Nobody counts."""
@@ -129,20 +142,38 @@ class Held(Struct, frozen=True):
     entry: Entry
     owner: str
     kept: bool
+    allowance: Allowance
 
 
 class LocalLease:
     """A lease of this process."""
 
-    __slots__ = ("_limits", "_released", "_settled", "_slots", "held", "output", "reserved")
+    __slots__ = ("_limits", "_released", "_settled", "_slots", "answer", "held", "output", "reserved")
 
     def __init__(self, limits: "LocalLimits", held: list[Held], slots: int, reserved: int, output: int | None) -> None:
         self.output = output
+        self.answer = USUAL_OUTPUT if output is None or output > USUAL_OUTPUT else output
         self._limits = limits
         self.held = held
         self._slots = slots
         self.reserved = reserved
         self._settled = self._released = False
+
+    def more(self) -> int:
+        """Reserve another :data:`USUAL_OUTPUT`, or what is left of it."""
+        if self._settled or not self.held:
+            return 0
+        limits, entry = self._limits, self.held[0].entry
+        # By the day and the month in which it is noted: that of the admission.
+        now = replace(limits.now(), day=entry.day, month=entry.month)
+        found = self._left(now, USUAL_OUTPUT)
+        if found <= 0:
+            return 0
+        for held in self.held:
+            held.meter.grow(held.entry, found, now.monotonic)
+            limits.keep(held, found)
+        self.reserved += found
+        return found
 
     def settle(self, usage: Usage | None) -> None:
         """Put what was used into the place of what was reserved."""
@@ -160,6 +191,14 @@ class LocalLease:
                 self._correct(-self.reserved)
             for held in self.held:
                 held.meter.running -= self._slots
+
+    def _left(self, now: Now, most: int) -> int:
+        """Return how many tokens are left of all limits, ``most`` at most."""
+        for held in self.held:
+            left = held.meter.tokens_left(held.allowance, now)
+            if left is not None and left < most:
+                most = left
+        return most
 
     def _correct(self, change: int) -> None:
         if self.reserved and change:
@@ -245,7 +284,7 @@ class LocalLimits:
         found = []
         for one in metered:
             entry = one.meter.take(need.requests, need.slots, tokens, now)
-            held = Held(one.meter, entry, one.owner, one.kept)
+            held = Held(one.meter, entry, one.owner, one.kept, one.allowance)
             found.append(held)
             self.keep(held, tokens)
         return found

@@ -187,6 +187,8 @@ class Entry(Struct):
     tokens: Use | None
     day: int
     month: int
+    grown: list[tuple[Use, int]] = []
+    """Where what was reserved later is noted, and how much of it."""
 
 
 class Meter:
@@ -267,9 +269,23 @@ class Meter:
         ``now`` is monotonic: days and months are those of the entry.
         """
         if entry.tokens is not None and change:
-            self.tokens.correct(entry.tokens, change, now)
+            rest = change
+            while rest < 0 and entry.grown:
+                # The newest first: it counts for longest.
+                use, amount = entry.grown.pop()
+                back = max(rest, -amount)
+                self.tokens.correct(use, back, now)
+                rest -= back
+            if rest:
+                self.tokens.correct(entry.tokens, rest, now)
             self.days.add(entry.day, change)
             self.months.add(entry.month, change)
+
+    def grow(self, entry: Entry, tokens: int, now: float) -> None:
+        """Reserve more for what was admitted before; it counts in the minute of ``now``, and in the day of the entry."""
+        entry.grown.append((self.tokens.add(tokens, now), tokens))
+        self.days.add(entry.day, tokens)
+        self.months.add(entry.month, tokens)
 
     def used(self, now: Now) -> dict[str, int]:
         """Return what counts now, by the name of the limit that it would count against."""
