@@ -226,6 +226,28 @@ async def test_an_answer_ends_where_the_budget_ends(start, simulator):
         assert (await gateway.chat("Hi")).status == 429
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_p9_long_answers_at_a_time_do_not_overspend(start, simulator, stream):
+    """P9: without limits of their own they reserve more as they grow, and end where all that is left is reserved."""
+    budget = 6000
+    simulator.plan("chat", Plan(text="word " * 4000, interval_ms=0.2), times=3)
+    async with start(limits={"tokens_per_day": budget}) as gateway:
+        replies = await asyncio.gather(*(gateway.chat("Hi", stream=stream) for _ in range(3)))
+        assert {reply.status for reply in replies} == {200}
+        assert all(b'"finish_reason":"length"' in reply.body for reply in replies)
+        await until(lambda: not gateway.running)
+        assert budget - 3 * 1024 < used(gateway)[0] <= budget
+
+
+async def test_a_long_answer_has_all_that_is_left(start, simulator):
+    """It grows past what was reserved at first, up to what was left, and what it came to takes the place of all of that."""
+    simulator.plan("chat", Plan(text="word " * 3000, input_tokens=100, output_tokens=3000))
+    async with start(limits={"tokens_per_day": 10_000}) as gateway:
+        reply = await gateway.chat("Hi")
+        assert reply.json["choices"][0]["message"]["content"] == "word " * 3000
+        assert used(gateway) == (3100, 0)
+
+
 async def test_asking_again_reserves_for_itself(start, simulator):
     """Both calls count; without room for the second the first reply stands."""
     asked = {"tools": [TOOL], "tool_choice": "required", "max_tokens": 100}

@@ -47,6 +47,8 @@ class LimitsModel(RuleBasedStateMachine):
     leases = Bundle("leases")
     jumps = True
     """There is a clock for days beside that for minutes, and it may jump."""
+    grows = False
+    """What is reserved for an answer may grow, and it is known at once."""
 
     @initialize(rpm=st.integers(0, 6), tpm=optional, slots=st.integers(0, 4), day=optional, shared=optional)
     def begin(self, rpm, tpm, slots, day, shared):
@@ -120,10 +122,35 @@ class LimitsModel(RuleBasedStateMachine):
         lease, use = one
         lease.settle(Usage(used, 0))
         self.told()
-        if used <= use.tokens:
-            use.tokens = used
-        else:
-            use.late.append((self.clock.seconds, used - use.tokens))
+        rest = use.tokens + sum(more for _, more in use.late) - used
+        if rest < 0:
+            use.late.append((self.clock.seconds, -rest))
+        while rest > 0 and use.late:
+            at, more = use.late.pop()
+            if more > rest:
+                use.late.append((at, more - rest))
+            rest -= min(rest, more)
+        use.tokens -= max(0, rest)
+
+    @rule(one=leases)
+    def grow(self, one):
+        if not self.grows or one is None or one[0]._settled:
+            return
+        lease, use = one
+        found = lease.more()
+        if found:
+            use.late.append((self.clock.seconds, found))
+        full = False
+        own = [other for other in self.uses if other.who == use.who]
+        for uses, allowance in ((own, self.allowance), (self.uses, self.account)):
+            day = sum(o.tokens + sum(more for _, more in o.late) for o in uses if o.day == use.day)
+            for most, counted in ((allowance.tpm, self.minute(uses)), (allowance.tokens_per_day, day)):
+                # What was settled with more than was reserved may have passed a limit before.
+                assert not most or not found or counted <= most
+                full = full or bool(most and counted >= most)
+        near = any(59 <= self.clock.seconds - o.at <= 62 for o in self.uses)
+        near = near or any(59 <= self.clock.seconds - at <= 62 for o in self.uses for at, _ in o.late)
+        assert found or full or near or self.allowance == self.account == Allowance()
 
     @rule(one=consumes(leases), spent=st.booleans())
     def end(self, one, spent):
@@ -133,7 +160,7 @@ class LimitsModel(RuleBasedStateMachine):
         if spent:
             lease.settle(None)
         elif not lease._settled:
-            use.tokens = 0
+            use.tokens, use.late = 0, []
         lease.release()
         self.told()
         use.running = False

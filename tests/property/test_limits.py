@@ -9,6 +9,8 @@ from fittengate.services.limits import LocalLimits
 class LimitsMachine(LimitsModel):
     """Limits of one process."""
 
+    grows = True
+
     def start(self):
         self.limits = LocalLimits(self.account, self.clock)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fittengate.core.ask import Ask
+from fittengate.core.ask import Ask, Sampling
 from fittengate.core.conversation import Conversation, Message, Text
 from fittengate.core.events import Began, Ended, TextDelta, ToolDelta
 from fittengate.dialects import DIALECTS
@@ -136,13 +136,23 @@ PIECES = st.lists(
 
 
 @settings(max_examples=300, deadline=None)
-@given(lines=PIECES, cuts=st.lists(st.integers(0, 200), max_size=6), data=st.data())
-def test_the_short_way_of_a_delta_says_what_the_long_one_says(lines, cuts, data):
-    """Bytes that are first shown to ``one`` become the events that ``feed`` alone makes of them, up to the last count."""
+@given(
+    lines=PIECES,
+    cuts=st.lists(st.integers(0, 200), max_size=6),
+    sampling=st.builds(
+        Sampling, st.none() | st.integers(1, 8) | st.just(10**6), st.sampled_from([(), (), ("wor",), ("d w", "h")])
+    ),
+    data=st.data(),
+)
+def test_the_short_way_of_a_delta_says_what_the_long_one_says(lines, cuts, sampling, data):
+    """Bytes that are first shown to ``one`` become the events that ``feed`` alone makes of them, up to the last count.
+
+    So also where the answer is cut at a length or at a stop sequence.
+    """
     body = b"".join(lines)
     places = sorted({0, len(body), *(min(cut, len(body)) for cut in cuts)})
     pieces = [body[a:b] for a, b in pairwise(places)] if data.draw(st.booleans()) else lines
-    ask = Ask(Conversation((Message("user", (Text("x"),)),)))
+    ask = Ask(Conversation((Message("user", (Text("x"),)),)), sampling=sampling)
     short, long = replying(ask), replying(ask)
     for at, piece in enumerate(pieces):
         # A heartbeat is told by the silence before it.
@@ -153,3 +163,14 @@ def test_the_short_way_of_a_delta_says_what_the_long_one_says(lines, cuts, data)
     assert short.close() == long.close()
     assert (short.ended, repr(short.fault)) == (long.ended, repr(long.fault))
     assert {**short.decoder.__dict__, "fault": None} == {**long.decoder.__dict__, "fault": None}
+
+
+def test_a_delta_far_from_the_limit_goes_the_short_way():
+    """A token limit alone, as an answer has for its key's sake, keeps nothing from it until the limit comes near."""
+    stream = replying(Ask(Conversation((Message("user", (Text("x"),)),)), sampling=Sampling(max_tokens=4)))
+    assert stream.one(line("start"), 0.0) is None
+    assert stream.feed(line("start"), 0.0) == [Began(), TextDelta("start")]
+    assert stream.one(line(" more"), 0.0) == TextDelta(" more")
+    assert stream.one(line(" until"), 0.0) is None
+    assert stream.feed(line(" until"), 0.0)[:-1] == [TextDelta(" until")]
+    assert stream.ended

@@ -1,4 +1,6 @@
-"""Where a caller stands with its limits, for the headers of an answer."""
+"""Where a caller stands with its limits, for the headers of an answer; and the room that an answer has."""
+
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -22,3 +24,14 @@ class LimitState(Struct, frozen=True):
     """None where tokens are not limited."""
     at: float
     """When this was so, in seconds since the epoch."""
+
+
+class Room(Protocol):
+    """The tokens that are reserved for one answer. It may grow past them, as long as there are more to be had."""
+
+    answer: int
+    """Tokens that are reserved for it from the start."""
+
+    def more(self) -> int:
+        """Reserve some more; return how many, 0 where nothing is left. Never waits, never fails."""
+        ...

@@ -5,6 +5,8 @@ Shapes from Anthropic's API reference ("Errors", "Messages").
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
+from math import ceil
 from typing import Any
 
 from fittengate.core.faults import Fault, FaultKind
@@ -54,14 +56,26 @@ def error_body(fault: Fault, request_id: str | None = None) -> bytes:
 
 def limit_headers(state: LimitState) -> list[tuple[bytes, bytes]]:
     """Return the headers of Anthropic's page on rate limits; of several limits of a sort they tell the tightest."""
-    headers = []
-    for name, standing in (("requests", state.requests), ("tokens", state.tokens)):
-        if standing is not None:
-            full = datetime.fromtimestamp(-int(-(state.at + standing.resets_in) // 1), UTC)
-            values = str(standing.limit), str(standing.remaining), full.strftime("%Y-%m-%dT%H:%M:%SZ")
-            for what, value in zip(("limit", "remaining", "reset"), values, strict=True):
-                headers.append((f"anthropic-ratelimit-{name}-{what}".encode(), value.encode()))
+    headers: list[tuple[bytes, bytes]] = []
+    if (one := state.requests) is not None:
+        headers += (
+            (b"anthropic-ratelimit-requests-limit", b"%d" % one.limit),
+            (b"anthropic-ratelimit-requests-remaining", b"%d" % one.remaining),
+            (b"anthropic-ratelimit-requests-reset", _time(ceil(state.at + one.resets_in))),
+        )
+    if (one := state.tokens) is not None:
+        headers += (
+            (b"anthropic-ratelimit-tokens-limit", b"%d" % one.limit),
+            (b"anthropic-ratelimit-tokens-remaining", b"%d" % one.remaining),
+            (b"anthropic-ratelimit-tokens-reset", _time(ceil(state.at + one.resets_in))),
+        )
     return headers
+
+
+@lru_cache(128)
+def _time(epoch: int) -> bytes:
+    """Return a time as RFC 3339 writes it. The requests of a second tell the same ones."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
 
 
 def _message(fault: Fault) -> str:

@@ -5,6 +5,8 @@ What is alike in every vendor's formats stands in ``_fields`` and ``lib.jsonio``
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
+from math import ceil
 from typing import Any
 
 from fittengate.core.caller import ModelCard
@@ -67,22 +69,30 @@ def error_body(fault: Fault, request_id: str | None = None) -> bytes:
 
 def limit_headers(state: LimitState) -> list[tuple[bytes, bytes]]:
     """Return the headers of OpenAI's guide to rate limits; of several limits of a sort they tell the tightest."""
-    headers = []
-    for name, standing in (("requests", state.requests), ("tokens", state.tokens)):
-        if standing is not None:
-            values = str(standing.limit), str(standing.remaining), _span(standing.resets_in)
-            for what, value in zip(("limit", "remaining", "reset"), values, strict=True):
-                headers.append((f"x-ratelimit-{what}-{name}".encode(), value.encode()))
+    headers: list[tuple[bytes, bytes]] = []
+    if (one := state.requests) is not None:
+        headers += (
+            (b"x-ratelimit-limit-requests", b"%d" % one.limit),
+            (b"x-ratelimit-remaining-requests", b"%d" % one.remaining),
+            (b"x-ratelimit-reset-requests", _span(ceil(one.resets_in))),
+        )
+    if (one := state.tokens) is not None:
+        headers += (
+            (b"x-ratelimit-limit-tokens", b"%d" % one.limit),
+            (b"x-ratelimit-remaining-tokens", b"%d" % one.remaining),
+            (b"x-ratelimit-reset-tokens", _span(ceil(one.resets_in))),
+        )
     return headers
 
 
-def _span(seconds: float) -> str:
-    """Return a length of time as OpenAI writes it: ``6m0s``, ``1s``; what is less than a second counts as one."""
-    minutes, rest = divmod(-int(-seconds // 1), 60)
+@lru_cache(128)
+def _span(seconds: int) -> bytes:
+    """Return a length of time as OpenAI writes it: ``6m0s``, ``1s``. The requests of a second ask for the same ones."""
+    minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
-        return f"{hours}h{minutes}m{rest}s"
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+        return b"%dh%dm%ds" % (hours, minutes, rest)
+    return b"%dm%ds" % (minutes, rest) if minutes else b"%ds" % rest
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

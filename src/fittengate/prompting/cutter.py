@@ -7,12 +7,13 @@ stop sequence does not reach across.
 The token limit counts answer, reasoning and arguments of calls alike. It counts bytes and not deltas, though a delta is
 about one token: how many deltas a text comes in must not decide where it is cut (P2).
 
-Law: what comes out, and how it ends, depends on the joined text and not on its pieces; ``ended`` is set once, with its
-``reason``, and nothing comes after.
+Law: what comes out, and how it ends, depends on the joined text, and where there is a :class:`Room` on what that gives,
+and not on the pieces; ``ended`` is set once, with its ``reason``, and nothing comes after.
 """
 
 from fittengate.core.ask import Sampling
 from fittengate.core.events import Event, TextDelta, ThoughtDelta, ToolAborted, ToolClosed, ToolDelta, ToolOpened
+from fittengate.core.limits import Room
 from fittengate.core.reply import StopReason
 from fittengate.prompting.estimate import TOKEN_BYTES
 
@@ -20,27 +21,55 @@ from fittengate.prompting.estimate import TOKEN_BYTES
 class Cutter:
     """Cuts one reply by its Sampling. Put it in the path only where that asks for something."""
 
-    def __init__(self, sampling: Sampling) -> None:
+    def __init__(self, sampling: Sampling, room: Room | None = None) -> None:
+        """``room`` is what is reserved for the answer, where that may be less than it may have."""
         self.ended = False
         self.reason: StopReason | None = None
         """stop_sequence or length once ended; None while the reply goes on."""
         self.stop_sequence: str | None = None
         self._limit = None if sampling.max_tokens is None else sampling.max_tokens * TOKEN_BYTES
         self._spent = 0
+        # Where nobody's limit ends before, there is no need to ask for more.
+        self._room = (
+            room if self._limit is None or (room is not None and room.answer * TOKEN_BYTES < self._limit) else None
+        )
+        self._most = self._limit
+        if self._room is not None:
+            self._limit = self._room.answer * TOKEN_BYTES
         self._seekers = [Seeker(stop) for stop in sampling.stop]
         self._held = ""
         self._found: tuple[int, int, str] | None = None
         """The best stop sequence in what is held: its place, its length below zero, itself."""
         self._call_open = False
+        self.plain = not sampling.stop
+        """It looks at the length alone: nothing is ever held back, and :meth:`fits` may be asked."""
 
     @property
     def spent(self) -> int:
         """Tokens passed on so far, by the count that the limit is held to; counted only where there is a limit."""
         return -(-self._spent // TOKEN_BYTES)
 
+    @property
+    def most(self) -> int | None:
+        """The length in tokens at which the answer ends, as far as is known now; None where it has no limit."""
+        return None if self._limit is None else self._limit // TOKEN_BYTES
+
+    def fits(self, text: str) -> int:
+        """Return the bytes of a piece of the answer that passes whole; 0: perhaps not, and :meth:`feed` is to have it.
+
+        Only where it is :attr:`plain`. Nothing is noted yet: :meth:`passed` is to be told of what goes on its way.
+        """
+        size = _size(text)
+        return size if self._limit is None or self._spent + size < self._limit else 0
+
+    def passed(self, size: int) -> None:
+        """Note a piece of so many bytes that went past :meth:`feed`, as :meth:`fits` allowed."""
+        if self._limit is not None:
+            self._spent += size
+
     def feed(self, events: list[Event]) -> list[Event]:
         """Return what of the events comes before the cut; the list that was given, where there is nothing to cut."""
-        if not self._seekers and self._limit is not None:
+        if self.plain and self._limit is not None:
             texts = [event.text for event in events if type(event) is TextDelta or type(event) is ThoughtDelta]
             spent = self._spent + _size("".join(texts))
             if spent < self._limit and len(texts) == len(events):
@@ -56,7 +85,8 @@ class Cutter:
     def close(self) -> list[Event]:
         """Return what was held back: no longer stop sequence came of it, perhaps a shorter one."""
         out: list[Event] = []
-        self._flush(out)
+        if not self.plain:
+            self._flush(out)
         return out
 
     def _event(self, event: Event, out: list[Event]) -> None:
@@ -118,7 +148,7 @@ class Cutter:
         """Pass on as much of ``text`` as the limit allows; end where it is used up."""
         if self._limit is not None:
             self._spent += _size(text)
-            if self._spent >= self._limit:
+            if self._spent >= self._limit and not self._grown(self._room):
                 text = _without_end(text, self._spent - self._limit)
                 self._spent = self._limit
                 self.ended, self.reason = True, StopReason.LENGTH
@@ -126,6 +156,23 @@ class Cutter:
             out.append(kind(text))
         if self.ended and self._call_open:
             out.append(ToolAborted())
+
+    def _grown(self, room: Room | None) -> bool:
+        """Have more reserved for what was said; tell whether it goes on."""
+        limit = self._limit
+        if room is None or limit is None:
+            return False
+        while limit <= self._spent and limit != self._most:
+            more = room.more()
+            if not more:
+                self._room = None
+                break
+            limit += more * TOKEN_BYTES
+            if self._most is not None and limit >= self._most:
+                limit = self._most
+                self._room = None
+        self._limit = limit
+        return self._spent < limit
 
 
 class Seeker:

@@ -7,9 +7,8 @@ a count must not cost more than sending it. Pictures are not words: leave them o
 """
 
 import re
-from operator import mul
 from string import ascii_lowercase, ascii_uppercase
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 TOKEN_BYTES = 4
 """A token of an answer that is being cut to length: 4 ASCII characters, 1.3 Chinese ones. Counted so, pieces add up."""
@@ -71,6 +70,9 @@ class _Counts(NamedTuple):
     """Characters of three and more: Chinese, Japanese, Korean, typographic marks."""
 
 
+_Numbers: TypeAlias = tuple[float, float, float, float, float, float, float, float, float]
+"""As :class:`_Counts`, made in less time."""
+
 _LIKELY = _Counts(0.125, 0.21, 0.4, 0.6, 0.82, 0.02, 0.8, 0.3, 0.7)
 _HIGH = _Counts(0.16, 0.38, 0.5, 0.85, 1, 0.08, 1, 1, 1)
 
@@ -101,9 +103,9 @@ def estimate_high(text: str) -> int:
 
 def estimates(text: str) -> Estimates:
     """Return both at the price of one."""
-    taken, scale = sample(text)
-    if not taken:
+    if not text:
         return Estimates(0, 0)
+    taken, scale = (text, 1.0) if len(text) <= SAMPLES * SAMPLE_CHARS else sample(text)
     counts = _counted(taken)
     margin = 1 if scale == 1 else _SAMPLED_HIGH
     return Estimates(_tokens(counts, _LIKELY, scale), _tokens(counts, _HIGH, scale * margin))
@@ -143,12 +145,18 @@ def sample(text: str) -> Sample:
     return Sample(" ".join([text[at : at + SAMPLE_CHARS] for at in starts]), len(text) / (SAMPLES * SAMPLE_CHARS))
 
 
-def _tokens(counts: _Counts, weights: _Counts, scale: float) -> int:
-    weighed: float = sum(map(mul, counts, weights))
+def _tokens(counts: _Numbers, weights: _Numbers, scale: float) -> int:
+    # Written out: for a short text a loop takes as long as all the counting.
+    small, capital, word, digit, line, space, symbols, two, more = counts
+    a, b, c, d, e, f, g, h, i = weights
+    weighed = small * a + capital * b + word * c + digit * d + line * e + space * f + symbols * g
+    if two or more:
+        weighed = weighed + two * h + more * i
     return max(1, round(weighed * scale))
 
 
-def _counted(text: str) -> _Counts:
+def _counted(text: str) -> _Numbers:
+    """Return how often each kind occurs, in the order of :class:`_Counts`."""
     data = text.encode("utf-8", "replace")
     narrow = len(data) == len(text)
     classes = data.translate(_CLASSES) if narrow else data.translate(_CLASSES, _INNER)
@@ -160,4 +168,4 @@ def _counted(text: str) -> _Counts:
     titled = classes.title()
     word = titled.count(b"A") + (two and titled.count(b"V"))
     symbols = classes.translate(_SYMBOLS).title().count(b"X")
-    return _Counts(small, capital, word, digit, line, space, symbols, two, more)
+    return (small, capital, word, digit, line, space, symbols, two, more)

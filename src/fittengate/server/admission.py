@@ -3,7 +3,7 @@
 from fittengate.core.ask import Ask, FillAsk, Several
 from fittengate.core.caller import Caller, ModelCard, Scope
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.server.asking import Leases
+from fittengate.server.asking import Leases, with_most
 from fittengate.server.choices import asks_of, cut
 from fittengate.server.course import Course
 from fittengate.server.request import CALLER, Request
@@ -53,10 +53,16 @@ class Admission:
         self, ask: Ask | FillAsk | Several, caller: Caller, card: ModelCard, course: Course
     ) -> Ask | FillAsk | Several:
         """Reserve what a request needs, all of it or nothing; return it with the answers' limit in it. Raises Fault."""
-        limits, asks = self._limits, asks_of(ask)
+        limits = self._limits
         if not limits.count_tokens_of(caller):
             course.lease = await limits.admit(caller, Need())
             return ask
+        if type(ask) is Ask:
+            tokens = self._upstream.estimate(ask, card).input_tokens
+            limit = ask.sampling.max_tokens
+            lease = course.lease = await limits.admit(caller, Need(tokens, limit))
+            return ask if lease.output is None or limit is not None else with_most(ask, lease.output)
+        asks = asks_of(ask)
         known: dict[int, int] = {}
         for one in asks:
             if id(one) not in known:

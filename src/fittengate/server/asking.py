@@ -64,6 +64,11 @@ def with_most(ask: T, tokens: int) -> T:
     return replace(ask, sampling=replace(ask.sampling, max_tokens=tokens))
 
 
+def room_of(lease: Lease | None) -> Lease | None:
+    """Return what is reserved for an answer, where that may be less than it may have."""
+    return None if lease is None or lease.output is None else lease
+
+
 class Asking:
     """One ask, and those that follow from it."""
 
@@ -90,7 +95,7 @@ class Asking:
             broken: Fault | None = None
             passed: list[Event] = []
             heard = False
-            call = self._upstream.chat(decided.ask, card)
+            call = self._upstream.chat(decided.ask, card, None, room_of(lease))
             try:
                 async for batch in call:
                     heard = True

@@ -15,7 +15,7 @@ from fittengate.core.caller import ModelCard, Scope
 from fittengate.core.events import Ended, Event, OfChoice
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import StopReason, Usage, usage_of_all
-from fittengate.server.asking import Asking, AskingCounts, Leases, again_for, with_most
+from fittengate.server.asking import Asking, AskingCounts, Leases, again_for, room_of, with_most
 from fittengate.services.limits import Lease
 from fittengate.services.models import ModelNames, must_talk
 from fittengate.upstream.base import Upstream
@@ -112,7 +112,10 @@ class Choices:
 
     async def _plainly(self, ask: Ask | FillAsk, card: ModelCard, lease: Lease) -> AsyncGenerator[list[Event], None]:
         """Yield the events of a reply that is taken as it comes."""
-        events = self._upstream.complete(ask) if isinstance(ask, FillAsk) else self._upstream.chat(ask, card)
+        if isinstance(ask, FillAsk):
+            events = self._upstream.complete(ask)
+        else:
+            events = self._upstream.chat(ask, card, None, room_of(lease))
         at_work = True
         heard = False
         try:

@@ -26,7 +26,7 @@ from fittengate.lib.timers import Timers
 from fittengate.lib.traceparent import read_traceparent
 from fittengate.prompting.render import images_left_out
 from fittengate.server.admission import Admission, give_back
-from fittengate.server.asking import Asking, AskingCounts, Leases, again_for
+from fittengate.server.asking import Asking, AskingCounts, Leases, again_for, room_of
 from fittengate.server.choices import Choices, card_for, scopes_of, with_pictures
 from fittengate.server.content import prompt_text
 from fittengate.server.course import Course
@@ -334,7 +334,7 @@ class Exchanges:
             return course.asking.events(cast("Any", ask), course.card)
         if course.filling is not None:
             return course.filling.events()
-        return self._services.upstream.chat(cast("Ask", ask), course.card, sink)
+        return self._services.upstream.chat(cast("Ask", ask), course.card, sink, room_of(course.lease))
 
     def _head(
         self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: Course

@@ -25,9 +25,10 @@ from msgspec.structs import replace
 from fittengate.core.caller import Allowance, Caller
 from fittengate.core.faults import Fault
 from fittengate.core.limits import LimitState
+from fittengate.services.fleet_lease import FleetLease, Place
 from fittengate.services.fleet_script import ADMIT, CORRECT, COUNT, LIMITS, SPEND
 from fittengate.services.fleet_seen import Admission, Told, state_of
-from fittengate.services.limits import ACCOUNT, Held, Lease, LocalLease, LocalLimits, Metered, Need, owner_of, refused
+from fittengate.services.limits import ACCOUNT, Lease, LocalLimits, Metered, Need, owner_of, refused
 from fittengate.services.meter import Meter
 from fittengate.services.valkey import FleetDownError, Say, Script, Valkey
 
@@ -53,9 +54,6 @@ _decode = msgspec.msgpack.Decoder(Told).decode
 
 T = TypeVar("T")
 
-Place: TypeAlias = tuple[str, int, int, int]
-"""Where tokens are noted: owner, use of the minute (0 for none), day, month."""
-
 Period: TypeAlias = tuple[str, int, int]
 """An owner's day and month."""
 
@@ -65,33 +63,8 @@ class _Asked(Struct, frozen=True, eq=False):
 
     caller: Caller
     need: Need
-    metered: list[Metered]
+    metered: tuple[Metered, ...]
     granted: "asyncio.Future[FleetLease]"
-
-
-class FleetLease(LocalLease):
-    """A lease that the fleet knows of, or, while the server is away, will know of."""
-
-    __slots__ = ("_fleet", "_places")
-
-    def __init__(
-        self, fleet: "FleetLimits", held: list[Held], slots: int, reserved: int, output: int | None, places: list[Place]
-    ) -> None:
-        super().__init__(fleet.local, held, slots, reserved, output)
-        self._fleet = fleet
-        self._places = places
-
-    def release(self) -> None:
-        """Give back what is left of it."""
-        if not self._released:
-            super().release()
-            if self._slots:
-                self._fleet.touched([held.owner for held in self.held])
-
-    def _correct(self, change: int) -> None:
-        super()._correct(change)
-        if self.reserved and change:
-            self._fleet.corrected(self._places, change)
 
 
 class FleetLimits:
@@ -199,6 +172,20 @@ class FleetLimits:
                 self._owe(place, change)
         self._ring_soon()
 
+    def left(self, whose: str, most: int) -> int:
+        """Return how many tokens, ``most`` at most, a caller had left in the fleet when the server was asked last."""
+        state = self._states.get(whose)
+        if not self._valkey.up or state is None or state.tokens is None:
+            return most
+        return min(most, state.tokens.remaining)
+
+    def spent(self, whose: str, tokens: int) -> None:
+        """Note that so many of them are reserved, until the server is asked again."""
+        state = self._states.get(whose)
+        if state is not None and state.tokens is not None:
+            remaining = max(0, state.tokens.remaining - tokens)
+            self._states[whose] = replace(state, tokens=replace(state.tokens, remaining=remaining))
+
     async def close(self) -> None:
         """Tell what is left to tell, unless that takes too long, and end."""
         self._closing = True
@@ -223,7 +210,7 @@ class FleetLimits:
         for place in places:
             self._owe(place, lease.reserved)
             self._recount[place[0]] = None
-        return FleetLease(self, lease.held, need.slots, lease.reserved, lease.output, places)
+        return FleetLease(self, lease.held, need.slots, lease.reserved, lease.output, places, owner_of(caller))
 
     def _by_share(self, caller: Caller, use: Callable[[Caller], T]) -> T:
         """Do something while the local limits are this replica's share of the fleet's."""
@@ -398,7 +385,7 @@ class FleetLimits:
             one.meter.months.put(told.month, seen.month)
             places.append((one.owner, seen.use, entry.entry.day, entry.entry.month))
         output = None if admission.room < 0 else admission.room
-        lease = FleetLease(self, held, need.slots, admission.tokens, output, places)
+        lease = FleetLease(self, held, need.slots, admission.tokens, output, places, owner_of(asked.caller))
         if asked.granted.done():
             # Whoever asked has left meanwhile.
             lease.release()

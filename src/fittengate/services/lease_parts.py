@@ -13,13 +13,21 @@ from fittengate.services.limits import Lease
 class LeasePart:
     """The part of one call, itself a lease. The place is not its own: releasing it gives nothing back."""
 
-    __slots__ = ("output", "reserved", "settled")
+    __slots__ = ("_lease", "answer", "output", "reserved", "settled")
 
-    def __init__(self, reserved: int, output: int | None) -> None:
-        self.output = output
+    def __init__(self, lease: Lease, reserved: int, answer: int) -> None:
+        self.output = lease.output
+        self.answer = answer
+        self._lease = lease
         self.reserved = reserved
         self.settled: int | None = None
         """Tokens that it came to; None as long as nothing is known."""
+
+    def more(self) -> int:
+        """Reserve some more in the lease that is divided."""
+        found = self._lease.more()
+        self.reserved += found
+        return found
 
     def settle(self, usage: Usage | None) -> None:
         """Note what was used; None: as much as was reserved. Counts once."""
@@ -37,7 +45,7 @@ class LeaseParts:
         """Divide ``lease`` among calls whose prompts come to at most so many tokens."""
         self._lease = lease
         rest = (lease.reserved - sum(prompts)) // len(prompts)
-        self.parts: tuple[LeasePart, ...] = tuple([LeasePart(prompt + rest, lease.output) for prompt in prompts])
+        self.parts: tuple[LeasePart, ...] = tuple([LeasePart(lease, prompt + rest, rest) for prompt in prompts])
 
     def settle(self) -> None:
         """Settle the lease with what the parts came to; where nothing is known of any, leave it as it is."""

@@ -3,7 +3,8 @@
 Laws. What is admitted is reserved in the same step, for the key and for the account at once or for neither: any number of
 requests at a time cannot pass a limit together. Every lease ends exactly once. What a call has used and nobody counted,
 because it was broken off, is taken to be what was reserved for it: leaving early is no way past a limit. What never
-reached the service is given back. An answer without a limit of its own is cut where what was left at its admission ends.
+reached the service is given back. An answer without a limit of its own is cut where what was left at its admission
+ends; it has a part of that reserved, reserves the rest as it grows, and is cut before where others have used that up.
 Here is one process; a fleet shares its limits behind the same two protocols.
 """
 
@@ -11,13 +12,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fittengate.core.caller import Allowance, Caller
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.limits import LimitState, Standing
 from fittengate.core.reply import Usage
 from fittengate.lib.clock import Clock
-from fittengate.services.meter import USUAL_OUTPUT, Entry, Meter, Now, Refusal, day_of, month_of
+from fittengate.services.meter import DAY, USUAL_OUTPUT, Entry, Meter, Now, Refusal, day_of, month_of
 from fittengate.services.spending import Spending, Spent
 from fittengate.services.store import Database
 
@@ -53,6 +55,12 @@ class Lease(Protocol):
     """Most tokens that each answer may have; None where that is no matter of limits."""
     reserved: int
     """Tokens that are reserved."""
+    answer: int
+    """Tokens of those that are for each answer; no matter where ``output`` is None."""
+
+    def more(self) -> int:
+        """Reserve some more for an answer that grows past that; return how many, 0 where nothing is left."""
+        ...
 
     def settle(self, usage: Usage | None) -> None:
         """Put what was used into the place of what was reserved; None: as much as was reserved. Counts once."""
@@ -68,6 +76,11 @@ class _NoLease:
 
     output: int | None = None
     reserved: int = 0
+    answer: int = 0
+
+    def more(self) -> int:
+        """Return 0: there is no limit that would be asked."""
+        return 0
 
     def settle(self, usage: Usage | None) -> None:
         """Nobody counts."""
@@ -110,6 +123,16 @@ class Metered(Struct, frozen=True):
     """Whose it is; :data:`ACCOUNT` for all keys together."""
     meter: Meter
     allowance: Allowance
+    kept: bool
+    """Whether its totals are kept for the next start: where a limit of a day or a month needs them."""
+
+
+class _Prepared(Struct, frozen=True, gc=False):
+    """What counts for a caller, and of what it follows."""
+
+    allowance: Allowance
+    account: Allowance
+    metered: tuple[Metered, ...]
 
 
 class Held(Struct, frozen=True):
@@ -119,21 +142,38 @@ class Held(Struct, frozen=True):
     entry: Entry
     owner: str
     kept: bool
-    """Whether it is kept for the next start: where a limit of a day or a month needs it."""
+    allowance: Allowance
 
 
 class LocalLease:
     """A lease of this process."""
 
-    __slots__ = ("_limits", "_released", "_settled", "_slots", "held", "output", "reserved")
+    __slots__ = ("_limits", "_released", "_settled", "_slots", "answer", "held", "output", "reserved")
 
     def __init__(self, limits: "LocalLimits", held: list[Held], slots: int, reserved: int, output: int | None) -> None:
         self.output = output
+        self.answer = USUAL_OUTPUT if output is None or output > USUAL_OUTPUT else output
         self._limits = limits
         self.held = held
         self._slots = slots
         self.reserved = reserved
         self._settled = self._released = False
+
+    def more(self) -> int:
+        """Reserve another :data:`USUAL_OUTPUT`, or what is left of it."""
+        if self._settled or not self.held:
+            return 0
+        limits, entry = self._limits, self.held[0].entry
+        # By the day and the month in which it is noted: that of the admission.
+        now = replace(limits.now(), day=entry.day, month=entry.month)
+        found = self._left(now, USUAL_OUTPUT)
+        if found <= 0:
+            return 0
+        for held in self.held:
+            held.meter.grow(held.entry, found, now.monotonic)
+            limits.keep(held, found)
+        self.reserved += found
+        return found
 
     def settle(self, usage: Usage | None) -> None:
         """Put what was used into the place of what was reserved."""
@@ -152,12 +192,21 @@ class LocalLease:
             for held in self.held:
                 held.meter.running -= self._slots
 
+    def _left(self, now: Now, most: int) -> int:
+        """Return how many tokens are left of all limits, ``most`` at most."""
+        for held in self.held:
+            left = held.meter.tokens_left(held.allowance, now)
+            if left is not None and left < most:
+                most = left
+        return most
+
     def _correct(self, change: int) -> None:
         if self.reserved and change:
-            now = self._limits.now()
+            limits = self._limits
+            now = limits.monotonic()
             for held in self.held:
                 held.meter.correct(held.entry, change, now)
-                self._limits.keep(held, change)
+                limits.keep(held, change)
 
 
 class LocalLimits:
@@ -168,9 +217,14 @@ class LocalLimits:
         self.spending: Spending | None = None
         self.account = account
         self._clock = clock
+        self.monotonic = clock.monotonic
+        """The clock that never goes back, in seconds."""
         self._all = Meter()
         self._meters: dict[str, Meter] = {}
+        self._prepared: dict[str, _Prepared] = {}
+        """By owner; not more than meters."""
         self._day = self._month = 0
+        self._day_began = self._day_ends = 0.0
         self._shared = account != NO_LIMITS
         self._shared_tokens = _limits_tokens(account)
         self._shared_quota = _has_quota(account)
@@ -178,11 +232,12 @@ class LocalLimits:
     def now(self) -> Now:
         """Return the moment on both clocks."""
         epoch = self._clock.now()
-        day = day_of(epoch)
-        if day != self._day:
-            # A day's month is worth remembering: the calendar costs more than all the rest.
-            self._day, self._month = day, month_of(day)
-        return Now(self._clock.monotonic(), epoch, day, self._month)
+        if not self._day_began <= epoch < self._day_ends:
+            # Worth remembering for a day: the calendar costs more than all the rest.
+            day = self._day = day_of(epoch)
+            self._month = month_of(day)
+            self._day_began, self._day_ends = day * DAY, (day + 1) * DAY
+        return Now(self.monotonic(), epoch, self._day, self._month)
 
     def apply_to(self, caller: Caller) -> bool:
         """Return whether anything is limited for this caller."""
@@ -194,7 +249,9 @@ class LocalLimits:
 
     async def admit(self, caller: Caller, need: Need) -> LocalLease:
         """Reserve what a request needs. Raises Fault: policy_rate, policy_quota."""
-        await self.known(caller)
+        spending = self.spending
+        if spending is not None and not spending.known:
+            await self.known(caller)
         return self.admit_now(caller, need)
 
     async def known(self, caller: Caller) -> None:
@@ -208,33 +265,40 @@ class LocalLimits:
         now = self.now()
         both = self.of(caller)
         tokens, output = self._wanted(both, need, now)
-        slots = need.slots
-        found: list[tuple[str, Refusal]] = []
+        requests, slots = need.requests, need.slots
         for one in both:
-            if one.meter.has_room(one.allowance, need.requests, slots, tokens, now):
-                continue
-            refusal = one.meter.refusal(one.allowance, need.requests, slots, tokens, now)
-            if refusal is not None:
-                found.append((one.owner, refusal))
-        if found:
-            raise refused(caller, found, tokens, self.state(caller))
+            if not one.meter.has_room(one.allowance, requests, slots, tokens, now):
+                raise self._refused(caller, both, need, tokens, now)
         return LocalLease(self, self.take(both, need, tokens, now), slots, tokens, output)
 
-    def take(self, metered: list[Metered], need: Need, tokens: int, now: Now) -> list[Held]:
+    def _refused(self, caller: Caller, both: tuple[Metered, ...], need: Need, tokens: int, now: Now) -> Fault:
+        found: list[tuple[str, Refusal]] = []
+        for one in both:
+            refusal = one.meter.refusal(one.allowance, need.requests, need.slots, tokens, now)
+            if refusal is not None:
+                found.append((one.owner, refusal))
+        return refused(caller, found, tokens, self.state(caller))
+
+    def take(self, metered: tuple[Metered, ...], need: Need, tokens: int, now: Now) -> list[Held]:
         """Note what was admitted in each of a caller's meters."""
-        held = []
+        found = []
         for one in metered:
             entry = one.meter.take(need.requests, need.slots, tokens, now)
-            held.append(Held(one.meter, entry, one.owner, _has_quota(one.allowance)))
-            self.keep(held[-1], tokens)
-        return held
+            held = Held(one.meter, entry, one.owner, one.kept, one.allowance)
+            found.append(held)
+            self.keep(held, tokens)
+        return found
 
     def state(self, caller: Caller) -> LimitState | None:
         """Return where the caller stands."""
         now = self.now()
-        found = [one.meter.standing(one.allowance, now) for one in self.of(caller)]
-        requests = tightest([requests for requests, _ in found])
-        tokens = tightest([tokens for _, tokens in found])
+        both = self.of(caller)
+        if len(both) == 1:
+            requests, tokens = both[0].meter.standing(both[0].allowance, now)
+        else:
+            found = [one.meter.standing(one.allowance, now) for one in both]
+            requests = tightest([requests for requests, _ in found])
+            tokens = tightest([tokens for _, tokens in found])
         return None if requests is None and tokens is None else LimitState(requests, tokens, now.epoch)
 
     def used(self, owner: str | None) -> dict[str, int]:
@@ -273,17 +337,24 @@ class LocalLimits:
             meter = self._all if period.owner == ACCOUNT else self._meters.setdefault(period.owner, Meter())
             (meter.days if period.kind == "day" else meter.months).add(period.number, tokens)
 
-    def of(self, caller: Caller) -> list[Metered]:
+    def of(self, caller: Caller) -> tuple[Metered, ...]:
         """Return what counts for a caller, the key's own first; nothing without limits."""
+        owner = caller.owner or caller.name
+        known = self._prepared.get(owner)
+        if known is not None and known.allowance is caller.allowance and known.account is self.account:
+            return known.metered
         found = []
         if caller.allowance != NO_LIMITS:
-            found.append(Metered(owner_of(caller), self._own(caller), caller.allowance))
+            found.append(Metered(owner, self._own(owner), caller.allowance, _has_quota(caller.allowance)))
         if self._shared:
-            found.append(Metered(ACCOUNT, self._all, self.account))
-        return found
+            found.append(Metered(ACCOUNT, self._all, self.account, _has_quota(self.account)))
+        made = _Prepared(caller.allowance, self.account, tuple(found))
+        if len(self._prepared) >= MANY_METERS:
+            self._prepared.clear()
+        self._prepared[owner] = made
+        return made.metered
 
-    def _own(self, caller: Caller) -> Meter:
-        owner = owner_of(caller)
+    def _own(self, owner: str) -> Meter:
         meter = self._meters.get(owner)
         if meter is None:
             if len(self._meters) >= MANY_METERS:
@@ -291,18 +362,23 @@ class LocalLimits:
             meter = self._meters[owner] = Meter()
         return meter
 
-    def _wanted(self, both: list[Metered], need: Need, now: Now) -> tuple[int, int | None]:
+    @staticmethod
+    def _wanted(both: tuple[Metered, ...], need: Need, now: Now) -> tuple[int, int | None]:
         """Return the tokens to reserve, and where each answer is to be cut."""
         if need.prompt is None:
             return 0, None
         if need.output is not None:
             return need.prompt + need.output, None
-        found = [one.meter.tokens_left(one.allowance, now) for one in both]
-        left = min((tokens for tokens in found if tokens is not None), default=None)
+        left: int | None = None
+        for one in both:
+            tokens = one.meter.tokens_left(one.allowance, now)
+            if left is None or (tokens is not None and tokens < left):
+                left = tokens
+        answers = need.answers
         if left is None:
-            return need.prompt + need.answers * USUAL_OUTPUT, None
-        room = max(1, (left - need.prompt) // need.answers)
-        return need.prompt + need.answers * min(USUAL_OUTPUT, room), room
+            return need.prompt + answers * USUAL_OUTPUT, None
+        room = max(1, (left - need.prompt) // answers)
+        return need.prompt + answers * min(USUAL_OUTPUT, room), room
 
     def _tidy(self) -> None:
         now = self.now()
@@ -312,6 +388,7 @@ class LocalLimits:
             )
             if quiet and not meter.days.of.get(now.day) and not meter.months.of.get(now.month):
                 del self._meters[owner]
+                self._prepared.pop(owner, None)
 
 
 def _limits_tokens(allowance: Allowance) -> bool:

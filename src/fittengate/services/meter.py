@@ -9,6 +9,7 @@ the minute of now. A clock that is put back finds the totals of the day that it 
 
 from collections import deque
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -48,8 +49,7 @@ class Now(Struct, frozen=True):
 
     def until_next_month(self) -> float:
         """Return the seconds until the month ends."""
-        year, month = divmod(self.month + 1, MONTHS)
-        return datetime(year, month + 1, 1, tzinfo=UTC).timestamp() - self.epoch
+        return month_end(self.month) - self.epoch
 
 
 def day_of(epoch: float) -> int:
@@ -61,6 +61,13 @@ def month_of(day: int) -> int:
     """Return the number of the month that a day is in."""
     date = datetime.fromtimestamp(day * DAY, UTC)
     return date.year * MONTHS + date.month - 1
+
+
+@lru_cache(4)
+def month_end(number: int) -> float:
+    """Return when the month of that number ends, in seconds since the epoch."""
+    year, month = divmod(number + 1, MONTHS)
+    return datetime(year, month + 1, 1, tzinfo=UTC).timestamp()
 
 
 class Refusal(Struct, frozen=True):
@@ -103,9 +110,11 @@ class Window:
     def add(self, amount: int, now: float) -> Use:
         """Use some; return where it is noted."""
         uses = self._uses
-        if not uses or now - uses[-1].began >= STEP:
-            uses.append(Use(now))
-        use = uses[-1]
+        while uses and uses[0].last + MINUTE <= now:
+            self.total -= uses.popleft().amount
+        if not uses or now - (use := uses[-1]).began >= STEP:
+            use = Use(now)
+            uses.append(use)
         use.amount += amount
         use.last = now
         self.total += amount
@@ -115,7 +124,9 @@ class Window:
         """Take back some of what was noted, if it still counts; more than that counts from now on."""
         if change > 0:
             self.add(change, now)
-        elif self._uses and use.last >= self._uses[0].last:
+            return
+        self.left(0, now)
+        if self._uses and use.last >= self._uses[0].last:
             use.amount += change
             self.total += change
 
@@ -141,14 +152,19 @@ class Window:
 class Totals:
     """Tokens by day, or by month."""
 
-    __slots__ = ("of",)
+    __slots__ = ("_latest", "of")
 
     def __init__(self) -> None:
+        self._latest: int | None = None
+        """The last of ``of``."""
         self.of: dict[int, int] = {}
         """By the number of the period; so many of the latest as :data:`KEPT_PERIODS`."""
 
     def add(self, period: int, tokens: int) -> None:
         """Use some; less than nothing takes some back. What is taken back of a forgotten period is forgotten too."""
+        if period == self._latest:
+            self.of[period] += tokens
+            return
         known = self.of.pop(period, None)
         if known is None:
             if tokens < 0:
@@ -158,6 +174,7 @@ class Totals:
                 del self.of[next(iter(self.of))]
             known = 0
         self.of[period] = known + tokens
+        self._latest = period
 
     def put(self, period: int, tokens: int) -> None:
         """Take what is known better from elsewhere."""
@@ -170,6 +187,8 @@ class Entry(Struct):
     tokens: Use | None
     day: int
     month: int
+    grown: list[tuple[Use, int]] = []
+    """Where what was reserved later is noted, and how much of it."""
 
 
 class Meter:
@@ -187,8 +206,16 @@ class Meter:
 
     def tokens_left(self, allowance: Allowance, now: Now) -> int | None:
         """Return how many tokens may still be used now, perhaps less than none; None means no limit."""
-        found = [standing.limit - used for _, standing, used in self._tokens(allowance, now)]
-        return min(found) if found else None
+        least: int | None = None
+        if most := allowance.tpm:
+            least = self.tokens.left(most, now.monotonic)
+        if most := allowance.tokens_per_day:
+            left = most - self.days.of.get(now.day, 0)
+            least = left if least is None or left < least else least
+        if most := allowance.tokens_per_month:
+            left = most - self.months.of.get(now.month, 0)
+            least = left if least is None or left < least else least
+        return least
 
     def has_room(self, allowance: Allowance, requests: int, slots: int, tokens: int, now: Now) -> bool:
         """Return whether this can be admitted now. What :meth:`refusal` says in full, this says fast."""
@@ -226,25 +253,39 @@ class Meter:
     def take(self, requests: int, slots: int, tokens: int, now: Now) -> Entry:
         """Note what was admitted."""
         if requests:
-            self.requests.left(0, now.monotonic)
             self.requests.add(requests, now.monotonic)
         self.running += slots
         noted = None
         day, month = now.day, now.month
         if tokens:
-            self.tokens.left(0, now.monotonic)
             noted = self.tokens.add(tokens, now.monotonic)
             self.days.add(day, tokens)
             self.months.add(month, tokens)
         return Entry(noted, day, month)
 
-    def correct(self, entry: Entry, change: int, now: Now) -> None:
-        """Put what was really used into the place of what was reserved; ``change`` is the difference in tokens."""
+    def correct(self, entry: Entry, change: int, now: float) -> None:
+        """Put what was really used into the place of what was reserved; ``change`` is the difference in tokens.
+
+        ``now`` is monotonic: days and months are those of the entry.
+        """
         if entry.tokens is not None and change:
-            self.tokens.left(0, now.monotonic)
-            self.tokens.correct(entry.tokens, change, now.monotonic)
+            rest = change
+            while rest < 0 and entry.grown:
+                # The newest first: it counts for longest.
+                use, amount = entry.grown.pop()
+                back = max(rest, -amount)
+                self.tokens.correct(use, back, now)
+                rest -= back
+            if rest:
+                self.tokens.correct(entry.tokens, rest, now)
             self.days.add(entry.day, change)
             self.months.add(entry.month, change)
+
+    def grow(self, entry: Entry, tokens: int, now: float) -> None:
+        """Reserve more for what was admitted before; it counts in the minute of ``now``, and in the day of the entry."""
+        entry.grown.append((self.tokens.add(tokens, now), tokens))
+        self.days.add(entry.day, tokens)
+        self.months.add(entry.month, tokens)
 
     def used(self, now: Now) -> dict[str, int]:
         """Return what counts now, by the name of the limit that it would count against."""
@@ -258,13 +299,31 @@ class Meter:
 
     def standing(self, allowance: Allowance, now: Now) -> tuple[Standing | None, Standing | None]:
         """Return where requests and tokens stand, by the limit of which the least is left; None where there is none."""
-        requests = None
-        if allowance.rpm:
-            left = self.requests.left(allowance.rpm, now.monotonic)
-            requests = Standing(allowance.rpm, max(0, left), self.requests.resets_in(now.monotonic))
-        tokens = min(
-            (standing for _, standing, _ in self._tokens(allowance, now)), key=lambda one: one.remaining, default=None
-        )
+        requests = tokens = None
+        at = now.monotonic
+        if most := allowance.rpm:
+            requests = Standing(most, max(0, self.requests.left(most, at)), self.requests.resets_in(at))
+        least: int | None = None
+        of = 0
+        # As :meth:`tokens_left`, but here it matters which it is: what is less than nothing counts as nothing, and of
+        # several of which nothing is left the first.
+        if most := allowance.tpm:
+            least, of = max(0, self.tokens.left(most, at)), 1
+        if most := allowance.tokens_per_day:
+            left = max(0, most - self.days.of.get(now.day, 0))
+            if least is None or left < least:
+                least, of = left, 2
+        if most := allowance.tokens_per_month:
+            left = max(0, most - self.months.of.get(now.month, 0))
+            if least is None or left < least:
+                least, of = left, 3
+        if least is not None:
+            if of == 1:
+                tokens = Standing(allowance.tpm, least, self.tokens.resets_in(at))
+            elif of == 2:
+                tokens = Standing(allowance.tokens_per_day, least, now.until_tomorrow())
+            else:
+                tokens = Standing(allowance.tokens_per_month, least, now.until_next_month())
         return requests, tokens
 
     def _tokens(self, allowance: Allowance, now: Now) -> list[tuple[str, Standing, int]]:

@@ -38,6 +38,10 @@ CLOSE_SECONDS = 5.0
 Kind: TypeAlias = Literal["day", "month"]
 
 
+Changed: TypeAlias = tuple[str, int, int]
+"""An owner, a day and a month: what is used counts in both."""
+
+
 class Period(Struct, frozen=True):
     """Whose tokens, and when."""
 
@@ -64,8 +68,9 @@ class Spending:
         self._loop = asyncio.get_running_loop()
         self._known: asyncio.Future[None] = self._loop.create_future()
         # Shared with the thread, under the lock of ``_wake``.
-        self._wake = threading.Condition()
-        self._changes: dict[Period, int] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
+        self._changes: dict[Changed, int] = {}
         self._closing = False
         self._down = False
         self._read_in = False
@@ -87,12 +92,12 @@ class Spending:
 
     def add(self, owner: str, day: int, month: int, tokens: int) -> None:
         """Note tokens that were used, or, less than nothing, that were not. Never waits."""
-        with self._wake:
+        changed = (owner, day, month)
+        with self._lock:
             changes = self._changes
             if not changes:
                 self._wake.notify()
-            for period in (Period(owner, "day", day), Period(owner, "month", month)):
-                changes[period] = changes.get(period, 0) + tokens
+            changes[changed] = changes.get(changed, 0) + tokens
 
     def close(self) -> None:
         """Write what is left, and end."""
@@ -132,10 +137,10 @@ class Spending:
                     self._wake.wait_for(lambda: self._closing, RETRY_SECONDS)
         self._database.close()
 
-    def _failed(self, changes: dict[Period, int], why: str) -> None:
+    def _failed(self, changes: dict[Changed, int], why: str) -> None:
         with self._wake:
-            for period, tokens in changes.items():
-                self._changes[period] = self._changes.get(period, 0) + tokens
+            for changed, tokens in changes.items():
+                self._changes[changed] = self._changes.get(changed, 0) + tokens
         if not self._down:
             self._down = True
             self._say("error", f"the store of what was used cannot be used ({why}); limits go on in memory")
@@ -147,10 +152,14 @@ class Spending:
         with self._database.begin() as connection:
             return _read(connection, self._clock.now())
 
-    def _write(self, changes: dict[Period, int]) -> None:
+    def _write(self, changes: dict[Changed, int]) -> None:
         if changes:
+            sums: dict[Period, int] = {}
+            for (owner, day, month), tokens in changes.items():
+                for period in (Period(owner, "day", day), Period(owner, "month", month)):
+                    sums[period] = sums.get(period, 0) + tokens
             with self._database.begin() as connection:
-                _add(connection, changes, self._clock.now())
+                _add(connection, sums, self._clock.now())
 
     def _take_in(self, spent: Spent) -> None:
         self._restore(spent)

@@ -7,6 +7,7 @@ from fittengate.core.account import Tokens
 from fittengate.core.ask import Ask, FillAsk
 from fittengate.core.caller import ModelCard
 from fittengate.core.events import Event
+from fittengate.core.limits import Room
 from fittengate.core.reply import Usage
 
 
@@ -34,10 +35,14 @@ class Sink(Protocol):
 class Upstream(Protocol):
     """A service that goes on with conversations."""
 
-    def chat(self, ask: Ask, card: ModelCard, sink: Sink | None = None) -> AsyncGenerator[list[Event], None]:
+    def chat(
+        self, ask: Ask, card: ModelCard, sink: Sink | None = None, room: Room | None = None
+    ) -> AsyncGenerator[list[Event], None]:
         """Yield the events of the answer, as many at a time as came together; the first is Began, the last Ended.
 
         Events after the first ones and before Ended may go to ``sink`` instead, in their order, when it is ready.
+        ``room`` is what is reserved for an answer that may grow past it: more is asked for as it does, and where there
+        is none it ends with the reason ``length``.
 
         Closing the iterator (``aclose``) closes the connection behind it at once. May raise Fault: ``upstream_*`` at
         any moment, ``caller_too_long`` before anything is sent.

@@ -189,3 +189,46 @@ def test_text_cut_behind_a_closed_call_aborts_nothing():
     out = cutter.feed([ToolOpened(0, "i", "run"), ToolDelta("{}"), ToolClosed(), TextDelta("abc")])
     assert out[-2:] == [ToolClosed(), TextDelta("ab")]
     assert cutter.ended
+
+
+class Room:
+    """Some tokens, and more of them while there are any."""
+
+    def __init__(self, answer, *steps):
+        self.answer = answer
+        self.steps = list(steps)
+
+    def more(self):
+        return self.steps.pop(0) if self.steps else 0
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 100])
+@pytest.mark.parametrize(
+    ("most", "room", "length", "left"),
+    [
+        (100, Room(2, 3, 1), 24, []),
+        (100, Room(2, 3, 30), 60, []),
+        # As far as it may go, whatever is to be had.
+        (4, Room(2, 30, 30), 16, [30]),
+        (4, Room(4, 30), 16, [30]),
+        (None, Room(2, 1), 12, []),
+        # What is not needed is not asked for.
+        (100, Room(20, 30), 60, [30]),
+    ],
+)
+@pytest.mark.parametrize("stop", [(), ("zz",)])
+def test_an_answer_grows_as_long_as_there_is_room(pieces, most, room, length, left, stop):
+    """It is cut where no more is to be had; the pieces that it comes in do not matter."""
+    text = "abcdef" * 10
+    room = Room(room.answer, *room.steps)
+    cutter = Cutter(Sampling(most, stop), room)
+    size = max(1, len(text) // pieces)
+    out = []
+    for at in range(0, len(text), size):
+        out += cutter.feed([TextDelta(text[at : at + size])])
+    out += [] if cutter.ended else cutter.close()
+    assert "".join(event.text for event in out) == text[:length]
+    assert cutter.ended == (length < len(text))
+    assert room.steps == left
+    if cutter.ended:
+        assert (cutter.reason, cutter.most) == (StopReason.LENGTH, length // 4)

@@ -224,6 +224,23 @@ async def test_without_a_limit_of_its_own_an_answer_ends_where_the_rest_does(fle
     assert list(two.meter("ci")["days"].values()) == [550]
 
 
+async def test_an_answer_that_grows_reserves_more_in_the_fleet(fleet):
+    """As far as was left when the server was asked last; it is told of it, and of what the answer came to."""
+    two = await fleet()
+    who = caller(tpm=3000)
+    await two.one.admit(who, Need(100, 300))
+    lease = await two.other.admit(who, Need(100))
+    assert (lease.output, lease.answer, lease.reserved) == (2500, 1024, 1124)
+    assert (lease.more(), lease.more(), lease.more()) == (1024, 452, 0)
+    await two.told()
+    assert two.meter("ci")["tokens"]["total"] == 3000
+    assert (await refusal(two.one, who, Need(1, 1))).kind is FaultKind.POLICY_RATE
+    lease.settle(Usage(100, 1300))
+    lease.release()
+    await two.told()
+    assert two.meter("ci")["tokens"]["total"] == 1800
+
+
 async def test_alone_a_share_of_what_was_left_of_the_day_holds(fleet):
     """Half of what was left when the server went away; what was used meanwhile is told when it is back."""
     with valkey() as server:

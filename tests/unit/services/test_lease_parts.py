@@ -11,9 +11,14 @@ class Whole:
 
     output = 40
     reserved = 330
+    left = 50
 
     def __init__(self):
         self.noted = []
+
+    def more(self):
+        found, self.left = self.left, 0
+        return found
 
     def settle(self, usage):
         self.noted.append(usage.input_tokens + usage.output_tokens)
@@ -52,3 +57,13 @@ def test_the_parts_are_no_more_than_the_whole():
     whole = Whole()
     whole.reserved = 61
     assert [part.reserved for part in LeaseParts(whole, [10, 20, 30]).parts] == [10, 20, 30]
+
+
+def test_what_a_part_reserves_more_is_its_own():
+    """Broken off, it comes to that too; the others come to what they would have."""
+    whole = Whole()
+    first, second, third = LeaseParts(whole, [10, 20, 30]).parts
+    assert (first.answer, first.more(), second.more()) == (90, 50, 0)
+    for part in (first, second, third):
+        part.settle(None)
+    assert [part.settled for part in (first, second, third)] == [10 + 90 + 50, 20 + 90, 30 + 90]

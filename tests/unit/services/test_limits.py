@@ -114,6 +114,52 @@ def test_an_answer_without_a_limit_reserves_what_is_usual_or_left(clock):
     assert limits.admit_now(caller("other", tpm=5000), Need(100, 50)).output is None
 
 
+def test_an_answer_that_grows_reserves_more_until_nothing_is_left(clock):
+    """Of the key and of the account; what it came to takes the place of all of it."""
+    limits, who = limits_of(clock, tokens_per_month=3000), caller(tokens_per_day=10_000, tpm=10_000)
+    lease = limits.admit_now(who, Need(100))
+    assert (lease.answer, lease.reserved) == (USUAL_OUTPUT, 100 + USUAL_OUTPUT)
+    clock.seconds = 30
+    assert lease.more() == USUAL_OUTPUT
+    assert limits.state(who).tokens.remaining == 3000 - 100 - 2 * USUAL_OUTPUT
+    assert refused(limits, who, Need(1000)).kind is FaultKind.POLICY_QUOTA
+    assert lease.more() == 3000 - 100 - 2 * USUAL_OUTPUT
+    assert lease.more() == 0
+    lease.settle(Usage(90, 2500))
+    lease.release()
+    assert (used(limits, who), limits._all.tokens.total, lease.more()) == (2590, 2590, 0)
+
+
+def test_two_that_grow_cannot_have_the_same_tokens(clock):
+    """Whoever asks first has them; what one gives back the other may have."""
+    limits, who = limits_of(clock), caller(tpm=3000)
+    first, second = limits.admit_now(who, Need(100)), limits.admit_now(who, Need(100))
+    assert (first.more(), second.more()) == (3000 - 200 - 2 * USUAL_OUTPUT, 0)
+    first.release()
+    assert second.more() == USUAL_OUTPUT
+
+
+def test_what_was_reserved_later_is_given_back_first(clock):
+    """It counts for longest: what was really used leaves the minute with the admission."""
+    limits, who = limits_of(clock), caller(tpm=5000)
+    lease = limits.admit_now(who, Need(100))
+    clock.seconds = 50
+    lease.more()
+    lease.settle(Usage(100, 1000))
+    clock.seconds = 60
+    assert limits.state(who).tokens.remaining == 5000
+
+
+def test_what_grows_after_midnight_is_the_day_of_its_admission(clock):
+    """As everything that an answer comes to: the new day is not asked, and not changed."""
+    limits, who = limits_of(clock), caller(tokens_per_day=2000)
+    clock.seconds = 86_400 - 5
+    lease = limits.admit_now(who, Need(100))
+    clock.seconds += 10
+    assert (lease.more(), lease.more()) == (2000 - 100 - USUAL_OUTPUT, 0)
+    assert limits.state(who).tokens.remaining == 2000
+
+
 def test_what_alone_exceeds_the_rest_is_refused(clock):
     """The prompt with the least answer, or with the answer that was asked for, must fit."""
     limits, who = limits_of(clock), caller(tokens_per_day=1000)

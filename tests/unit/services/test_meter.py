@@ -171,7 +171,7 @@ def test_a_correction_belongs_to_the_day_of_the_admission():
     meter = Meter()
     before, after = at(0.0, epoch(2024, 4, 29, 23, 59)), at(120.0, epoch(2024, 4, 30, 0, 1))
     entry = meter.take(1, 1, 50, before)
-    meter.correct(entry, -30, after)
+    meter.correct(entry, -30, after.monotonic)
     assert meter.days.of == {before.day: 20}
     assert meter.months.of == {before.month: 20}
 

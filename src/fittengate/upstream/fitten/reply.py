@@ -13,6 +13,7 @@ from typing import Literal
 from fittengate.core.ask import Ask
 from fittengate.core.events import Began, Ended, Event, TextDelta, ThoughtDelta
 from fittengate.core.faults import Fault
+from fittengate.core.limits import Room
 from fittengate.core.reply import StopReason, Usage
 from fittengate.prompting import form
 from fittengate.prompting.cutter import Cutter
@@ -39,10 +40,12 @@ class ReplyStream:
         *,
         framed: bool,
         count: Callable[[str], int] = estimate,
+        room: Room | None = None,
     ) -> None:
         """``make_id`` gives an id for each call; ``framed`` says that HTTP itself tells a whole body from one cut short.
 
-        ``count`` estimates the tokens of a prompt for which the service tells none.
+        ``count`` estimates the tokens of a prompt for which the service tells none; ``room`` is what is reserved for the
+        answer, where that may be less than it may have.
         """
         self.decoder = ChatDecoder(framed=framed)
         self.fault: Fault | None = None
@@ -60,10 +63,9 @@ class ReplyStream:
         starts = form.brackets(ask.reply_format) if ask.reply_format is not None and not tools else ""
         self._json = JsonCutter(starts) if starts else None
         sampling = ask.sampling
-        self._cutter = Cutter(sampling) if sampling.stop or sampling.max_tokens is not None else None
-        self._limit = sampling.max_tokens
-        # Only the voice stands between the decoder and the client.
-        self._bare = self._reader is None and self._json is None and self._cutter is None
+        self._cutter = Cutter(sampling, room) if sampling.stop or sampling.max_tokens is not None else None
+        # Between the decoder and the client stands only the voice, and perhaps what looks at the length alone.
+        self._bare = self._reader is None and self._json is None and (self._cutter is None or self._cutter.plain)
         self._began = False
         self._deltas = 0
         self._chars = 0
@@ -92,8 +94,14 @@ class ReplyStream:
         if not self._bare:
             return None
         text = self.decoder.one(data, now)
-        if text is None or not self._voice.one(text):
+        if text is None:
             return None
+        cutter = self._cutter
+        size = 0 if cutter is None else cutter.fits(text)
+        if (cutter is not None and not size) or not self._voice.one(text):
+            return None
+        if cutter is not None:
+            cutter.passed(size)
         self._deltas += 1
         self._chars += len(text)
         return TextDelta(text)
@@ -180,8 +188,8 @@ class ReplyStream:
             reason, stop, lost = self._cutter.reason, self._cutter.stop_sequence, None
         told_in, told_out = (None, None) if cut else (self.decoder.input_tokens, self.decoder.output_tokens)
         out = max(self._deltas, self._chars // _CHARS_PER_TOKEN) if told_out is None else told_out
-        if reason is StopReason.LENGTH and cut and self._limit is not None:
-            out = self._limit
+        if reason is StopReason.LENGTH and cut and self._cutter is not None and self._cutter.most is not None:
+            out = self._cutter.most
         usage = Usage(
             self._count_prompt(self._prompt) if told_in is None else told_in,
             out,

@@ -16,6 +16,7 @@ from fittengate.core.ask import Ask, FillAsk
 from fittengate.core.caller import ModelCard
 from fittengate.core.events import Event
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.limits import Room
 from fittengate.core.reply import Usage
 from fittengate.core.tape import TAPE, Pieces
 from fittengate.lib.timers import Timers
@@ -188,7 +189,9 @@ class FittenService:
                 pause = UPKEEP_SECONDS
             await asyncio.sleep(pause)
 
-    async def chat(self, ask: Ask, card: ModelCard, sink: Sink | None = None) -> AsyncGenerator[list[Event], None]:
+    async def chat(
+        self, ask: Ask, card: ModelCard, sink: Sink | None = None, room: Room | None = None
+    ) -> AsyncGenerator[list[Event], None]:
         """Yield the events of the answer; see :class:`fittengate.upstream.base.Upstream`."""
         trial = Trial(self.chat_breaker)
         rendered = self._render(ask, last=True)
@@ -196,7 +199,7 @@ class FittenService:
         watch = self._watch()
         begun: _Open | None = None
         try:
-            begun = await self._begin(ask, card, rendered, watch, trial)
+            begun = await self._begin(ask, card, rendered, watch, trial, room)
             stream, events = begun.stream, begun.events
             response, raw = begun.response, begun.raw
             tap = None if sink is None else Tap(stream, watch, self._loop, sink, raw)
@@ -282,7 +285,9 @@ class FittenService:
                 numbers=(tokens, window),
             )
 
-    async def _begin(self, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch, trial: Trial) -> _Open:
+    async def _begin(
+        self, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch, trial: Trial, room: Room | None
+    ) -> _Open:
         """Return a reply at its first event. Raises Fault."""
         rejections = tries = 0
         watch.waiting = True
@@ -291,7 +296,7 @@ class FittenService:
             watch.waiting = True
             body = chat_body(rendered.prompt, tokens.user_id, card)
             trial.begin()
-            opened = await self._try(tokens, body, ask, card, rendered, watch)
+            opened = await self._try(tokens, body, ask, card, rendered, watch, room)
             if isinstance(opened, _Open):
                 watch.spoke()
                 trial.spoke()
@@ -323,7 +328,14 @@ class FittenService:
         raise Fault(FaultKind.UPSTREAM_LOGIN, message, detail="401 after refresh and login")
 
     async def _try(
-        self, tokens: Tokens, body: bytes, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch
+        self,
+        tokens: Tokens,
+        body: bytes,
+        ask: Ask,
+        card: ModelCard,
+        rendered: Rendered,
+        watch: Watch,
+        room: Room | None,
     ) -> _Open | Failure | None:
         """Send once and read up to the first event. Returns None for a 401."""
         tape = TAPE.get()
@@ -341,7 +353,7 @@ class FittenService:
                 return None
             if response.status != 200:
                 return await self._client.refusal(response, raw)
-            opened = await self._first(response, ask, card, rendered, watch, raw)
+            opened = await self._first(response, ask, card, rendered, watch, raw, room)
         except NETWORK_ERRORS as error:
             response.close()
             return broken(error)
@@ -363,7 +375,14 @@ class FittenService:
             self._client.note(kind, sample)
 
     async def _first(
-        self, response: Call, ask: Ask, card: ModelCard, rendered: Rendered, watch: Watch, raw: Pieces | None
+        self,
+        response: Call,
+        ask: Ask,
+        card: ModelCard,
+        rendered: Rendered,
+        watch: Watch,
+        raw: Pieces | None,
+        room: Room | None,
     ) -> _Open | Failure:
         stream = ReplyStream(
             ask,
@@ -371,6 +390,7 @@ class FittenService:
             self._chance.make_id,
             framed=response.framed,
             count=lambda text: self.calibrator.likely(card.id, text) + LIKELY_HIDDEN_TOKENS,
+            room=room,
         )
         while True:
             data = await response.readany()
