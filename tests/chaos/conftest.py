@@ -27,7 +27,9 @@ def door(simulator: Simulator, tmp_path: Path) -> Callable[..., AbstractAsyncCon
                 yield gateway
             return
         flat = {f"{section}_{name}": value for section, names in sections.items() for name, value in names.items()}
-        async with process(simulator, tmp_path / f"door-{next(count)}", **{"upstream_max_concurrency": 0, **flat}) as p:
+        # As in the short form: no queue, and no breaker that would answer in the service's place after so many failures.
+        alone = {"upstream_max_concurrency": 0, "upstream_breaker_calls": 0}
+        async with process(simulator, tmp_path / f"door-{next(count)}", **{**alone, **flat}) as p:
             yield p
 
     return make

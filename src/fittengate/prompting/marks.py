@@ -16,8 +16,9 @@ from fittengate.prompting.syntax import unescape
 MAX_TAG = 1024
 """Most characters of one tag; a longer one is text."""
 
-_MAX_KNOWN = 512
-"""So many spellings of tags are remembered: those of a conversation come again and again."""
+MAX_KNOWN = 512
+KNOWN_CHARS = 128
+"""So many spellings of tags are remembered, none of them longer: those of a conversation come again and again."""
 
 MAX_SPACE = 1024
 """Most characters of white space between two tags; beyond it they do not belong together."""
@@ -90,9 +91,11 @@ class Marks:
         try:
             known = self._known[spelling]
         except KeyError:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            known = self._known[spelling] = _read(found)
+            known = _read(found)
+            if len(spelling) <= KNOWN_CHARS:
+                if len(self._known) >= MAX_KNOWN:
+                    self._known.clear()
+                self._known[spelling] = known
         if known is None:
             return None
         return Tag(known.kind, known.opens, known.name, found.end(), known.closed, known.text)

@@ -67,7 +67,7 @@ class Spending:
         self._restore = restore
         self._loop = asyncio.get_running_loop()
         self._known: asyncio.Future[None] = self._loop.create_future()
-        # Shared with the thread, under the lock of ``_wake``.
+        # Shared with the thread, under the lock.
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._changes: dict[Changed, int] = {}

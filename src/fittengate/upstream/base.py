@@ -40,7 +40,7 @@ class Upstream(Protocol):
     ) -> AsyncGenerator[list[Event], None]:
         """Yield the events of the answer, as many at a time as came together; the first is Began, the last Ended.
 
-        Events after the first ones and before Ended may go to ``sink`` instead, in their order, when it is ready.
+        Events after the first ones and before Ended may go to ``sink`` instead, in their order, while it is open.
         ``room`` is what is reserved for an answer that may grow past it: more is asked for as it does, and where there
         is none it ends with the reason ``length``.
 

@@ -148,7 +148,11 @@ async def test_without_a_length_the_end_of_the_connection_is_the_end_of_the_body
 
 @pytest.mark.parametrize(
     "answer",
-    [OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake", OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")],
+    [
+        OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake",
+        OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake no HTTP at all\r\n\r\n",
+        OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"),
+    ],
 )
 async def test_a_connection_with_more_than_the_reply_is_not_used_again(answer):
     """An answer that nobody asked for would be taken for the next one's."""

@@ -3,8 +3,8 @@
 aiohttp finds the way: names, TLS, proxies. From then on the connection speaks to a :class:`Line` instead of aiohttp's
 own protocol, because what stands between those two, for every request and every piece of a reply, costs more than all
 our translation. The law: a line is kept for the next call only after a whole reply, with nothing behind it, that both
-sides mean to keep open; in every other case it is closed. It is never given another protocol while it lives: uvloop
-would stop and start reading for that, which are two system calls.
+sides mean to keep open; in every other case it is closed. Until the client is closed it is never given another protocol:
+uvloop would stop and start reading for that, which are two system calls.
 """
 
 import asyncio
@@ -265,7 +265,10 @@ class Call:
 
     def fail(self, error: Exception) -> None:
         """Close the line, and raise this in whoever reads."""
-        if self._error is None and not self.over:
+        if self.over:
+            # The reply is whole; what came behind it is none of ours.
+            del self.parts[self._whole :]
+        elif self._error is None:
             self._error = error
         self._keep = False
         self._let_go()
