@@ -35,6 +35,7 @@ def machine_on(server):  # noqa: C901 - a machine is a class
         """Two replicas, which are asked in turn."""
 
         jumps = False
+        grows = True
 
         def start(self):
             self.loop = asyncio.new_event_loop()
