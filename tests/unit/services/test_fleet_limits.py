@@ -402,11 +402,13 @@ async def test_an_answer_that_is_none_makes_a_replica_go_on_alone(fleet, capsys)
     """A defect holds nobody up: the share holds, it is said once, and the next answer that is good ends it."""
     two = await fleet()
     who = caller(rpm=10)
+    before = await two.one.admit(caller("before", tpm=4000), Need(100))
     good, two.one._program = two.one._program, script("return 'none'")
     for _ in range(5):
         await two.one.admit(who, Need())
     await refusal(two.one, who)
     assert capsys.readouterr().out.count("this replica goes on by itself") == 1
+    assert (before.more(), before.more()) == (2000 - 1124, 0)
     two.one._program = good
     await two.one.admit(who, Need())
     assert two.one.alone == 6
