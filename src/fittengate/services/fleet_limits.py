@@ -223,7 +223,8 @@ class FleetLimits:
         ):
             most = getattr(allowance, name)
             before = self._left_at.setdefault((one.owner, period, number), totals.of.get(number, 0))
-            shared[name] = min(most, before + int(max(0, most - before) * self._share)) if most else 0
+            # Never 0, which would mean no limit.
+            shared[name] = min(most, max(1, before + int(max(0, most - before) * self._share))) if most else 0
         return Allowance(**shared)
 
     def _miss(self, place: Place, tokens: int) -> None:

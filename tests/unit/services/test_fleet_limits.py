@@ -355,7 +355,9 @@ async def test_alone_an_answer_grows_within_the_share(fleet):
             while lease.more():
                 pass
         assert (first.reserved, second.reserved) == (5000, 5000)
-        # Nothing is left of this share, so it is the other key's.
+        # However little a share is, it is a limit.
+        await refusal(two.one, caller("little", tokens_per_day=1), Need(1, 1))
+        # Another key has a share of its own.
         late = await two.one.admit(caller("late", tpm=6000), Need(100))
         assert late.output == 2900
         while late.more():
