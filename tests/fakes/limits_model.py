@@ -48,7 +48,7 @@ class LimitsModel(RuleBasedStateMachine):
     jumps = True
     """There is a clock for days beside that for minutes, and it may jump."""
     grows = False
-    """What is reserved for an answer may grow, and it is known at once."""
+    """What is reserved for an answer may grow."""
 
     @initialize(rpm=st.integers(0, 6), tpm=optional, slots=st.integers(0, 4), day=optional, shared=optional)
     def begin(self, rpm, tpm, slots, day, shared):
@@ -137,7 +137,9 @@ class LimitsModel(RuleBasedStateMachine):
         if not self.grows or one is None or one[0]._settled:
             return
         lease, use = one
+        self.passed()
         found = lease.more()
+        self.told()
         if found:
             use.late.append((self.clock.seconds, found))
         full = False

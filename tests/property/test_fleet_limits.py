@@ -35,6 +35,7 @@ def machine_on(server):  # noqa: C901 - a machine is a class
         """Two replicas, which are asked in turn."""
 
         jumps = False
+        grows = True
 
         def start(self):
             self.loop = asyncio.new_event_loop()
@@ -107,5 +108,5 @@ def machine_on(server):  # noqa: C901 - a machine is a class
 def test_replicas_together_keep_limits_as_one_process_does(server):
     """Any order of admissions on two replicas, settlements, ends and passing time; nothing is lost on the way."""
     run_state_machine_as_test(
-        machine_on(server), settings=settings(max_examples=30, stateful_step_count=30, deadline=None)
+        machine_on(server), settings=settings(max_examples=100, stateful_step_count=40, deadline=None)
     )

@@ -1,20 +1,18 @@
 """What one request has reserved in a fleet: here at once, and on the server that all replicas share behind that.
 
-Law: what is given back, grows or was used is told to the server, and nobody waits for that. An answer grows by what is
-known here: never past what the server said was left when it was asked last, but what others have used since counts only
-when it is asked again.
+Law: what is given back, grows or was used is told to the server, and nobody waits for that. An answer grows as far as the
+server has said that something is left, less what was reserved here since; what others have used counts from the next
+answer of the server on. While the server is away it grows within this replica's share.
 """
 
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
+from fittengate.services.fleet_room import Place
 from fittengate.services.limits import Held, LocalLease, LocalLimits
 from fittengate.services.meter import Now
 
-Place: TypeAlias = tuple[str, int, int, int]
-"""Where tokens are noted: owner, use of the minute (0 for none), day, month."""
 
-
-class Fleet(Protocol):
+class Shared(Protocol):
     """What a lease needs of the fleet's limits."""
 
     local: LocalLimits
@@ -22,47 +20,44 @@ class Fleet(Protocol):
     def touched(self, owners: list[str]) -> None:
         """Tell how many requests of these owners run here now."""
 
-    def corrected(self, places: list[Place], change: int) -> None:
-        """Tell that more or less was used than was reserved."""
-
-    def left(self, whose: str, most: int) -> int:
-        """Return how many tokens, ``most`` at most, a caller had left when the server was asked last."""
+    def corrected(self, places: list[Place], change: int) -> list[Place]:
+        """Tell that more or less is used than was reserved; return where that is noted."""
         ...
 
-    def spent(self, whose: str, tokens: int) -> None:
-        """Note that so many of them are reserved."""
+    def left(self, held: list[Held], now: Now, most: int) -> int:
+        """Return how many tokens, ``most`` at most, are left of all limits, as far as is known here."""
+        ...
 
 
 class FleetLease(LocalLease):
     """A lease that the fleet knows of, or, while the server is away, will know of."""
 
-    __slots__ = ("_fleet", "_places", "_whose")
+    __slots__ = ("_fleet", "_grown", "_places")
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: Shared,
         held: list[Held],
         slots: int,
         reserved: int,
         output: int | None,
         places: list[Place],
-        whose: str,
     ) -> None:
         super().__init__(fleet.local, held, slots, reserved, output)
         self._fleet = fleet
         self._places = places
-        self._whose = whose
+        self._grown: list[tuple[list[Place], int]] = []
+        """Where what was reserved later is noted, and how much of it."""
 
     def more(self) -> int:
         """Reserve some more by what is known here: nobody can wait for the server now, which is told of it."""
         found = super().more()
         if found:
-            self._fleet.corrected(self._places, found)
-            self._fleet.spent(self._whose, found)
+            self._grown.append((self._fleet.corrected(self._places, found), found))
         return found
 
     def _left(self, now: Now, most: int) -> int:
-        return min(super()._left(now, most), self._fleet.left(self._whose, most))
+        return self._fleet.left(self.held, now, most)
 
     def release(self) -> None:
         """Give back what is left of it."""
@@ -73,5 +68,13 @@ class FleetLease(LocalLease):
 
     def _correct(self, change: int) -> None:
         super()._correct(change)
-        if self.reserved and change:
+        if not self.reserved:
+            return
+        while change < 0 and self._grown:
+            # The newest first, as it is done here.
+            places, tokens = self._grown.pop()
+            back = max(change, -tokens)
+            self._fleet.corrected(places, back)
+            change -= back
+        if change:
             self._fleet.corrected(self._places, change)

@@ -16,27 +16,22 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from fittengate.core.caller import Allowance, Caller
 from fittengate.core.faults import Fault
 from fittengate.core.limits import LimitState
-from fittengate.services.fleet_lease import FleetLease, Place
-from fittengate.services.fleet_script import ADMIT, CORRECT, COUNT, LIMITS, SPEND
+from fittengate.services.fleet_batch import Asked, Batch, Period
+from fittengate.services.fleet_lease import FleetLease
+from fittengate.services.fleet_room import Place, Room
+from fittengate.services.fleet_script import LIMITS, NEWEST
 from fittengate.services.fleet_seen import Admission, Told, state_of
-from fittengate.services.limits import ACCOUNT, Lease, LocalLimits, Metered, Need, owner_of, refused
-from fittengate.services.meter import Meter
+from fittengate.services.limits import ACCOUNT, Held, Lease, LocalLimits, Metered, Need, owner_of, refused
+from fittengate.services.meter import Now
 from fittengate.services.valkey import FleetDownError, Say, Script, Valkey
-
-MAX_BATCH = 100
-"""So many things are told in one run: some milliseconds of the server's time."""
-
-MAX_OWNERS = 100
-"""Of so many owners at most a batch tells something."""
 
 GATHER_SECONDS = 0.01
 """What nobody waits for is told with the next question, or so long after: most requests then cost one run, not two."""
@@ -49,22 +44,9 @@ MAX_STATES = 4096
 
 CLOSE_SECONDS = 1.0
 
-_encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Told).decode
 
 T = TypeVar("T")
-
-Period: TypeAlias = tuple[str, int, int]
-"""An owner's day and month."""
-
-
-class _Asked(Struct, frozen=True, eq=False):
-    """Somebody who waits for room."""
-
-    caller: Caller
-    need: Need
-    metered: tuple[Metered, ...]
-    granted: "asyncio.Future[FleetLease]"
 
 
 class FleetLimits:
@@ -97,8 +79,9 @@ class FleetLimits:
         self._broken = False
         self._program = program
         self._states: dict[str, LimitState] = {}
+        self._room = Room()
         self._used: dict[str, dict[str, int]] = {}
-        self._asked: deque[_Asked] = deque()
+        self._asked: deque[Asked] = deque()
         self._changes: deque[tuple[Place, int]] = deque()
         self._touched: dict[str, None] = {}
         self._owed: dict[Period, int] = {}
@@ -133,7 +116,7 @@ class FleetLimits:
         await self.local.known(caller)
         if self._closing or not self._valkey.up:
             return self._admit_alone(caller, need)
-        asked = _Asked(caller, need, self.local.of(caller), self._loop.create_future())
+        asked = Asked(caller, need, self.local.of(caller), self._loop.create_future())
         self._asked.append(asked)
         self._bell.set()
         try:
@@ -163,28 +146,30 @@ class FleetLimits:
             self._touched[owner] = None
         self._ring_soon()
 
-    def corrected(self, places: list[Place], change: int) -> None:
-        """Tell the fleet that more or less was used than was reserved."""
+    def corrected(self, places: list[Place], change: int) -> list[Place]:
+        """Tell the fleet that more or less is used than was reserved; return where that is noted."""
+        if change > 0:
+            # It counts from now on, wherever the rest is.
+            places = [Place(place.owner, NEWEST, place.day, place.month) for place in places]
+        up = self._valkey.up
         for place in places:
-            if self._valkey.up:
+            if up:
                 self._changes.append((place, change))
+                if change > 0:
+                    self._room.grew(place.owner, change)
             else:
-                self._owe(place, change)
+                self._miss(place, change)
         self._ring_soon()
+        return places
 
-    def left(self, whose: str, most: int) -> int:
-        """Return how many tokens, ``most`` at most, a caller had left in the fleet when the server was asked last."""
-        state = self._states.get(whose)
-        if not self._valkey.up or state is None or state.tokens is None:
-            return most
-        return min(most, state.tokens.remaining)
-
-    def spent(self, whose: str, tokens: int) -> None:
-        """Note that so many of them are reserved, until the server is asked again."""
-        state = self._states.get(whose)
-        if state is not None and state.tokens is not None:
-            remaining = max(0, state.tokens.remaining - tokens)
-            self._states[whose] = replace(state, tokens=replace(state.tokens, remaining=remaining))
+    def left(self, held: list[Held], now: Now, most: int) -> int:
+        """Return how many tokens, ``most`` at most, are left in the fleet; while the server is away, of the share."""
+        known = self._valkey.up and not self._broken
+        for one in held:
+            left = self._room.left(one, now) if known else one.meter.tokens_left(self._share_of(one, now), now)
+            if left is not None and left < most:
+                most = left
+        return most
 
     async def close(self) -> None:
         """Tell what is left to tell, unless that takes too long, and end."""
@@ -206,24 +191,27 @@ class FleetLimits:
     def _admit_alone(self, caller: Caller, need: Need) -> FleetLease:
         self.alone += 1
         lease = self._by_share(caller, lambda one: self.local.admit_now(one, need))
-        places = [(held.owner, 0, held.entry.day, held.entry.month) for held in lease.held]
+        # The share is for now: the server may come back while the answer grows.
+        both = zip(lease.held, self.local.of(caller), strict=True)
+        held = [replace(entry, allowance=one.allowance) for entry, one in both]
+        places = [Place(one.owner, 0, one.entry.day, one.entry.month) for one in held]
         for place in places:
             self._owe(place, lease.reserved)
-            self._recount[place[0]] = None
-        return FleetLease(self, lease.held, need.slots, lease.reserved, lease.output, places, owner_of(caller))
+            self._recount[place.owner] = None
+        return FleetLease(self, held, need.slots, lease.reserved, lease.output, places)
 
     def _by_share(self, caller: Caller, use: Callable[[Caller], T]) -> T:
         """Do something while the local limits are this replica's share of the fleet's."""
-        found = {one.owner: self._share_of(one) for one in self.local.of(caller)}
+        now = self.local.now()
+        found = {one.owner: self._share_of(one, now) for one in self.local.of(caller)}
         self.local.account = found.pop(ACCOUNT, self.account)
         try:
             return use(replace(caller, allowance=next(iter(found.values()), caller.allowance)))
         finally:
             self.local.account = self.account
 
-    def _share_of(self, one: Metered) -> Allowance:
+    def _share_of(self, one: Metered | Held, now: Now) -> Allowance:
         allowance = one.allowance
-        now = self.local.now()
         meter = one.meter
         shared = {
             name: max(1, int(most * self._share)) if (most := getattr(allowance, name)) else 0
@@ -235,13 +223,21 @@ class FleetLimits:
         ):
             most = getattr(allowance, name)
             before = self._left_at.setdefault((one.owner, period, number), totals.of.get(number, 0))
-            shared[name] = min(most, before + int(max(0, most - before) * self._share)) if most else 0
+            # Never 0, which would mean no limit.
+            shared[name] = min(most, max(1, before + int(max(0, most - before) * self._share))) if most else 0
         return Allowance(**shared)
 
+    def _miss(self, place: Place, tokens: int) -> None:
+        """Note what the server cannot be told now, its minute included."""
+        self._owe(place, tokens)
+        if tokens > 0:
+            self._recount[place.owner] = None
+
     def _owe(self, place: Place, tokens: int) -> None:
+        place.use = 0
         if tokens:
-            owner, _, day, month = place
-            self._owed[owner, day, month] = self._owed.get((owner, day, month), 0) + tokens
+            period = place.owner, place.day, place.month
+            self._owed[period] = self._owed.get(period, 0) + tokens
 
     # Towards the server.
 
@@ -284,34 +280,31 @@ class FleetLimits:
             for asked in self._asked:
                 _refuse(asked, FleetDownError("down", sent=False))
             self._asked.clear()
+            self._room.sent([(place, change) for place, change in self._changes if change > 0])
             for place, change in self._changes:
-                self._owe(place, change)
+                self._miss(place, change)
             self._changes.clear()
 
     async def _send(self) -> None:
-        batch = _Batch(self.local, self._replica, beat=self._beat)
+        batch = Batch(self.local, self._replica, beat=self._beat)
         self._beat = False
         # What is owed goes first: whoever asks is told what counts with it.
         while self._recount and batch.has_room():
             batch.add_minute(self._recount.popitem()[0])
-        changes: list[tuple[Place, int]] = []
         while self._owed and batch.has_room():
-            owner, day, month = period = next(iter(self._owed))
-            tokens = self._owed.pop(period)
-            changes.append(((owner, 0, day, month), tokens))
-            batch.add_owed(period, tokens)
+            batch.add_owed(*self._owed.popitem())
         while self._changes and batch.has_room():
-            changes.append(self._changes.popleft())
-            batch.add_change(*changes[-1])
-        asked: list[_Asked] = []
+            batch.add_change(*self._changes.popleft())
         while self._asked and batch.has_room():
             one = self._asked.popleft()
             # Whoever has left meanwhile needs no room.
             if not one.granted.done():
-                asked.append(one)
                 batch.add_asked(one)
         while self._touched and batch.has_room():
             batch.place_of(self._touched.popitem()[0])
+        await self._tell(batch)
+
+    async def _tell(self, batch: Batch) -> None:
         keys = [f"{self._prefix}:replicas", *(f"{self._prefix}:meter:{owner}" for owner in batch.places)]
         try:
             told = await self._run_there(keys, batch)
@@ -320,19 +313,24 @@ class FleetLimits:
                 told = await self._run_there(keys, batch)
             if told.late:
                 raise FleetDownError("too late", sent=False)
-            for waiting, admission in zip(asked, told.admissions, strict=True):
+            for (place, _), use in zip(batch.grown, told.noted, strict=True):
+                place.use = use
+            self._room.hear(told, list(batch.places))
+            for waiting, admission in zip(batch.asked, told.admissions, strict=True):
                 self._answer(waiting, admission, told)
             self._broken = False
             self._left_at.clear()
         except FleetDownError as error:
-            self._broke_off(batch, asked, changes, error)
+            self._broke_off(batch, error)
         except Exception as error:  # noqa: BLE001 - one batch that fails must not end the task
-            self._broke_off(batch, asked, changes, FleetDownError(type(error).__name__))
+            self._broke_off(batch, FleetDownError(type(error).__name__))
             if not self._broken:
                 self._broken = True
                 self._say("error", f"the fleet's limits failed: {type(error).__name__}; this replica goes on by itself")
+        finally:
+            self._room.sent(batch.grown)
 
-    async def _run_there(self, keys: list[str], batch: "_Batch") -> Told:
+    async def _run_there(self, keys: list[str], batch: Batch) -> Told:
         told = _decode(await self._valkey.run(self._program, keys, batch.encoded(self._due())))
         self._ahead = told.ms - round(self._loop.time() * 1000)
         return told
@@ -343,19 +341,17 @@ class FleetLimits:
             return 0
         return round((self._loop.time() + self._valkey.seconds) * 1000) + self._ahead
 
-    def _broke_off(
-        self, batch: "_Batch", asked: list[_Asked], changes: list[tuple[Place, int]], error: FleetDownError
-    ) -> None:
-        for place, change in changes:
+    def _broke_off(self, batch: Batch, error: FleetDownError) -> None:
+        for place, change in batch.changes:
             # Should it have been done after all, twice too much is harmless, and twice too little is not.
             if change > 0 or not error.sent:
                 self._owe(place, change)
         self._touched |= dict.fromkeys(batch.places)
         self._recount |= dict.fromkeys(batch.minutes)
-        for one in asked:
+        for one in batch.asked:
             _refuse(one, error)
 
-    def _answer(self, asked: _Asked, admission: Admission, told: Told) -> None:
+    def _answer(self, asked: Asked, admission: Admission, told: Told) -> None:
         now = told.now()
         standings, refusals = [], []
         need, metered = asked.need, self.local.of(asked.caller)
@@ -383,9 +379,9 @@ class FleetLimits:
             # The whole fleet's: that is what counts should the server go away.
             one.meter.days.put(told.day, seen.day)
             one.meter.months.put(told.month, seen.month)
-            places.append((one.owner, seen.use, entry.entry.day, entry.entry.month))
+            places.append(Place(one.owner, seen.use, entry.entry.day, entry.entry.month))
         output = None if admission.room < 0 else admission.room
-        lease = FleetLease(self, held, need.slots, admission.tokens, output, places, owner_of(asked.caller))
+        lease = FleetLease(self, held, need.slots, admission.tokens, output, places)
         if asked.granted.done():
             # Whoever asked has left meanwhile.
             lease.release()
@@ -393,82 +389,6 @@ class FleetLimits:
             asked.granted.set_result(lease)
 
 
-def _refuse(asked: _Asked, error: FleetDownError | Fault) -> None:
+def _refuse(asked: Asked, error: FleetDownError | Fault) -> None:
     if not asked.granted.done():
         asked.granted.set_exception(error)
-
-
-class _Batch:
-    """What is told in one run."""
-
-    def __init__(self, local: LocalLimits, replica: str, *, beat: bool) -> None:
-        self.places: dict[str, int] = {}
-        """Place of each owner, from 1 on."""
-        self._local = local
-        self._replica = replica
-        self._beat = beat
-        self._ops: list[list[Any]] = []
-        self.minutes: list[str] = []
-        """Owners of whose minute it tells."""
-        self._told: dict[str, int] = {}
-        """Tokens that this batch tells of an owner's days."""
-
-    def has_room(self) -> bool:
-        """Return whether one more fits in."""
-        return len(self._ops) < MAX_BATCH and len(self.places) < MAX_OWNERS
-
-    def place_of(self, owner: str) -> int:
-        """Return the place of an owner, of whom it is told what runs."""
-        return self.places.setdefault(owner, len(self.places) + 1)
-
-    def add_minute(self, owner: str) -> None:
-        """Tell what was used here in the last minute; what the server has not forgotten of it counts twice."""
-        self.minutes.append(owner)
-        used = self._meter(owner).used(self._local.now())
-        self._ops.append([COUNT, self.place_of(owner), used["rpm"], used["tpm"]])
-
-    def add_owed(self, period: Period, tokens: int) -> None:
-        """Tell what was used while the server was away."""
-        owner, day, month = period
-        self._ops.append([SPEND, self.place_of(owner), day, month, tokens])
-        self._told[owner] = self._told.get(owner, 0) + tokens
-
-    def add_change(self, place: Place, change: int) -> None:
-        """Tell that more or less was used than was reserved."""
-        owner, use, day, month = place
-        self._ops.append([CORRECT, self.place_of(owner), use, day, month, change])
-        self._told[owner] = self._told.get(owner, 0) + change
-
-    def add_asked(self, asked: _Asked) -> None:
-        """Ask for room."""
-        limits = [
-            [
-                self.place_of(one.owner),
-                one.allowance.rpm,
-                one.allowance.tpm,
-                one.allowance.concurrency,
-                one.allowance.tokens_per_day,
-                one.allowance.tokens_per_month,
-            ]
-            for one in asked.metered
-        ]
-        need = asked.need
-        prompt = -1 if need.prompt is None else need.prompt
-        output = -1 if need.output is None else need.output
-        self._ops.append([ADMIT, limits, need.requests, need.slots, prompt, output, need.answers])
-
-    def encoded(self, due: int) -> bytes:
-        """Return it as it is sent; after ``due``, by the server's clock, it is not to be done; 0: at any time."""
-        now = self._local.now()
-        meters = []
-        for owner in self.places:
-            meter = self._meter(owner)
-            told = self._told.get(owner, 0)
-            day = meter.days.of.get(now.day, 0) - told
-            month = meter.months.of.get(now.month, 0) - told
-            meters.append([meter.running, now.day, max(0, day), now.month, max(0, month)])
-        whole = {"who": self._replica, "beat": self._beat, "due": due, "meters": meters, "ops": self._ops}
-        return _encode(whole)
-
-    def _meter(self, owner: str) -> Meter:
-        return self._local.meter(owner) or Meter()

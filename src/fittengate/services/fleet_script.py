@@ -26,6 +26,9 @@ ADMIT, CORRECT, COUNT, SPEND = 1, 2, 3, 4
 """What may stand in a batch: ask for room; put what was used into the place of what was reserved; add to the minute what
 was used while the server was away; add it to a day or a month."""
 
+NEWEST = -1
+"""Stands for the number of a use that nobody has been told yet: what is taken back then was noted in the same run."""
+
 _TEXT = """
 local time = @CLOCK@
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -47,7 +50,7 @@ end
 local month = month_of(day)
 local batch = cmsgpack.unpack(ARGV[1])
 -- Whoever sent it has given up by now, and has done without: nothing of it may count.
-if batch.due > 0 and now > batch.due then return cmsgpack.pack({now, day, month, {}, true}) end
+if batch.due > 0 and now > batch.due then return cmsgpack.pack({now, day, month, {}, true, {}, {}}) end
 local who, meters = batch.who, {}
 
 -- A use is {number, began, last, amount}; a window has its uses, their total and the number given last.
@@ -80,10 +83,9 @@ local function add(w, amount)
 end
 
 local function correct(w, number, change)
-  if change > 0 then
-    add(w, change)
-    return
-  end
+  if change > 0 then return add(w, change) end
+  -- What is taken back was noted in this very run.
+  if number == @NEWEST@ then number = w.last end
   for at = #w.uses, 1, -1 do
     if w.uses[at][1] == number then
       w.uses[at][4] = w.uses[at][4] + change
@@ -222,13 +224,13 @@ if batch.beat then
   redis.call('PEXPIRE', KEYS[1], @KEPT@)
 end
 for at = 1, #batch.meters do meter(at) end
-local answers = {}
+local answers, noted, counted = {}, {}, {}
 for _, op in ipairs(batch.ops) do
   if op[1] == @ADMIT@ then
     answers[#answers + 1] = admit(op)
   elseif op[1] == @CORRECT@ then
     local m = meter(op[2])
-    correct(m.tokens, op[3], op[6])
+    noted[#noted + 1] = correct(m.tokens, op[3], op[6])
     spend(m.days, op[4], op[6])
     spend(m.months, op[5], op[6])
   elseif op[1] == @COUNT@ then
@@ -242,11 +244,12 @@ for _, op in ipairs(batch.ops) do
   end
 end
 for at, m in ipairs(meters) do
+  counted[at] = {m.tokens.total, m.days[day] or 0, m.months[month] or 0}
   prune(m.days, day)
   prune(m.months, month)
   redis.call('SET', KEYS[at + 1], cmsgpack.pack(m), 'PX', @KEPT@)
 end
-return cmsgpack.pack({now, day, month, answers, false})
+return cmsgpack.pack({now, day, month, answers, false, noted, counted})
 """
 
 
@@ -262,6 +265,7 @@ def _filled(clock: str) -> str:
         "ADMIT": ADMIT,
         "CORRECT": CORRECT,
         "COUNT": COUNT,
+        "NEWEST": NEWEST,
     }
     for name, value in numbers.items():
         text = text.replace(f"@{name}@", str(int(value)))

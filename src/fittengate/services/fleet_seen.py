@@ -80,6 +80,14 @@ class Admission(Struct, frozen=True, array_like=True):
     """One for each owner, in the order in which they were asked about."""
 
 
+class Counted(Struct, frozen=True, array_like=True):
+    """What counts of one owner's tokens after a batch."""
+
+    minute: int
+    day: int
+    month: int
+
+
 class Told(Struct, frozen=True, array_like=True):
     """The answer to a batch."""
 
@@ -90,6 +98,10 @@ class Told(Struct, frozen=True, array_like=True):
     admissions: list[Admission]
     late: bool
     """It came too late, and nothing of it was done."""
+    noted: list[int]
+    """In which use of the minute each correction upwards is noted, in the order in which they were told."""
+    counted: list[Counted]
+    """One for each owner that the batch was about, in the order in which they were told."""
 
     def now(self) -> Now:
         """Return the moment of the answer, by the server's clock."""

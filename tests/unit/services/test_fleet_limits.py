@@ -12,9 +12,11 @@ from fittengate.core.caller import Allowance, Caller
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Usage
 from fittengate.services.clock import SystemClock
-from fittengate.services.fleet_limits import MAX_BATCH, FleetLimits, _Batch
+from fittengate.services.fleet_batch import MAX_BATCH, Batch
+from fittengate.services.fleet_limits import FleetLimits
+from fittengate.services.fleet_room import Place
 from fittengate.services.fleet_script import LAPSE_SECONDS, LIMITS, program
-from fittengate.services.limits import LocalLimits, Need
+from fittengate.services.limits import ACCOUNT, LocalLimits, Need
 from fittengate.services.meter import month_of
 from fittengate.services.valkey import FleetDownError, Valkey, script
 
@@ -56,6 +58,14 @@ class Two:
         for replica in replicas or (self.one, self.other):
             replica._bell.set()
             await until(lambda replica=replica: not replica._pending() and not replica._sending)
+
+    async def pass_to(self, seconds):
+        """Let it be so many seconds after the start, by all clocks; both let themselves be heard of."""
+        self.set_clock(START + seconds)
+        for replica in (self.one, self.other):
+            replica.local._clock.seconds = 1000.0 + seconds
+            replica._beats_now()
+        await self.told()
 
     def meter(self, owner):
         return msgspec.msgpack.decode(self.server.ask("GET", f"{self.prefix}:meter:{owner}"), strict=False)
@@ -241,6 +251,132 @@ async def test_an_answer_that_grows_reserves_more_in_the_fleet(fleet):
     assert two.meter("ci")["tokens"]["total"] == 1800
 
 
+async def test_an_answer_grows_with_what_others_have_given_back(fleet):
+    """On its own replica at once, on another with the next beat; of the minute, the day and the month."""
+    two = await fleet()
+    who = caller(tpm=10_000, tokens_per_day=11_000, tokens_per_month=12_000)
+    beside, away = await two.one.admit(who, Need(100, 4000)), await two.other.admit(who, Need(100, 4000))
+    lease = await two.one.admit(who, Need(100))
+    assert (lease.output, lease.reserved) == (1700, 1124)
+    assert (lease.more(), lease.more()) == (676, 0)
+    beside.settle(Usage(100, 100))
+    beside.release()
+    await two.told()
+    assert [lease.more() for _ in range(5)] == [1024, 1024, 1024, 828, 0]
+    away.release()
+    await two.told()
+    two.one._beats_now()
+    await two.told()
+    assert [lease.more() for _ in range(5)] == [1024, 1024, 1024, 1024, 4]
+    await two.told()
+    assert two.meter("ci")["tokens"]["total"] == next(iter(two.meter("ci")["days"].values())) == 10_000
+
+
+async def test_an_answer_grows_on_when_a_minute_has_passed(fleet):
+    """Whether or not anybody has asked since."""
+    two = await fleet()
+    who = caller(tpm=3000)
+    lease = await two.one.admit(who, Need(100))
+    assert (lease.more(), lease.more()) == (1024, 852)
+    await two.told()
+    assert lease.more() == 0
+    await two.pass_to(59)
+    assert lease.more() == 0
+    await two.pass_to(60)
+    assert [lease.more() for _ in range(4)] == [1024, 1024, 952, 0]
+
+
+async def test_answers_of_several_keys_grow_within_what_is_left_to_all(fleet):
+    """The account's limit is nobody's own: what grows for one key is not left for the next, told or not."""
+    two = await fleet(tpm=10_000)
+    await two.other.admit(caller("c"), Need(3000, 3000))
+    first, second = await two.one.admit(caller("a"), Need(100)), await two.one.admit(caller("b", tpm=9000), Need(100))
+    assert [first.more(), second.more()] == [1024, 728]
+    assert [first.more(), second.more()] == [0, 0]
+    await two.told()
+    assert two.meter(ACCOUNT)["tokens"]["total"] == 10_000
+    assert [first.more(), second.more()] == [0, 0]
+    assert two.meter("b")["tokens"]["total"] == second.reserved == 1852
+
+
+async def test_an_answer_that_was_settled_leaves_nothing_that_grew(fleet):
+    """What it did not come to is taken from where it was noted last, so the minute is over when it should be."""
+    two = await fleet()
+    who = caller(tpm=100_000)
+    lease = await two.one.admit(who, Need(100))
+    for seconds in (20, 40, 55):
+        await two.pass_to(seconds)
+        lease.more()
+        await two.told()
+    # Nobody has told the number of this one yet.
+    lease.more()
+    lease.settle(Usage(100, 1124))
+    lease.release()
+    await two.told()
+    assert [use[3] for use in two.meter("ci")["tokens"]["uses"]] == [1124, 100, 0, 0]
+    two.one.touched(["ci"])
+    await two.pass_to(70)
+    assert two.meter("ci")["tokens"]["total"] == 100
+    two.one.touched(["ci"])
+    await two.pass_to(80)
+    assert two.meter("ci")["tokens"]["total"] == 0
+
+
+async def test_an_answer_that_is_settled_after_its_minute_leaves_nothing_that_grew(fleet):
+    """What it had at its admission counts no more; what others use meanwhile is left alone."""
+    two = await fleet()
+    who = caller(tpm=100_000)
+    lease = await two.one.admit(who, Need(100))
+    for seconds in (50, 55, 59):
+        await two.pass_to(seconds)
+        lease.more()
+        await two.told()
+    await two.other.admit(who, Need(200, 300))
+    await two.pass_to(62)
+    lease.settle(Usage(100, 1200))
+    lease.release()
+    await two.told()
+    assert [use[3] for use in two.meter("ci")["tokens"]["uses"]] == [176, 0, 500]
+    assert list(two.meter("ci")["days"].values()) == [1800]
+    await two.pass_to(119)
+    assert two.meter("ci")["tokens"]["total"] == 0
+
+
+async def test_alone_an_answer_grows_within_the_share(fleet):
+    """Those that were admitted before, too; what grew is told when the server is back, and then all may be used again."""
+    with valkey() as server:
+        two = await fleet(server)
+        who = caller(tpm=10_000, tokens_per_day=20_000)
+        first, second = await two.one.admit(who, Need(100)), await two.other.admit(who, Need(100))
+        server.stop()
+        for replica in (two.one, two.other):
+            await until(lambda replica=replica: not replica._valkey.up)
+        for lease in (first, second):
+            while lease.more():
+                pass
+        assert (first.reserved, second.reserved) == (5000, 5000)
+        # However little a share is, it is a limit.
+        await refusal(two.one, caller("little", tokens_per_day=1), Need(1, 1))
+        # Another key has a share of its own.
+        late = await two.one.admit(caller("late", tpm=6000), Need(100))
+        assert late.output == 2900
+        while late.more():
+            pass
+        assert late.reserved == 3000
+        server.start()
+        two.set_clock(START)
+        await until(lambda: two.one._valkey.up and two.other._valkey.up)
+        await two.told()
+        assert two.meter("ci")["tokens"]["total"] == 10_000
+        await two.pass_to(0)
+        assert (first.more(), second.more()) == (0, 0)
+        while late.more():
+            pass
+        assert late.reserved == 6000
+        await two.told()
+        assert two.meter("late")["tokens"]["total"] == 6000
+
+
 async def test_alone_a_share_of_what_was_left_of_the_day_holds(fleet):
     """Half of what was left when the server went away; what was used meanwhile is told when it is back."""
     with valkey() as server:
@@ -268,11 +404,13 @@ async def test_an_answer_that_is_none_makes_a_replica_go_on_alone(fleet, capsys)
     """A defect holds nobody up: the share holds, it is said once, and the next answer that is good ends it."""
     two = await fleet()
     who = caller(rpm=10)
+    before = await two.one.admit(caller("before", tpm=4000), Need(100))
     good, two.one._program = two.one._program, script("return 'none'")
     for _ in range(5):
         await two.one.admit(who, Need())
     await refusal(two.one, who)
     assert capsys.readouterr().out.count("this replica goes on by itself") == 1
+    assert (before.more(), before.more()) == (2000 - 1124, 0)
     two.one._program = good
     await two.one.admit(who, Need())
     assert two.one.alone == 6
@@ -282,7 +420,8 @@ async def test_an_answer_that_is_none_makes_a_replica_go_on_alone(fleet, capsys)
 async def test_what_broke_off_is_told_again_only_where_that_frees_nothing(fleet, sent, owed):
     """The server may have done it: twice too much is harmless, twice too little is not."""
     two = await fleet()
-    batch = _Batch(two.one.local, "r0", beat=False)
-    changes = [(("ci", 1, 20_000, 24_000), -50), (("ci", 2, 20_000, 24_000), 30)]
-    two.one._broke_off(batch, [], changes, FleetDownError("gone", sent=sent))
+    batch = Batch(two.one.local, "r0", beat=False)
+    batch.add_change(Place("ci", 1, 20_000, 24_000), -50)
+    batch.add_change(Place("ci", 2, 20_000, 24_000), 30)
+    two.one._broke_off(batch, FleetDownError("gone", sent=sent))
     assert two.one._owed == {("ci", 20_000, 24_000): owed}
