@@ -69,6 +69,36 @@ class AnthropicAgent:
         self.messages.append({"role": "user", "content": blocks})
 
 
+class ResponsesAgent:
+    """The same over OpenAI's Responses, all items sent each time as Codex does."""
+
+    def __init__(self, url, stream):
+        self.client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
+        self.messages = [{"role": "user", "content": TASK}]
+        self.stream = stream
+
+    async def turn(self):
+        """Ask once; return the words, and the calls as id, name and arguments."""
+        tools = [{"type": "function", "name": tool.name, "parameters": tool.schema, "strict": False} for tool in TOOLS]
+        asked = {"model": "gpt-5", "input": self.messages, "tools": tools, "store": False}
+        if self.stream:
+            async with self.client.responses.stream(**asked) as stream:
+                answer = await stream.get_final_response()
+        else:
+            answer = await self.client.responses.create(**asked)
+        assert answer.status == "completed"
+        # What the stream helper adds of its own is no part of an item.
+        items = [item.model_dump(exclude_none=True, exclude={"parsed_arguments"}) for item in answer.output]
+        self.messages = [*self.messages, *items]
+        found = [item for item in answer.output if item.type == "function_call"]
+        return answer.output_text, [(call.call_id, call.name, json.loads(call.arguments)) for call in found]
+
+    def tell(self, results):
+        self.messages += [
+            {"type": "function_call_output", "call_id": call_id, "output": text} for call_id, text in results
+        ]
+
+
 def script():
     """Return each turn of the model as its calls, and the files as they are to be after it."""
     files = {}
@@ -97,7 +127,7 @@ async def suffix_of(agent, simulator):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("kind", [OpenAIAgent, AnthropicAgent])
+@pytest.mark.parametrize("kind", [OpenAIAgent, AnthropicAgent, ResponsesAgent])
 async def test_an_agent_of_more_than_twenty_turns_writes_every_byte(gateway, simulator, tmp_path, kind, stream):
     """Whatever stands in a file, it arrives; the model reads it back; from the first quoted tag on tags have a suffix."""
     workspace = Workspace(tmp_path)
