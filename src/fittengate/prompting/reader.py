@@ -59,7 +59,7 @@ class Reader:
         self._speech = Speech()
         self._thoughts = Thoughts()
         self._calls = Calls(tools, tool_use, make_id, self._speech, self._thoughts)
-        self._parts = partial(_Parts, tools, tags, self._calls, self._speech)
+        self._make_parts = partial(_Parts, tools, tags, self._calls, self._speech)
         self._made: _Parts | None = None
         self._cursor = Cursor()
         self._state = _START
@@ -131,7 +131,7 @@ class Reader:
         self._cursor.last = True
         self._run(out)
         while self._holds:
-            self._settle(self._deep.held.close(), out)
+            self._settle(self._parts.held.close(), out)
             self._run(out)
         if self._calls.writer is not None:
             self._calls.close(out, named=False)
@@ -142,11 +142,11 @@ class Reader:
         return out
 
     @property
-    def _deep(self) -> "_Parts":
+    def _parts(self) -> "_Parts":
         """What takes calls apart: made when the first ``<`` or anything else comes that may be one; most answers go without."""
         made = self._made
         if made is None:
-            made = self._made = self._parts(self._cursor)
+            made = self._made = self._make_parts(self._cursor)
         return made
 
     @property
@@ -163,7 +163,7 @@ class Reader:
 
     def _take(self, run: str, out: list[Event]) -> None:
         if self._holds:
-            self._settle(self._deep.held.feed(run), out)
+            self._settle(self._parts.held.feed(run), out)
         else:
             self._cursor.add(run)
         self._run(out)
@@ -184,17 +184,18 @@ class Reader:
 
     def _start(self, out: list[Event]) -> bool:
         cursor = self._cursor
-        text = cursor.text[cursor.at :] if cursor.at else cursor.text
-        start = look(text, self._calls.openings(self._tags.suffix), json=self._json, last=cursor.last)
+        start = look(
+            cursor.text[cursor.at :], self._calls.openings(self._tags.suffix), json=self._json, last=cursor.last
+        )
         if start.begins == "wait" and not cursor.last:
             return False
         if start.begins == "json":
             self._state = _HOLDING
-            self._settle(self._deep.held.json(cursor.take(cursor.at)), out)
+            self._settle(self._parts.held.json(cursor.take(cursor.at)), out)
             return True
         if start.begins == "calls":
             self._package = cursor.text[cursor.at : cursor.at + start.at]
-            self._deep.block.fence = start.fence
+            self._parts.block.fence = start.fence
             self._calls.troubles[Trouble.PACKAGED] += 1
             cursor.at += start.at
         self._state = _SPEAKING
@@ -204,7 +205,7 @@ class Reader:
         cursor = self._cursor
         text, at = cursor.text, cursor.at
         while (at := text.find("<", at)) >= 0:
-            found = self._deep.search.at(cursor, at)
+            found = self._parts.search.at(cursor, at)
             if found is None:
                 at += 1
                 continue
@@ -224,7 +225,7 @@ class Reader:
 
     def _go_on(self, out: list[Event]) -> bool:
         """In a block."""
-        step = self._deep.block.step(out)
+        step = self._parts.block.step(out)
         if isinstance(step, Opening):
             self._open(step, out)
         elif step is Went.OUT:
@@ -241,17 +242,17 @@ class Reader:
             self._calls.ended = True
             return
         if opening.form != "body":
-            self._deep.block.wrapped = opening.wrapped
+            self._parts.block.wrapped = opening.wrapped
         if opening.form == "invoke":
             self._package = ""
             self._state = _BLOCK
-            self._deep.block.open(opening, out)
+            self._parts.block.open(opening, out)
             return
         if opening.form == "plain":
-            self._deep.search.plain_came()
+            self._parts.search.plain_came()
         before = cursor.text[start : opening.end]
         self._state = _HOLDING
-        self._settle(self._deep.held.form(opening, before, cursor.take(opening.end)), out)
+        self._settle(self._parts.held.form(opening, before, cursor.take(opening.end)), out)
 
     def _settle(self, came: Came | None, out: list[Event]) -> None:
         """Go on behind what was held, as soon as it is clear what it is."""
@@ -270,7 +271,7 @@ class Reader:
             self._state = _SPEAKING
             if package:
                 # Then it was no packaging, either.
-                self._deep.block.fence = ""
+                self._parts.block.fence = ""
                 del self._calls.troubles[Trouble.PACKAGED]
             self._speech.say(package + came.text[: came.at], out)
             self._thoughts.settle(out)
@@ -281,7 +282,7 @@ class Reader:
         start = thought.rfind(self._tags.calls)
         if start < 0 or not thought.endswith(self._tags.calls_end):
             return
-        calls = block_of(self._deep.inner(self._tags), thought[start:])
+        calls = block_of(self._parts.inner(self._tags), thought[start:])
         if calls is not None:
             self._calls.troubles[Trouble.RESCUED] += 1
             self._calls.write(calls, out)

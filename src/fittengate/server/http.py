@@ -30,7 +30,6 @@ HEAD_TOO_LARGE = "fittengate.head_too_large"
 MOST_AHEAD = 64
 """Requests that a client may send ahead on one connection: thousands fit into one read."""
 
-
 MOST_TARGETS = 64
 TARGET_BYTES = 128
 """So many request targets, each no longer than this, are remembered with what they were parsed to."""

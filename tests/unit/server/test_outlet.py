@@ -8,35 +8,11 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from fakes.line import CHAT, KEY
+from fakes.transport import Transport
 from fittengate.server.http import protocol_class
 from fittengate.server.request import OUTLET
 
 HEADERS = [(b"content-type", b"text/plain"), (b"x-request-id", b"req_1")]
-
-
-class Transport(asyncio.Transport):
-    """Keeps every write."""
-
-    def __init__(self):
-        super().__init__()
-        self.writes, self.closed = [], False
-
-    def write(self, data):
-        self.writes.append(bytes(data))
-
-    def close(self):
-        self.closed = True
-
-    def is_closing(self):
-        return self.closed
-
-    def get_extra_info(self, name, default=None):
-        return default
-
-    def pause_reading(self):
-        pass
-
-    resume_reading = pause_reading
 
 
 async def through(app, request):

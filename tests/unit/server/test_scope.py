@@ -8,6 +8,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from fakes.transport import Transport
 from fittengate.server.http import MOST_TARGETS, TARGET_BYTES, protocol_class
 from fittengate.server.outlet import Outlet
 from fittengate.server.request import OUTLET
@@ -45,31 +46,6 @@ ODD_TARGETS = [
     b"/a\x01b",
     b"/a\tb",
 ]
-
-
-class Transport(asyncio.Transport):
-    """Keeps every write."""
-
-    def __init__(self):
-        super().__init__()
-        self.written, self.closed = b"", False
-
-    def write(self, data):
-        self.written += data
-
-    def close(self):
-        self.closed = True
-
-    def is_closing(self):
-        return self.closed
-
-    def get_extra_info(self, name, default=None):
-        return default
-
-    def pause_reading(self):
-        pass
-
-    resume_reading = pause_reading
 
 
 class Told:

@@ -299,15 +299,21 @@ async def test_answers_of_several_keys_grow_within_what_is_left_to_all(fleet):
     assert two.meter("b")["tokens"]["total"] == second.reserved == 1852
 
 
+async def grown(two, who, *times):
+    """Return what the first replica admitted at 0 s, and what grew at these times; the server knows all of it."""
+    lease = await two.one.admit(who, Need(100))
+    for seconds in times:
+        await two.pass_to(seconds)
+        lease.more()
+        await two.told()
+    return lease
+
+
 async def test_an_answer_that_was_settled_leaves_nothing_that_grew(fleet):
     """What it did not come to is taken from where it was noted last, so the minute is over when it should be."""
     two = await fleet()
     who = caller(tpm=100_000)
-    lease = await two.one.admit(who, Need(100))
-    for seconds in (20, 40, 55):
-        await two.pass_to(seconds)
-        lease.more()
-        await two.told()
+    lease = await grown(two, who, 20, 40, 55)
     # Nobody has told the number of this one yet.
     lease.more()
     lease.settle(Usage(100, 1124))
@@ -326,11 +332,7 @@ async def test_an_answer_that_is_settled_after_its_minute_leaves_nothing_that_gr
     """What it had at its admission counts no more; what others use meanwhile is left alone."""
     two = await fleet()
     who = caller(tpm=100_000)
-    lease = await two.one.admit(who, Need(100))
-    for seconds in (50, 55, 59):
-        await two.pass_to(seconds)
-        lease.more()
-        await two.told()
+    lease = await grown(two, who, 50, 55, 59)
     await two.other.admit(who, Need(200, 300))
     await two.pass_to(62)
     lease.settle(Usage(100, 1200))

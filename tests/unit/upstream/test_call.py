@@ -3,47 +3,26 @@
 import asyncio
 import contextlib
 
-import aiohttp
 import pytest
-import yarl
 
-from fittengate.upstream.fitten.call import HOLD_BYTES, LARGE_BYTES, MAX_HEAD_BYTES, Line, ReplyBrokenError, post
+from fakes.called import Called
+from fittengate.upstream.fitten.call import HOLD_BYTES, LARGE_BYTES, MAX_HEAD_BYTES, Line, ReplyBrokenError
 from fittengate.upstream.fitten.spares import Spares
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-class Service:
+class Service(Called):
     """Answers each request with the next script: pieces of bytes; None closes the connection."""
+
+    target_path = "/chat?ft_token=%20a"
 
     def __init__(self, *scripts):
         self.scripts, self.asked, self.connections, self.resets = list(scripts), [], 0, 0
-
-    async def __aenter__(self):
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-        self.connector = aiohttp.TCPConnector(limit=0)
-        self.session = aiohttp.ClientSession(connector=self.connector)
-        self.spares = Spares(30, asyncio.get_running_loop())
-        url = yarl.URL(f"http://127.0.0.1:{self.port}/chat?ft_token=%20a", encoded=True)
-        self.target = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop(), session=self.session)
-        self.head = (
-            f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\nContent-Length: ".encode()
-        )
         self.closed = asyncio.Event()
-        return self
 
-    async def __aexit__(self, *_):
-        self.spares.close()
-        await self.session.close()
-        self.server.close()
-        await self.server.wait_closed()
-
-    def post(self, body=b"{}"):
-        return post(self.connector, self.target, self.head, body, self.spares)
-
-    async def _serve(self, reader, writer):
+    async def serve(self, reader, writer):
         self.connections += 1
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:

@@ -3,44 +3,28 @@
 import asyncio
 import contextlib
 
-import aiohttp
 import pytest
-import yarl
 
-from fittengate.upstream.fitten.call import post
+from fakes.called import Called
 from fittengate.upstream.fitten.spares import Spares
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-class Service:
+class Service(Called):
     """Answers every request with ``OK`` as soon as it may; holds its side of each connection."""
 
-    async def __aenter__(self):
+    def __init__(self):
         self.writers, self.asked = [], []
         self.go = asyncio.Event()
         self.go.set()
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.connector = aiohttp.TCPConnector(limit=0)
-        self.session = aiohttp.ClientSession(connector=self.connector)
-        self.spares = Spares(30, asyncio.get_running_loop())
-        url = yarl.URL(f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/")
-        self.target = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop(), session=self.session)
-        return self
-
-    async def __aexit__(self, *_):
-        self.spares.close()
-        await self.session.close()
-        self.server.close()
-        await self.server.wait_closed()
 
     async def ask(self, spares=None):
-        head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: "
-        call = await post(self.connector, self.target, head, b"", self.spares if spares is None else spares)
+        call = await self.post(b"", spares)
         assert await call.readany() == b"ok"
         return call
 
-    async def _serve(self, reader, writer):
+    async def serve(self, reader, writer):
         number = len(self.writers)
         self.writers.append(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
