@@ -52,8 +52,9 @@ class Batch:
         """Corrections upwards that it tells."""
         self.minutes: list[str] = []
         """Owners of whose minute it tells."""
-        self._told: dict[str, int] = {}
-        """Tokens that this batch tells of an owner's days."""
+        self._days: dict[tuple[str, int], int] = {}
+        self._months: dict[tuple[str, int], int] = {}
+        """Tokens that this batch tells of an owner's days, and months: those of an older day are none of today's."""
 
     def has_room(self) -> bool:
         """Return whether one more fits in."""
@@ -74,7 +75,7 @@ class Batch:
         owner, day, month = period
         self.changes.append((Place(owner, 0, day, month), tokens))
         self._ops.append([SPEND, self.place_of(owner), day, month, tokens])
-        self._told[owner] = self._told.get(owner, 0) + tokens
+        self._tells(owner, day, month, tokens)
 
     def add_change(self, place: Place, change: int) -> None:
         """Tell that more or less was used than was reserved."""
@@ -83,7 +84,7 @@ class Batch:
         if change > 0:
             self.grown.append((place, change))
         self._ops.append([CORRECT, self.place_of(owner), place.use, place.day, place.month, change])
-        self._told[owner] = self._told.get(owner, 0) + change
+        self._tells(owner, place.day, place.month, change)
 
     def add_asked(self, asked: Asked) -> None:
         """Ask for room."""
@@ -110,12 +111,15 @@ class Batch:
         meters = []
         for owner in self.places:
             meter = self._meter(owner)
-            told = self._told.get(owner, 0)
-            day = meter.days.of.get(now.day, 0) - told
-            month = meter.months.of.get(now.month, 0) - told
+            day = meter.days.of.get(now.day, 0) - self._days.get((owner, now.day), 0)
+            month = meter.months.of.get(now.month, 0) - self._months.get((owner, now.month), 0)
             meters.append([meter.running, now.day, max(0, day), now.month, max(0, month)])
         whole = {"who": self._replica, "beat": self._beat, "due": due, "meters": meters, "ops": self._ops}
         return _encode(whole)
+
+    def _tells(self, owner: str, day: int, month: int, tokens: int) -> None:
+        self._days[owner, day] = self._days.get((owner, day), 0) + tokens
+        self._months[owner, month] = self._months.get((owner, month), 0) + tokens
 
     def _meter(self, owner: str) -> Meter:
         return self._local.meter(owner) or Meter()

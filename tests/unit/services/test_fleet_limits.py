@@ -299,6 +299,19 @@ async def test_answers_of_several_keys_grow_within_what_is_left_to_all(fleet):
     assert two.meter("b")["tokens"]["total"] == second.reserved == 1852
 
 
+async def test_what_is_given_back_for_yesterday_changes_nothing_of_today(fleet):
+    """A request begins before midnight and is settled after it, with less than was reserved."""
+    two = await fleet()
+    lease = await two.one.admit(caller(tokens_per_day=10_000), Need(100, 900))
+    await two.told()
+    await two.pass_to(86_400)
+    lease.settle(Usage(100, 200))
+    lease.release()
+    await two.told()
+    days = two.meter("ci")["days"]
+    assert sorted(days.values()) in ([300], [0, 300])
+
+
 async def grown(two, who, *times):
     """Return what the first replica admitted at 0 s, and what grew at these times; the server knows all of it."""
     lease = await two.one.admit(who, Need(100))
