@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from fakes.certificates import self_signed
 from fakes.running import PASSWORD, USERNAME
 from fittengate.services.files import write_private
 from fittengate.simulator import Plan
@@ -162,13 +163,9 @@ async def test_a_proxy_is_what_is_called_where_one_is_set(doctor, simulator):
 async def test_a_certificate_that_is_not_trusted_is_said_to_be_the_reason(doctor, tmp_path):
     """A company's proxy that breaks TLS open looks like this; the setting that helps is named."""
     import ssl
-    import subprocess
 
-    pem = tmp_path / "self.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    subprocess.run([*made, "-keyout", str(pem), "-out", str(tmp_path / "cert.pem")], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", pem)
+    context.load_cert_chain(*self_signed(tmp_path))
 
     def drop(_reader, writer):
         writer.close()

@@ -42,6 +42,9 @@ def gone(pid):
         ({"server_workers": 0}, "server.workers"),
         ({"fleet_url": "https://localhost"}, "redis://host:port"),
         ({"fleet_url": "redis://:secret-word@"}, "redis://host:port"),
+        ({"fleet_url": "redis://:secret-word@localhost/0?socket_timeout=x"}, "redis://host:port"),
+        ({"fleet_url": "redis://:secret-word@localhost/0?ssl_ca_certs=ca.pem"}, "redis://host:port"),
+        ({"fleet_url": "rediss://:secret-word@localhost/0?ssl_cert_reqs=none"}, "ssl_ca_certs"),
     ],
 )
 async def test_workers_that_could_not_keep_limits_together_are_refused(simulator, tmp_path, given, reason):

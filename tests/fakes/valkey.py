@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fakes.certificates import Certificate
 from fakes.servers import missing
 
 PROGRAMS = ("valkey-server", "redis-server")
@@ -29,17 +30,18 @@ def program() -> str:
 class Valkey:
     """A server that can be stopped, held and started again on the same port; what it had is gone then."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Certificate | None = None) -> None:
         self._program = program()
+        self._tls = tls
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self.port = sock.getsockname()[1]
-        self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
+        self.url = f"{'redis' if tls is None else 'rediss'}://:{PASSWORD}@127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
-        words = {
+        words: dict[str, Any] = {
             "--port": self.port,
             "--bind": "127.0.0.1",
             "--requirepass": PASSWORD,
@@ -47,6 +49,10 @@ class Valkey:
             "--appendonly": "no",
             "--daemonize": "no",
         }
+        if self._tls is not None:
+            cert, key = self._tls
+            words |= {"--port": 0, "--tls-port": self.port, "--tls-cert-file": cert, "--tls-key-file": key}
+            words |= {"--tls-ca-cert-file": cert, "--tls-auth-clients": "optional"}
         line = [self._program, *(str(part) for pair in words.items() for part in pair)]
         self._process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
         until = time.monotonic() + 10
@@ -86,9 +92,9 @@ class Valkey:
 
 
 @contextmanager
-def valkey() -> Iterator[Valkey]:
-    """Run a server."""
-    one = Valkey()
+def valkey(tls: Certificate | None = None) -> Iterator[Valkey]:
+    """Run a server; ``tls``: one that is spoken to in TLS alone, and shows this."""
+    one = Valkey(tls)
     try:
         yield one
     finally:

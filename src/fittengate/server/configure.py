@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -181,6 +181,16 @@ def _installed(modules: tuple[str, ...]) -> bool:
         return False
 
 
+_FLEET_FORM = (
+    "the URL of a Valkey or Redis: redis://host:port, or rediss://host:port, perhaps with ?ssl_ca_certs=FILE "
+    "(ssl_certfile, ssl_keyfile)"
+)
+
+_FLEET_OPTIONS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
+"""What may follow the `?` of a rediss:// URL: whom to trust, and what to show. Whatever else redis-py would take from
+there is ours to set, or a word that it stumbles over with the first request."""
+
+
 def _fleet_url(text: str) -> str:
     """Return the URL of a fleet's server as it stands. Raises ValueError."""
     text = text.strip()
@@ -189,6 +199,9 @@ def _fleet_url(text: str) -> str:
     if not plain or parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.port == 0:
         raise ValueError
     if parts.path.strip("/") and not parts.path.strip("/").isdigit():
+        raise ValueError
+    options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    if parts.fragment or (options and parts.scheme != "rediss") or not _FLEET_OPTIONS.issuperset(dict(options)):
         raise ValueError
     return text
 
@@ -323,7 +336,7 @@ class _Resolution:
 
     def _fleet(self) -> None:
         wrong = self._gathered.wrong
-        self._rewrite("fleet.url", _fleet_url, "the URL of a Valkey or Redis: redis://host:port, or rediss://host:port")
+        self._rewrite("fleet.url", _fleet_url, _FLEET_FORM)
         if self._get("fleet.url") and self._gathered.sources["fleet.url"].found:
             what = "expected from a source that you chose, not from a file in the working directory"
             wrong("fleet.url", f"{what}: the account's tokens are kept there")

@@ -253,5 +253,6 @@ def _reason(error: Exception) -> str:
     """Return what went wrong. The server's own words may quote what it was sent, so only their kind is told."""
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
-    cause = error.__cause__
+    # The library raises its own error while it handles the system's, without saying that the one comes from the other.
+    cause = error.__cause__ or error.__context__
     return (cause.strerror if isinstance(cause, OSError) else None) or type(error).__name__

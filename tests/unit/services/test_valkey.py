@@ -1,10 +1,12 @@
 """Connections to the fleet's server: nothing hangs, and what fails is told once."""
 
 import asyncio
+import socket
 import time
 
 import pytest
 
+from fakes.certificates import self_signed
 from fakes.line import until
 from fakes.valkey import PASSWORD, valkey
 from fittengate.services.valkey import CALL_SECONDS, FleetDownError, Valkey, publish, script, shown_url
@@ -82,6 +84,35 @@ async def test_a_wrong_password_is_an_outage_that_does_not_show_it(server, said)
         await one.command("PING")
     assert "wrong-word" not in f"{caught.value}{said}"
     await one.close()
+
+
+async def test_a_server_in_tls_is_spoken_to_where_its_certificate_is_trusted(tmp_path, said):
+    """By the file that the URL names; without it the reason is told, and nothing of the password."""
+    shown = self_signed(tmp_path)
+    with valkey(shown) as server:
+        for url, trusted in ((f"{server.url}?ssl_ca_certs={shown.cert}", True), (server.url, False)):
+            one = Valkey(url, lambda level, text, **_: said.append(text))
+            if trusted:
+                assert await one.command("PING")
+                await asyncio.to_thread(publish, url, "news")
+            else:
+                with pytest.raises(FleetDownError, match="certificate verify failed"):
+                    await one.command("PING")
+                with pytest.raises(FleetDownError, match="certificate verify failed"):
+                    await asyncio.to_thread(publish, url, "news")
+            await one.close()
+    assert len(said) == 1
+    assert PASSWORD not in said[0]
+
+
+async def test_why_nothing_answers_is_told_in_the_systems_words(said):
+    """`ConnectionError` helps nobody."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        one = Valkey(f"redis://127.0.0.1:{sock.getsockname()[1]}/0", lambda level, text, **_: said.append(text))
+        with pytest.raises(FleetDownError, match="Connect call failed"):
+            await one.command("PING")
+        await one.close()
 
 
 async def test_who_listens_hears_what_is_said_and_what_may_have_been_missed(one, server):
