@@ -41,13 +41,24 @@ def _field(tag: bytes, data: bytes) -> bytes:
     return tag + _varint(len(data)) + data
 
 
+@lru_cache(_CACHED)
+def _key(key: str) -> bytes:
+    return _field(b"\x0a", key.encode())
+
+
 def _attribute(key: str, value: bytes) -> bytes:
-    return _field(b"\x4a", _field(b"\x0a", key.encode()) + _field(b"\x12", value))
+    return _field(b"\x4a", _key(key) + _field(b"\x12", value))
 
 
 def text(key: str, value: str) -> bytes:
     """Return an attribute of text."""
-    return _attribute(key, _field(b"\x0a", value.encode("utf-8", "replace")))
+    data, name = value.encode("utf-8", "replace"), _key(key)
+    size = len(data)
+    whole = len(name) + size + 4
+    if whole < 0x80:
+        # All lengths are of one byte, so all of it is written at once.
+        return b"\x4a%c%b\x12%c\x0a%c%b" % (whole, name, size + 2, size, data)
+    return _attribute(key, _field(b"\x0a", data))
 
 
 @lru_cache(_CACHED)
@@ -58,7 +69,12 @@ def number(key: str, value: int) -> bytes:
 
 def seconds(key: str, value: float) -> bytes:
     """Return an attribute that is a number with a fraction."""
-    return _attribute(key, b"\x21" + _DOUBLE.pack(value))
+    return _before_double(key) + _DOUBLE.pack(value)
+
+
+@lru_cache(_CACHED)
+def _before_double(key: str) -> bytes:
+    return _attribute(key, b"\x21" + _DOUBLE.pack(0.0))[: -_DOUBLE.size]
 
 
 @lru_cache(_CACHED)
