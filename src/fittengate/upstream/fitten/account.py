@@ -50,7 +50,7 @@ class AccountKeeper:
         self._looked_at = float("-inf")
         self._dead: str | None = None
         self._refused_for = 0.0
-        self._logged_in_at = float("-inf")
+        self._logged_in_at = self._hurried_at = float("-inf")
         self._fingerprint: str | None = None
 
     def ready(self) -> Tokens | None:
@@ -189,6 +189,8 @@ class AccountKeeper:
         wait = min(FAILED_MOST_SECONDS, FAILED_SECONDS * 2 ** min(self._failures - 1, 10))
         if isinstance(problem, session.Refused):
             wait = max(session.REFUSED_SECONDS, problem.wait)
+        elif isinstance(problem, Fault) and problem.retry_after is not None:
+            wait = max(wait, problem.retry_after)
         self._not_before = now + wait
 
     def _use(self, tokens: Tokens) -> None:
@@ -268,7 +270,10 @@ class AccountKeeper:
         if tokens != known:
             await self.vault.save(tokens)
         if login:
-            self._logged_in_at = self._clock.now()
+            now = self._clock.now()
+            if 0 <= now - self._logged_in_at < session.LOGIN_AGAIN_SECONDS:
+                self._hurried_at = now
+            self._logged_in_at = now
             self._refused_for = 0.0
             await self.vault.clear_refusal()
         return tokens
@@ -289,9 +294,9 @@ class AccountKeeper:
     async def _past(self) -> session.Past:
         noted = await self.vault.refusal() if self.account.password else None
         if noted is None or noted[0] != await self._print():
-            return session.Past(logged_in_at=self._logged_in_at)
+            return session.Past(logged_in_at=self._logged_in_at, hurried_at=self._hurried_at)
         _, until, message = noted
-        return session.Past(until, message, self._refused_for, self._logged_in_at)
+        return session.Past(until, message, self._refused_for, self._logged_in_at, self._hurried_at)
 
     async def _note(self, refused: session.Refused) -> None:
         self._refused_for = refused.wait

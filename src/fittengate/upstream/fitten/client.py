@@ -326,7 +326,8 @@ class FittenClient:
                     return Answer(0, b"", f"{call!r}: more than {MAX_ANSWER_BYTES} bytes")
                 if response.status not in KNOWN_STATUSES:
                     self.note_status(repr(call), response.status)
-                return Answer(response.status, bytes(body))
+                wait = retry_after(response.headers.get("Retry-After"), self._clock.now())
+                return Answer(response.status, bytes(body), retry_after=wait)
         except NETWORK_ERRORS as error:
             return Answer(0, b"", f"{call!r}: {broken(error).fault.detail}")
 

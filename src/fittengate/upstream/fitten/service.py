@@ -169,7 +169,8 @@ class FittenService:
                 self._client.note(kind, sample)
         if cards is None:
             detail = answer.error or f"model list: status {answer.status}"
-            return Fault(FaultKind.UPSTREAM_BROKEN, "The model list could not be fetched.", detail=detail)
+            message = "The model list could not be fetched."
+            return Fault(FaultKind.UPSTREAM_BROKEN, message, detail=detail, retry_after=answer.retry_after)
         self._models = cards
         return None
 
@@ -185,7 +186,8 @@ class FittenService:
             else:
                 if self._loop.time() >= next_models:
                     failed = await self.refresh_models()
-                    next_models = self._loop.time() + (MODELS_AGAIN_SECONDS if failed else MODELS_SECONDS)
+                    wait = MODELS_SECONDS if failed is None else max(MODELS_AGAIN_SECONDS, failed.retry_after or 0.0)
+                    next_models = self._loop.time() + wait
                 pause = UPKEEP_SECONDS
             await asyncio.sleep(pause)
 

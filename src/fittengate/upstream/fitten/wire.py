@@ -42,6 +42,13 @@ class Answer(Struct, frozen=True):
     status: int
     body: bytes
     error: str = ""
+    retry_after: float | None = None
+    """What the answer asks to wait, in seconds; None where it does not say."""
+
+    @property
+    def page(self) -> bool:
+        """Return whether a web page came. The service speaks JSON: this is what stands in front of it."""
+        return self.body[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
     def object(self) -> dict[str, Any]:
         """Return the body as a JSON object; empty when it is none."""
