@@ -391,6 +391,7 @@ class FittenService:
             rendered,
             self._chance.make_id,
             framed=response.framed,
+            coding=response.header(b"content-encoding"),
             count=lambda text: self.calibrator.likely(card.id, text) + LIKELY_HIDDEN_TOKENS,
             room=room,
         )

@@ -20,6 +20,9 @@ NOT_EXPIRED = "Not expired"
 
 CHAT_PATH = "/codeapi/chat_auth"
 
+MODELS_HEADERS = {"X-Api-Version": "v2"}
+"""Whether the model list needs it is not known; the client that fetches the list sends it (protocol: models)."""
+
 _encode = msgspec.json.Encoder().encode
 
 
