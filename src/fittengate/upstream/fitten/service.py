@@ -129,6 +129,8 @@ class FittenService:
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._models = catalogue.built_in()
+        self._models_rejected = False
+        """The list's host rejects even renewed tokens: another renewal, once a minute, would be for nothing."""
         # The service has other machines for the two. One of them may be down alone, and the many calls for completion
         # would hide the few for chat.
         self.chat_breaker, self.completion_breaker = (
@@ -158,11 +160,14 @@ class FittenService:
         try:
             tokens = await self.keeper.fresh()
             answer = await self._client.send_models(models_call(tokens.access))
-            if answer.status == 401:
+            if answer.status == 401 and not self._models_rejected:
                 tokens = await self.keeper.replace(tokens)
                 answer = await self._client.send_models(models_call(tokens.access))
+                self._models_rejected = answer.status == 401
         except Fault as fault:
             return fault
+        if answer.status == 200:
+            self._models_rejected = False
         cards = catalogue.read(answer.body) if answer.status == 200 else None
         if answer.status == 200:
             for kind, sample in catalogue.strange(answer.body):
