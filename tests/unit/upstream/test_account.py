@@ -263,3 +263,19 @@ async def test_a_login_that_the_service_forgot_is_made_once_more_at_once_but_not
     assert hands.asked == ["login", "refresh_access_token", "login", "refresh_access_token"]
     hands.time += 61
     assert (await keep.replace(tokens_now)).access == jwt(serial=11)
+
+
+async def test_an_early_renewal_that_is_asked_to_wait_waits_so_long():
+    """The token is still good; `Retry-After` is longer than our own pause."""
+    old = tokens(access_expires=NOW + 500, refresh_expires=None)
+    hands, vault = Hands(Answer(429, b"", retry_after=200.0), ok(access_token=jwt(serial=2))), Vault(old)
+    keep = keeper(hands, vault)
+    for _ in range(5):
+        assert (await keep.fresh()).access == old.access
+        await keep.close()
+        hands.time += 39
+    assert hands.asked == ["refresh_access_token"]
+    hands.time += 39
+    keep.ready()
+    await keep.close()
+    assert hands.asked == ["refresh_access_token"] * 2

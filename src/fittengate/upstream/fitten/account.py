@@ -45,6 +45,8 @@ class AccountKeeper:
         self._clock = clock
         self._flight: asyncio.Task[Tokens] | None = None
         self._not_before = float("-inf")
+        self._asked_wait = 0.0
+        """What the service's last answer asked to wait, in seconds."""
         self._failures = 0
         self._early: float | None = None
         self._looked_at = float("-inf")
@@ -203,7 +205,8 @@ class AccountKeeper:
         # A renewal that gave nothing new ("Not expired", or an outage with the old token still good) is not repeated
         # with the next request.
         soon = self._early is not None and self._clock.now() >= self._early
-        self._not_before = self._clock.monotonic() + FAILED_MOST_SECONDS if soon else float("-inf")
+        wait = max(FAILED_MOST_SECONDS, self._asked_wait)
+        self._not_before = self._clock.monotonic() + wait if soon else float("-inf")
 
     async def _renew(self, rejected: str | None, *, force_login: bool) -> Tokens:
         await self.vault.acquire()
@@ -286,7 +289,9 @@ class AccountKeeper:
             while True:
                 login = call.path.endswith("/login")
                 self.sent["login" if login else "refresh"] += 1
-                call = steps.send(await self._send(call))
+                answer = await self._send(call)
+                self._asked_wait = answer.retry_after or 0.0
+                call = steps.send(answer)
         except StopIteration as done:
             tokens: Tokens = done.value
         return tokens, login
