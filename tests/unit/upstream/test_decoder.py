@@ -106,6 +106,23 @@ def test_a_heartbeat_is_dropped_only_in_silence():
     assert decoder.keepalives == 2
 
 
+def test_a_heartbeat_is_dropped_where_it_would_stand_inside_a_word():
+    """A token of the model's that begins a word brings its space; behind a letter only a keep-alive begins so."""
+    text, decoder = said(
+        b'{"delta":"Hello"}\n{"delta":"heartbeat"}\n{"delta":" world"}\n{"delta":"heartbeat 2"}\n' + USAGE
+    )
+    assert text == "Hello world"
+    assert decoder.keepalives == 2
+    kept = b'{"delta":" the"}\n{"delta":" heartbeat"}\n{"delta":" of self."}\n{"delta":"heartbeat"}\n{"delta":"\xe5\xbf\x83"}\n'
+    text, decoder = said(
+        b'{"delta":"x"}\n' + kept + b'{"delta":"heartbeat"}\n{"delta":"ly"}\n{"delta":"heartbeats"}\n' + USAGE
+    )
+    assert text == "x the heartbeat of self.heartbeat心heartbeatlyheartbeats"
+    decoder = ChatDecoder()
+    assert decoder.one(b'{"delta":"Hello"}\n', 1.0) == "Hello"
+    assert decoder.feed(b'{"delta":"heartbeat"}\n', 1.0) == []
+
+
 def test_reasoning_stays_apart_from_text():
     """Both names of reasoning are read, also beside a delta in one object, reasoning first."""
     body = b'{"reasoning_delta":"hm"}\n{"thinking_delta":"m"}\n{"delta":"","reasoning_delta":"!"}\n{"delta":"x","reasoning_delta":"y"}\n'

@@ -28,7 +28,10 @@ MAX_JUNK_LINES = 16
 """So many lines that are no JSON make a reply garbled; one or two that hold nothing of it are an accident of a proxy."""
 
 QUIET_SECONDS = 2.0
-"""Deltas are 10 to 15 ms apart while the model writes: after two silent seconds a heartbeat is a heartbeat."""
+"""Deltas are 10 to 15 ms apart while the model writes: after two silent seconds a heartbeat is a heartbeat.
+
+When the service sends one is not known, nor in what words it goes on (protocol: chat response stream).
+"""
 
 MAX_STRANGE = 8
 """So many unknown things of one reply are told; how many lines there were is counted in any case."""
@@ -85,6 +88,7 @@ class ChatDecoder:
         self._spoke = False
         self._finished = False
         self._last_delta_empty = False
+        self._last_text = ""
         self._last_text_at: float | None = None
         self._half = ""
         self._half_thought = ""
@@ -125,6 +129,7 @@ class ChatDecoder:
         if not text or text[0] == "h" or "\0" in text or read.reasoning_delta or read.thinking_delta or read.usage:
             return None
         self._spoke = True
+        self._last_text = text
         self._last_text_at = now
         self._last_delta_empty = False
         return text
@@ -184,6 +189,7 @@ class ChatDecoder:
                 else:
                     events.append(TextDelta(text))
                     self._spoke = True
+                    self._last_text = text
                     self._last_text_at = now
                     self._last_delta_empty = False
             elif text is not None and not thought:
@@ -195,8 +201,12 @@ class ChatDecoder:
         return events
 
     def _is_heartbeat(self, text: str, now: float) -> bool:
-        quiet = self._last_text_at is None or now - self._last_text_at >= QUIET_SECONDS
-        return quiet and _HEARTBEAT.match(text) is not None
+        if _HEARTBEAT.match(text) is None:
+            return False
+        before = self._last_text[-1:]
+        # Inside a word: a token of the model's that begins one brings its space.
+        inside = before.isascii() and before.isalnum()
+        return inside or self._last_text_at is None or now - self._last_text_at >= QUIET_SECONDS
 
     def _careful_text(self, text: str, now: float, events: list[Event]) -> None:
         """Take a text that may be a keep-alive, or hold half of a character that JSON escaped as two."""
@@ -208,6 +218,7 @@ class ChatDecoder:
         if text:
             events.append(TextDelta(text))
             self._spoke = True
+            self._last_text = text
             self._last_text_at = now
             self._last_delta_empty = False
 
