@@ -233,6 +233,21 @@ def test_a_login_answered_by_a_page_does_not_blame_the_password(status):
     assert caught.value.kind is FaultKind.UPSTREAM_BROKEN
 
 
+def test_a_path_that_is_not_there_is_no_refusal():
+    """A 404 for the path, not for the user (protocol: HTTP errors on chat): it is the address that is wrong."""
+    nowhere = Answer(404, b'{"detail":"Not Found"}')
+    with pytest.raises(Fault) as caught:
+        Play([nowhere], None)
+    assert caught.value.kind is FaultKind.UPSTREAM_BROKEN
+    assert "upstream.base_url" in caught.value.message
+    old = tokens()
+    with pytest.raises(Fault) as caught:
+        Play([nowhere], old, rejected=old.access, account=NOBODY)
+    assert caught.value.kind is FaultKind.UPSTREAM_BROKEN
+    with pytest.raises(Refused):
+        Play([Answer(404, b'{"detail":"User not found"}')], None)
+
+
 def test_an_outage_of_the_refresh_is_told_as_that_where_our_own_rules_forbid_a_login():
     """That a login was refused, or made a moment ago, is not why there are no tokens."""
     old = tokens()

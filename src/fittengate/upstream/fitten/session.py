@@ -197,7 +197,12 @@ def _refresh(
 
 def _says_no(answer: Answer) -> bool:
     """Tell whether a status is the service's own no, and not one of something in front of it."""
-    return answer.status == 401 or (answer.status in REFUSALS and not answer.page)
+    return answer.status == 401 or (answer.status in REFUSALS and not answer.page and not _nowhere(answer))
+
+
+def _nowhere(answer: Answer) -> bool:
+    """Tell whether there is nothing at the path (protocol: HTTP errors on chat); a missing user is another 404."""
+    return answer.status == 404 and answer.object().get("detail") == "Not Found"
 
 
 def _outage(answer: Answer, what: str, message: str) -> Fault:
@@ -235,6 +240,8 @@ def _login(account: Account, past: Past, now: Callable[[], float]) -> Renewal:
             return _adopt(empty, {"access_token": access, "refresh_token": refresh}, now())
     if not (_says_no(answer) or ("status_code" in given and given["status_code"] != 0)):
         message = "The Fitten service did not answer the login as it should. Try again in a moment."
+        if _nowhere(answer):
+            message = "There is no login of a Fitten service at this address. Check `upstream.base_url`."
         raise _outage(answer, "login", message)
     wait = min(REFUSED_MOST_SECONDS, max(REFUSED_SECONDS, past.refused_for * 2))
     raise Refused(
