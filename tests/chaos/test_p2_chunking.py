@@ -30,7 +30,9 @@ async def check(gateway, simulator, name, a_plan):
     assert finish_reasons(streamed.body) == [whole.json["choices"][0]["finish_reason"]] == ["stop"]
 
 
-@pytest.mark.parametrize("form", [{}, {"ascii": True}, {"wrap": "sse"}, {"line_end": "\r\n"}, {"last_line_end": False}])
+@pytest.mark.parametrize(
+    "form", [{}, {"ascii": True}, {"wrap": "sse"}, {"line_end": "\r\n"}, {"last_line_end": False}, {"gzip": "always"}]
+)
 async def test_p2_one_byte_at_a_time_changes_nothing(gateway, simulator, form):
     """The smallest pieces there are, in every spelling of the lines: the same text, streamed and whole."""
     await check(gateway, simulator, "byte", plan(split=1, **form))

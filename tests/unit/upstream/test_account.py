@@ -8,7 +8,7 @@ import pytest
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.wire import Answer
-from unit.upstream.test_session import LOGIN_OK, ME, NOW, WRONG, jwt, ok, tokens
+from unit.upstream.test_session import LOGIN_OK, ME, NOW, UID, WRONG, jwt, ok, tokens
 
 
 class Vault:
@@ -229,3 +229,53 @@ async def test_a_kill_between_refresh_and_save_costs_one_refresh():
     vault.save = save
     assert (await keeper(hands, vault).fresh()).access == jwt(serial=4)
     assert json.loads(json.dumps(hands.asked)) == ["refresh_access_token"] * 2
+
+
+async def test_a_service_that_says_when_to_come_back_is_not_asked_before():
+    """`Retry-After` of a login outlasts our own pauses; the client is told what is left of it."""
+    hands, vault = Hands(Answer(429, b"", retry_after=90.0), LOGIN_OK), Vault()
+    keep = keeper(hands, vault)
+    for passed, left in ((0, 90), (50, 40)):
+        hands.time = NOW + passed
+        with pytest.raises(Fault) as caught:
+            await keep.fresh()
+        assert (caught.value.kind, caught.value.retry_after) == (FaultKind.UPSTREAM_RATE, left)
+    assert hands.asked == ["login"]
+    hands.time = NOW + 91
+    assert (await keep.fresh()).access == jwt(serial=9)
+
+
+async def test_a_login_that_the_service_forgot_is_made_once_more_at_once_but_not_again_and_again():
+    """One login follows another without a pause, once in ten minutes; then a minute lies between two."""
+    gone = Answer(404, b'{"detail":"User not found"}')
+    month = jwt("refresh", life=30 * 86400)
+    first, again, last = [
+        ok(access_token=jwt(serial=n), refresh_token=month, user_info={"user_id": UID}) for n in (9, 10, 11)
+    ]
+    hands, vault = Hands(first, gone, again, gone, gone, last), Vault()
+    keep = keeper(hands, vault)
+    tokens_now = await keep.replace(await keep.fresh())
+    assert tokens_now.access == jwt(serial=10)
+    for _ in range(3):
+        with pytest.raises(Fault) as caught:
+            await keep.replace(tokens_now)
+        assert caught.value.kind is FaultKind.UPSTREAM_LOGIN
+    assert hands.asked == ["login", "refresh_access_token", "login", "refresh_access_token"]
+    hands.time += 61
+    assert (await keep.replace(tokens_now)).access == jwt(serial=11)
+
+
+async def test_an_early_renewal_that_is_asked_to_wait_waits_so_long():
+    """The token is still good; `Retry-After` is longer than our own pause."""
+    old = tokens(access_expires=NOW + 500, refresh_expires=None)
+    hands, vault = Hands(Answer(429, b"", retry_after=200.0), ok(access_token=jwt(serial=2))), Vault(old)
+    keep = keeper(hands, vault)
+    for _ in range(5):
+        assert (await keep.fresh()).access == old.access
+        await keep.close()
+        hands.time += 39
+    assert hands.asked == ["refresh_access_token"]
+    hands.time += 39
+    keep.ready()
+    await keep.close()
+    assert hands.asked == ["refresh_access_token"] * 2

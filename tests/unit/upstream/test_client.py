@@ -82,6 +82,25 @@ async def test_a_request_tells_nothing_but_itself():
     assert "User-Agent: fittengate/test" in server.asked[1]
 
 
+async def test_the_model_list_is_asked_for_in_the_version_that_is_known():
+    """The header that the list's one known client sends; no other request has it."""
+    async with Server(reply("200 OK")) as server:
+        client = await use(f"http://127.0.0.1:{server.port}")
+        await client.send_models(Call("GET", "/codeapi/chat/models", None, "access-token"))
+        await client.send(Call("POST", "/login", b"{}"))
+        await client.close()
+    assert ["x-api-version: v2" in head.lower() for head in server.asked] == [True, False]
+
+
+async def test_what_an_answer_asks_to_wait_comes_with_it():
+    """`Retry-After` of login, renewal and model list."""
+    async with Server(reply("429 Too Many Requests", b"{}", "retry-after: 17\r\n")) as server:
+        client = await use(f"http://127.0.0.1:{server.port}")
+        answer = await client.send(Call("POST", "/login", b"{}"))
+        await client.close()
+    assert (answer.status, answer.retry_after) == (429, 17.0)
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "kind", "again", "wait"),
     [

@@ -79,10 +79,20 @@ def test_usage_is_read_from_numbers_and_digits_and_from_nothing_else(usage, coun
 
 
 def test_padding_never_becomes_text_and_leaves_no_line_breaks():
-    """A delta with a NUL is a keep-alive as a whole, at the start and in the middle."""
+    """NULs and their two line feeds are a keep-alive, at the start and in the middle."""
     text, decoder = said(PADDING + b'{"delta":"a"}\n' + PADDING + b'{"delta":"b"}\n' + USAGE)
     assert text == "ab"
     assert decoder.keepalives == 2
+
+
+@pytest.mark.parametrize("name", ["delta", "reasoning_delta"])
+def test_padding_takes_no_words_with_it(name):
+    """Where padding and text share a delta, what is not padding is text, with its own line feeds."""
+    parts = ["\0" * 8 + "\n\nHel", "lo\0\0\0\n\n", "\n\nwor\0ld", "\0\0\n", "\0" * 8 + "\n\n\n!"]
+    body = b"".join(json.dumps({name: part}).encode() + b"\n" for part in parts)
+    merged, decoder = run([body + USAGE])
+    assert [text for _, text in merged] == ["Hello\n\nworld\n!"]
+    assert decoder.keepalives == 1
 
 
 def test_a_heartbeat_is_dropped_only_in_silence():
@@ -94,6 +104,23 @@ def test_a_heartbeat_is_dropped_only_in_silence():
     assert decoder.feed(b'{"delta":"heartbeat 12"}\n', 12.5) == []
     assert decoder.feed(b'{"delta":"heartbeats are fine"}\n', 30.0) == [TextDelta("heartbeats are fine")]
     assert decoder.keepalives == 2
+
+
+def test_a_heartbeat_is_dropped_where_it_would_stand_inside_a_word():
+    """A token of the model's that begins a word brings its space; behind a letter only a keep-alive begins so."""
+    text, decoder = said(
+        b'{"delta":"Hello"}\n{"delta":"heartbeat"}\n{"delta":" world"}\n{"delta":"heartbeat 2"}\n' + USAGE
+    )
+    assert text == "Hello world"
+    assert decoder.keepalives == 2
+    kept = b'{"delta":" the"}\n{"delta":" heartbeat"}\n{"delta":" of self."}\n{"delta":"heartbeat"}\n{"delta":"\xe5\xbf\x83"}\n'
+    text, decoder = said(
+        b'{"delta":"x"}\n' + kept + b'{"delta":"heartbeat"}\n{"delta":"ly"}\n{"delta":"heartbeats"}\n' + USAGE
+    )
+    assert text == "x the heartbeat of self.heartbeat心heartbeatlyheartbeats"
+    decoder = ChatDecoder()
+    assert decoder.one(b'{"delta":"Hello"}\n', 1.0) == "Hello"
+    assert decoder.feed(b'{"delta":"heartbeat"}\n', 1.0) == []
 
 
 def test_reasoning_stays_apart_from_text():
@@ -206,6 +233,13 @@ def test_a_character_escaped_in_two_deltas_is_put_together():
     assert text == "a\ufffdb"
     text, _ = said(b'{"delta":"a\\ud83d"}\n' + USAGE)
     assert text == "a\ufffd"
+
+
+def test_a_character_escaped_in_two_pieces_of_reasoning_is_put_together():
+    """As in text; a half that stays alone is U+FFFD."""
+    body = b'{"reasoning_delta":"a\\ud83d"}\n{"delta":""}\n{"thinking_delta":"\\ude00b\\ud83d"}\n{"delta":"x"}\n'
+    merged, _ = run([body + USAGE])
+    assert merged == [[ThoughtDelta, "a😀b"], [TextDelta, "x"], [ThoughtDelta, "\ufffd"]]
 
 
 def test_an_endless_line_is_given_up():

@@ -120,6 +120,34 @@ async def test_a_401_for_ever_is_a_fault_of_the_account(service, simulator):
     assert len(simulator.requests("completion")) <= 3
 
 
+async def test_a_door_that_rejects_a_renewed_token_is_left_for_the_older_one(service, simulator):
+    """What one door says of the account is no reason for a login, nor for leaving chat without a token."""
+    simulator.plan("completion", Plan(status=401), times=2)
+    refreshes, logins = simulator.counters.refreshes, simulator.counters.requests["login"]
+    assert [await text_of(service), await text_of(service)] == [BODY, BODY]
+    doors = [request.path.split("/")[3] for request in simulator.requests("completion")]
+    assert doors == ["generate_one_stage_auth"] * 2 + ["generate_one_stage"] * 2
+    assert simulator.counters.refreshes == refreshes + 1
+    assert simulator.counters.requests["login"] == logins + 1, "the first one of all"
+    simulator.plan("completion", Plan(status=401), times=None)
+    for _ in range(3):
+        assert (await fault_of(service)).kind is FaultKind.UPSTREAM_LOGIN
+        assert service.keeper.ready() is not None
+    assert simulator.counters.requests["login"] == logins + 1
+    assert simulator.counters.refreshes == refreshes + 1
+
+
+async def test_a_model_list_that_rejects_the_token_renews_it_once_and_not_every_time(service, simulator):
+    """The list may be another host's (protocol: base URLs), which knows nothing of the token."""
+    await service.keeper.fresh()
+    refreshes = simulator.counters.refreshes
+    simulator.plan("models", Plan(status=401), times=None)
+    for _ in range(3):
+        assert await service.refresh_models() is not None
+    assert simulator.counters.refreshes == refreshes + 1
+    assert simulator.counters.requests["models"] == 4
+
+
 @pytest.mark.parametrize("plan", [Plan(status=502), Plan(page="portal"), Plan(no_reply="reset"), Plan(json=[])])
 async def test_an_outage_of_a_moment_is_tried_again(service, simulator, plan):
     """P5: nothing was promised to the client yet."""

@@ -181,12 +181,106 @@ def test_the_refresh_token_is_renewed_in_its_last_days():
     assert play.tokens.access == jwt(serial=8)
 
 
+def test_a_new_refresh_token_is_kept_where_the_access_token_cannot_be_renewed():
+    """The service may take the old one no longer."""
+    old = tokens(access_expires=NOW + 100, refresh_expires=NOW + 86400)
+    fresh = jwt("refresh", life=30 * 86400, serial=7)
+    play = Play([ok(access_token="Not expired", refresh_token=fresh), Answer(503, b"")], old)
+    assert (play.tokens.access, play.tokens.refresh) == (old.access, fresh)
+
+
 def test_a_forced_login_skips_the_refresh_and_is_not_repeated_within_a_minute():
     """After refresh and login were rejected the service gets no loop."""
     old = tokens()
     assert Play([LOGIN_OK], old, rejected=old.access, force_login=True).paths == ["login"]
     with pytest.raises(Refused):
-        Play([], old, rejected=old.access, force_login=True, past=Past(logged_in_at=NOW - 30))
+        Play([], old, rejected=old.access, force_login=True, past=Past(logged_in_at=NOW - 30, hurried_at=NOW - 30))
+
+
+def test_one_login_may_follow_another_at_once_where_refresh_and_tokens_were_refused():
+    """A service that has forgotten what it gave gets one more login, and the next of that kind much later."""
+    old = tokens()
+    soon = Past(logged_in_at=NOW - 30)
+    gone = Answer(404, b'{"detail":"User not found"}')
+    assert Play([gone, LOGIN_OK], old, rejected=old.access, past=soon).paths == ["refresh_access_token", "login"]
+    assert Play([LOGIN_OK], old, rejected=old.access, force_login=True, past=soon).paths == ["login"]
+    for spent in (NOW - 1, NOW - 500):
+        with pytest.raises(Refused):
+            Play([gone], old, rejected=old.access, past=Past(logged_in_at=NOW - 30, hurried_at=spent))
+    assert Play([LOGIN_OK], None, past=Past(logged_in_at=NOW - 30, hurried_at=NOW - 700)).paths == ["login"]
+
+
+PAGE = b"<html><head><title>Sign in to the hotel's network</title></head></html>"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(200, PAGE), Answer(200, b""), Answer(200, b"null"), Answer(403, PAGE), Answer(404, b"\r\n" + PAGE)],
+)
+def test_a_refresh_answered_by_somebody_else_does_not_call_the_login_refused(answer):
+    """A page of a portal, a firewall or nginx says nothing of the token: an outage, that passes."""
+    old = tokens()
+    with pytest.raises(Fault) as caught:
+        Play([answer], old, rejected=old.access, account=NOBODY)
+    assert caught.value.kind is FaultKind.UPSTREAM_BROKEN
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+def test_a_login_answered_by_a_page_does_not_blame_the_password(status):
+    """The service speaks JSON; a page is what stands in front of it."""
+    with pytest.raises(Fault) as caught:
+        Play([Answer(status, PAGE)], None)
+    assert caught.value.kind is FaultKind.UPSTREAM_BROKEN
+
+
+def test_a_path_that_is_not_there_is_no_refusal():
+    """A 404 for the path, not for the user (protocol: HTTP errors on chat): it is the address that is wrong."""
+    nowhere = Answer(404, b'{"detail":"Not Found"}')
+    with pytest.raises(Fault) as caught:
+        Play([nowhere], None)
+    assert caught.value.kind is FaultKind.UPSTREAM_BROKEN
+    assert "upstream.base_url" in caught.value.message
+    old = tokens()
+    with pytest.raises(Fault) as caught:
+        Play([nowhere], old, rejected=old.access, account=NOBODY)
+    assert caught.value.kind is FaultKind.UPSTREAM_BROKEN
+    with pytest.raises(Refused):
+        Play([Answer(404, b'{"detail":"User not found"}')], None)
+
+
+def test_an_outage_of_the_refresh_is_told_as_that_where_our_own_rules_forbid_a_login():
+    """That a login was refused, or made a moment ago, is not why there are no tokens."""
+    old = tokens()
+    for past in (
+        Past(refused_until=NOW + 40, refused_message="no"),
+        Past(logged_in_at=NOW - 30, hurried_at=NOW - 30),
+    ):
+        with pytest.raises(Fault) as caught:
+            Play([Answer(503, b"")], old, rejected=old.access, past=past)
+        assert caught.value.kind is FaultKind.UPSTREAM_BROKEN
+
+
+def test_a_service_that_asks_to_be_left_alone_gets_no_further_request():
+    """429, and any answer that says when to come back: no login after it, and its time is passed on."""
+    old = tokens()
+    with pytest.raises(Fault) as caught:
+        Play([Answer(429, b"{}", retry_after=90.0)], old, rejected=old.access)
+    assert (caught.value.kind, caught.value.retry_after) == (FaultKind.UPSTREAM_RATE, 90.0)
+    with pytest.raises(Fault) as caught:
+        Play([Answer(429, b"{}")], old, rejected=old.access, account=NOBODY)
+    assert caught.value.kind is FaultKind.UPSTREAM_RATE
+    with pytest.raises(Fault) as caught:
+        Play([Answer(503, b"", retry_after=90.0)], old, rejected=old.access)
+    assert (caught.value.kind, caught.value.retry_after) == (FaultKind.UPSTREAM_BROKEN, 90.0)
+    with pytest.raises(Fault) as caught:
+        Play([Answer(429, b"", retry_after=90.0)], None)
+    assert (caught.value.kind, caught.value.retry_after) == (FaultKind.UPSTREAM_RATE, 90.0)
+    last_days = tokens(refresh_expires=NOW + 86400)
+    with pytest.raises(Fault) as caught:
+        Play([Answer(429, b"", retry_after=90.0)], last_days, rejected=last_days.access)
+    assert caught.value.kind is FaultKind.UPSTREAM_RATE
+    still = tokens(access_expires=NOW + 100)
+    assert Play([Answer(429, b"{}", retry_after=90.0)], still).tokens == still
 
 
 def test_without_password_and_tokens_the_fault_names_the_command():

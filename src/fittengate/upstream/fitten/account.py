@@ -45,12 +45,14 @@ class AccountKeeper:
         self._clock = clock
         self._flight: asyncio.Task[Tokens] | None = None
         self._not_before = float("-inf")
+        self._asked_wait = 0.0
+        """What the service's last answer asked to wait, in seconds."""
         self._failures = 0
         self._early: float | None = None
         self._looked_at = float("-inf")
         self._dead: str | None = None
         self._refused_for = 0.0
-        self._logged_in_at = float("-inf")
+        self._logged_in_at = self._hurried_at = float("-inf")
         self._fingerprint: str | None = None
 
     def ready(self) -> Tokens | None:
@@ -189,6 +191,8 @@ class AccountKeeper:
         wait = min(FAILED_MOST_SECONDS, FAILED_SECONDS * 2 ** min(self._failures - 1, 10))
         if isinstance(problem, session.Refused):
             wait = max(session.REFUSED_SECONDS, problem.wait)
+        elif isinstance(problem, Fault) and problem.retry_after is not None:
+            wait = max(wait, problem.retry_after)
         self._not_before = now + wait
 
     def _use(self, tokens: Tokens) -> None:
@@ -201,7 +205,8 @@ class AccountKeeper:
         # A renewal that gave nothing new ("Not expired", or an outage with the old token still good) is not repeated
         # with the next request.
         soon = self._early is not None and self._clock.now() >= self._early
-        self._not_before = self._clock.monotonic() + FAILED_MOST_SECONDS if soon else float("-inf")
+        wait = max(FAILED_MOST_SECONDS, self._asked_wait)
+        self._not_before = self._clock.monotonic() + wait if soon else float("-inf")
 
     async def _renew(self, rejected: str | None, *, force_login: bool) -> Tokens:
         await self.vault.acquire()
@@ -268,7 +273,10 @@ class AccountKeeper:
         if tokens != known:
             await self.vault.save(tokens)
         if login:
-            self._logged_in_at = self._clock.now()
+            now = self._clock.now()
+            if 0 <= now - self._logged_in_at < session.LOGIN_AGAIN_SECONDS:
+                self._hurried_at = now
+            self._logged_in_at = now
             self._refused_for = 0.0
             await self.vault.clear_refusal()
         return tokens
@@ -281,7 +289,9 @@ class AccountKeeper:
             while True:
                 login = call.path.endswith("/login")
                 self.sent["login" if login else "refresh"] += 1
-                call = steps.send(await self._send(call))
+                answer = await self._send(call)
+                self._asked_wait = answer.retry_after or 0.0
+                call = steps.send(answer)
         except StopIteration as done:
             tokens: Tokens = done.value
         return tokens, login
@@ -289,9 +299,9 @@ class AccountKeeper:
     async def _past(self) -> session.Past:
         noted = await self.vault.refusal() if self.account.password else None
         if noted is None or noted[0] != await self._print():
-            return session.Past(logged_in_at=self._logged_in_at)
+            return session.Past(logged_in_at=self._logged_in_at, hurried_at=self._hurried_at)
         _, until, message = noted
-        return session.Past(until, message, self._refused_for, self._logged_in_at)
+        return session.Past(until, message, self._refused_for, self._logged_in_at, self._hurried_at)
 
     async def _note(self, refused: session.Refused) -> None:
         self._refused_for = refused.wait

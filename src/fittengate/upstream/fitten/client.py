@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import aiohttp
@@ -24,7 +24,7 @@ from fittengate.upstream.fitten.call import Line, post
 from fittengate.upstream.fitten.drift import KNOWN_STATUSES, Drift, Kind
 from fittengate.upstream.fitten.outline import outline
 from fittengate.upstream.fitten.spares import Spares
-from fittengate.upstream.fitten.wire import Answer, Call, chat_path, retry_after
+from fittengate.upstream.fitten.wire import MODELS_HEADERS, Answer, Call, chat_path, retry_after
 
 CALL_SECONDS = 30.0
 """For login, refresh and the model list, which answer within a second."""
@@ -286,7 +286,7 @@ class FittenClient:
 
     async def send_models(self, call: Call) -> Answer:
         """Send a small request to the host of the model list."""
-        return await self._send(self._route.models_url, call)
+        return await self._send(self._route.models_url, call, MODELS_HEADERS)
 
     async def look(self) -> str | None:
         """Send a bare request without token; return the response's ``Date``, None where it has none.
@@ -301,8 +301,8 @@ class FittenClient:
             response.close()
             return response.headers.get("Date")
 
-    async def _send(self, base_url: str, call: Call) -> Answer:
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    async def _send(self, base_url: str, call: Call, more: Mapping[str, str] | None = None) -> Answer:
+        headers = {"Content-Type": "application/json", "Accept": "application/json", **(more or {})}
         if call.bearer is not None:
             headers["Authorization"] = f"Bearer {call.bearer}"
         url = yarl.URL(base_url + call.path, encoded=True)
@@ -326,7 +326,8 @@ class FittenClient:
                     return Answer(0, b"", f"{call!r}: more than {MAX_ANSWER_BYTES} bytes")
                 if response.status not in KNOWN_STATUSES:
                     self.note_status(repr(call), response.status)
-                return Answer(response.status, bytes(body))
+                wait = retry_after(response.headers.get("Retry-After"), self._clock.now())
+                return Answer(response.status, bytes(body), retry_after=wait)
         except NETWORK_ERRORS as error:
             return Answer(0, b"", f"{call!r}: {broken(error).fault.detail}")
 

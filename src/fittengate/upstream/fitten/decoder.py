@@ -28,7 +28,10 @@ MAX_JUNK_LINES = 16
 """So many lines that are no JSON make a reply garbled; one or two that hold nothing of it are an accident of a proxy."""
 
 QUIET_SECONDS = 2.0
-"""Deltas are 10 to 15 ms apart while the model writes: after two silent seconds a heartbeat is a heartbeat."""
+"""Deltas are 10 to 15 ms apart while the model writes: after two silent seconds a heartbeat is a heartbeat.
+
+When the service sends one is not known, nor in what words it goes on (protocol: chat response stream).
+"""
 
 MAX_STRANGE = 8
 """So many unknown things of one reply are told; how many lines there were is counted in any case."""
@@ -36,6 +39,7 @@ MAX_STRANGE = 8
 KNOWN_FIELDS = frozenset({"delta", "reasoning_delta", "thinking_delta", "usage", "tracedata", "finish_reason"})
 """Fields of a line that were seen, or are allowed for (protocol: chat response stream)."""
 
+_PADDING = re.compile(r"\0+\n{0,2}")
 _HEARTBEAT = re.compile(r"heartbeat[\W\d_]*\Z")
 
 
@@ -84,8 +88,10 @@ class ChatDecoder:
         self._spoke = False
         self._finished = False
         self._last_delta_empty = False
+        self._last_text = ""
         self._last_text_at: float | None = None
         self._half = ""
+        self._half_thought = ""
         self._sample = ""
 
     def feed(self, data: bytes, now: float = 0.0) -> list[Event]:
@@ -123,6 +129,7 @@ class ChatDecoder:
         if not text or text[0] == "h" or "\0" in text or read.reasoning_delta or read.thinking_delta or read.usage:
             return None
         self._spoke = True
+        self._last_text = text
         self._last_text_at = now
         self._last_delta_empty = False
         return text
@@ -139,10 +146,12 @@ class ChatDecoder:
             events = self._lines([rest], self._last_text_at or 0.0)
             if self._junk > junk and not self._finished:
                 self._fail("The Fitten service broke off in the middle of a line. Try again.", "cut inside a line")
+        if self._half_thought:
+            events.append(ThoughtDelta("\ufffd"))
         if self._half:
-            self._half = ""
             events.append(TextDelta("\ufffd"))
             self._spoke = True
+        self._half = self._half_thought = ""
         if not self._spoke and not self._finished:
             what = "no reply" if not self._sample else f"no reply, but: {self._sample}"
             self._fail("The Fitten service answered with nothing. Try again.", what)
@@ -180,6 +189,7 @@ class ChatDecoder:
                 else:
                     events.append(TextDelta(text))
                     self._spoke = True
+                    self._last_text = text
                     self._last_text_at = now
                     self._last_delta_empty = False
             elif text is not None and not thought:
@@ -191,32 +201,37 @@ class ChatDecoder:
         return events
 
     def _is_heartbeat(self, text: str, now: float) -> bool:
-        quiet = self._last_text_at is None or now - self._last_text_at >= QUIET_SECONDS
-        return quiet and _HEARTBEAT.match(text) is not None
+        if _HEARTBEAT.match(text) is None:
+            return False
+        before = self._last_text[-1:]
+        # Inside a word: a token of the model's that begins one brings its space.
+        inside = before.isascii() and before.isalnum()
+        return inside or self._last_text_at is None or now - self._last_text_at >= QUIET_SECONDS
 
     def _careful_text(self, text: str, now: float, events: list[Event]) -> None:
         """Take a text that may be a keep-alive, or hold half of a character that JSON escaped as two."""
-        if "\0" in text or self._is_heartbeat(text, now):
+        text = _unpadded(text)
+        if not text or self._is_heartbeat(text, now):
             self.keepalives += 1
             return
-        text = self._half + text
-        self._half = ""
-        if "\ud800" <= text[-1] <= "\udbff":
-            text, self._half = text[:-1], text[-1]
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        text, self._half = _whole(self._half + text)
         if text:
             events.append(TextDelta(text))
             self._spoke = True
+            self._last_text = text
             self._last_text_at = now
             self._last_delta_empty = False
 
     def _thought(self, text: str, events: list[Event]) -> None:
-        if "\0" in text:
+        text = _unpadded(text)
+        if not text:
             self.keepalives += 1
             return
         self._spoke = True
         self._last_delta_empty = False
-        events.append(ThoughtDelta(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")))
+        text, self._half_thought = _whole(self._half_thought + text)
+        if text:
+            events.append(ThoughtDelta(text))
 
     def _odd_line(self, line: bytes, now: float, events: list[Event]) -> None:
         """Read a line that is not one of a healthy reply's deltas."""
@@ -327,6 +342,22 @@ class ChatDecoder:
     def _fail(self, message: str, detail: str) -> None:
         """Note what went wrong first; what goes wrong after that is a consequence."""
         self.fault = self.fault or Fault(FaultKind.UPSTREAM_BROKEN, message, detail=detail[:2000])
+
+
+def _unpadded(text: str) -> str:
+    """Return what is left of a text without keep-alive padding: nothing, where that is no more than white space."""
+    if "\0" not in text:
+        return text
+    text = _PADDING.sub("", text)
+    return "" if text.isspace() else text
+
+
+def _whole(text: str) -> tuple[str, str]:
+    """Return a text with its characters put together, and the half of one at its end, which JSON escaped as two."""
+    half = ""
+    if "\ud800" <= text[-1] <= "\udbff":
+        text, half = text[:-1], text[-1]
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), half
 
 
 def _is_error(value: dict[str, Any]) -> bool:

@@ -1,8 +1,8 @@
 """One code completion at the Fitten service: which of its two doors, the call, further tries, and the events.
 
 The service has completion behind a token, in versions that an account is asked for, and an older one without. The
-version is asked for once. An account whose version is not known, or whose path has gone, is served through the older
-door; after a while the question is asked again.
+version is asked for once. An account whose version is not known, whose path has gone, or whose fresh token is rejected
+there, is served through the older door; after a while the question is asked again.
 """
 
 import asyncio
@@ -90,7 +90,11 @@ class Filler:
             if isinstance(answer, Suggestion):
                 return answer
             if answer is None:
-                tokens = await self._habits.after_401(tokens, rejections)
+                if rejections:
+                    # A login in its place would be one for each completion, and chat may like the token well.
+                    self._leave_door()
+                else:
+                    tokens = await self._habits.after_401(tokens, rejections)
                 rejections += 1
             elif isinstance(answer, NoAnswer) and answer.lost and not resent:
                 resent = True
@@ -102,7 +106,7 @@ class Filler:
                 await asyncio.sleep(pause)
 
     async def _try(self, tokens: Tokens, place: Place) -> Suggestion | NoAnswer | Failure | None:
-        """Send once. Returns None for a 401."""
+        """Send once. Returns None for a 401 to the token."""
         version = await self._known_version(tokens)
         if version is not None:
             path = completion.signed_path(version, tokens.user_id)
@@ -111,10 +115,17 @@ class Filler:
             answer = await self._client.open_completion(path, body, tokens.access)
             if not isinstance(answer, Failure) or not answer.gone:
                 return self._read(answer) if isinstance(answer, bytes) else answer
-            self._version, self._old_door_until = None, self._loop.time() + OLD_DOOR_SECONDS
+            self._leave_door()
         path, body = completion.open_path(tokens.user_id), completion.open_body(place)
         answer = await self._client.open_completion(path, body)
+        if answer is None:
+            # No token was sent, so another one would not help.
+            message = "The Fitten service rejects the account for code completion. Run `fittengate doctor`."
+            return Failure(Fault(FaultKind.UPSTREAM_LOGIN, message, detail="401 without a token"), again=False)
         return self._read(answer) if isinstance(answer, bytes) else answer
+
+    def _leave_door(self) -> None:
+        self._version, self._old_door_until = None, self._loop.time() + OLD_DOOR_SECONDS
 
     def _read(self, body: bytes) -> Suggestion | NoAnswer:
         answer = completion.read_answer(body)

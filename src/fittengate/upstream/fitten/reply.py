@@ -23,7 +23,7 @@ from fittengate.prompting.reader import Reader
 from fittengate.prompting.render import Rendered
 from fittengate.prompting.trouble import Trouble
 from fittengate.prompting.voice import Voice
-from fittengate.upstream.fitten.decoder import ChatDecoder
+from fittengate.upstream.fitten.packed import decoder_of
 
 _CHARS_PER_TOKEN = 4
 """A delta is about one token; where deltas are longer than a word, their length counts."""
@@ -39,15 +39,16 @@ class ReplyStream:
         make_id: Callable[[], str],
         *,
         framed: bool,
+        coding: str | None = None,
         count: Callable[[str], int] = estimate,
         room: Room | None = None,
     ) -> None:
         """``make_id`` gives an id for each call; ``framed`` says that HTTP itself tells a whole body from one cut short.
 
-        ``count`` estimates the tokens of a prompt for which the service tells none; ``room`` is what is reserved for the
-        answer, where that may be less than it may have.
+        ``coding`` is the reply's ``Content-Encoding``. ``count`` estimates the tokens of a prompt for which the service
+        tells none; ``room`` is what is reserved for the answer, where that may be less than it may have.
         """
-        self.decoder = ChatDecoder(framed=framed)
+        self.decoder = decoder_of(coding, framed=framed)
         self.fault: Fault | None = None
         self.ended = False
         """Ended was returned: read no further and close the connection."""

@@ -129,6 +129,8 @@ class FittenService:
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._models = catalogue.built_in()
+        self._models_rejected = False
+        """The list's host rejects even renewed tokens: another renewal, once a minute, would be for nothing."""
         # The service has other machines for the two. One of them may be down alone, and the many calls for completion
         # would hide the few for chat.
         self.chat_breaker, self.completion_breaker = (
@@ -158,18 +160,22 @@ class FittenService:
         try:
             tokens = await self.keeper.fresh()
             answer = await self._client.send_models(models_call(tokens.access))
-            if answer.status == 401:
+            if answer.status == 401 and not self._models_rejected:
                 tokens = await self.keeper.replace(tokens)
                 answer = await self._client.send_models(models_call(tokens.access))
+                self._models_rejected = answer.status == 401
         except Fault as fault:
             return fault
+        if answer.status == 200:
+            self._models_rejected = False
         cards = catalogue.read(answer.body) if answer.status == 200 else None
         if answer.status == 200:
             for kind, sample in catalogue.strange(answer.body):
                 self._client.note(kind, sample)
         if cards is None:
             detail = answer.error or f"model list: status {answer.status}"
-            return Fault(FaultKind.UPSTREAM_BROKEN, "The model list could not be fetched.", detail=detail)
+            message = "The model list could not be fetched."
+            return Fault(FaultKind.UPSTREAM_BROKEN, message, detail=detail, retry_after=answer.retry_after)
         self._models = cards
         return None
 
@@ -185,7 +191,8 @@ class FittenService:
             else:
                 if self._loop.time() >= next_models:
                     failed = await self.refresh_models()
-                    next_models = self._loop.time() + (MODELS_AGAIN_SECONDS if failed else MODELS_SECONDS)
+                    wait = MODELS_SECONDS if failed is None else max(MODELS_AGAIN_SECONDS, failed.retry_after or 0.0)
+                    next_models = self._loop.time() + wait
                 pause = UPKEEP_SECONDS
             await asyncio.sleep(pause)
 
@@ -389,6 +396,7 @@ class FittenService:
             rendered,
             self._chance.make_id,
             framed=response.framed,
+            coding=response.header(b"content-encoding"),
             count=lambda text: self.calibrator.likely(card.id, text) + LIKELY_HIDDEN_TOKENS,
             room=room,
         )

@@ -38,6 +38,12 @@ REFRESH_TOKEN_EARLY_SECONDS = 3 * 86400.0
 LOGIN_AGAIN_SECONDS = 60.0
 """A login that worked is not followed by another one sooner: a service that refuses its own tokens gets no loop."""
 
+HURRIED_SECONDS = 600.0
+"""But for one in so long a time: a service that was restarted may have forgotten what it gave a moment ago."""
+
+REFUSALS = frozenset({400, 401, 403, 404, 422})
+"""What the service says no with, where it does not say it with status 200."""
+
 REFUSED_SECONDS = 60.0
 REFUSED_MOST_SECONDS = 3600.0
 """After a refused login the next try waits a minute, then twice as long each time, up to an hour."""
@@ -77,6 +83,8 @@ class Past(Struct, frozen=True):
     """How long the last refusal was waited out, in seconds."""
     logged_in_at: float = float("-inf")
     """When the last login of this process worked."""
+    hurried_at: float = float("-inf")
+    """When one worked that had followed another one sooner than LOGIN_AGAIN_SECONDS."""
 
 
 class Refused(Fault):
@@ -121,59 +129,90 @@ def renewal(
 
     ``rejected`` is an access token that the service answered 401 to; None when renewal comes before expiry.
     ``force_login`` leaves out the refresh: it was tried and its fruit was rejected too. Raises Fault: upstream_login
-    when there is no way in, upstream_broken when the service cannot be asked and the old token is dead.
+    when there is no way in, upstream_broken when the service cannot be asked and the old token is dead, upstream_rate
+    when it wants to be left alone.
     """
     if tokens is not None and rejected is not None and tokens.access != rejected and usable(tokens, now()):
         return tokens
-    still_good = tokens if tokens is not None and tokens.access != rejected and usable(tokens, now()) else None
     problem: Fault | None = None
     if tokens is not None and tokens.refresh and not force_login:
-        renewed, problem = yield from _refresh(tokens, rejected, now)
-        if renewed is not None:
-            return renewed
-    if still_good is not None:
-        return still_good
+        tokens, renewed, problem = yield from _refresh(tokens, rejected, now)
+        if renewed:
+            return tokens
+    if tokens is not None and tokens.access != rejected and usable(tokens, now()):
+        return tokens
+    if problem is not None and (problem.kind is FaultKind.UPSTREAM_RATE or problem.retry_after is not None):
+        # It asked not to be asked; a login would be one more request.
+        raise problem
     if not (account.username and account.password):
         raise problem or _no_way_in(tokens)
-    return (yield from _login(account, past, now))
+    try:
+        return (yield from _login(account, past, now))
+    except Refused as refused:
+        if problem is not None and not refused.new:
+            # Nothing was sent: what our own rules forbid is not why there are no tokens.
+            raise problem from refused
+        raise
 
 
 def only_refresh(tokens: Tokens, now: Callable[[], float]) -> Renewal:
     """Yield what must be sent to try the refresh token of tokens that are still good; return the tokens to use then.
 
-    Raises Fault: upstream_login when the service refuses it, upstream_broken when it cannot be asked.
+    Raises Fault: upstream_login when the service refuses it, upstream_broken or upstream_rate when it cannot be asked.
     """
-    renewed, problem = yield from _refresh(tokens, None, now)
-    if renewed is not None:
-        return renewed
+    tokens, renewed, problem = yield from _refresh(tokens, None, now)
+    if renewed:
+        return tokens
     message = "The Fitten service refuses to renew the login. Run `fittengate login` before it ends."
     raise problem or Fault(FaultKind.UPSTREAM_LOGIN, message, detail="refresh refused")
 
 
 def _refresh(
     tokens: Tokens, rejected: str | None, now: Callable[[], float]
-) -> Generator[Call, Answer, tuple[Tokens | None, Fault | None]]:
-    """Return renewed tokens; or None and the fault that tells of an outage, None where the token itself was refused."""
+) -> Generator[Call, Answer, tuple[Tokens, bool, Fault | None]]:
+    """Return the tokens with what is new of them, and whether that is a way in.
+
+    Where it is not, the fault tells of an outage; None where the token itself was refused.
+    """
+    message = "The Fitten service cannot renew the login just now. Try again in a moment."
     if tokens.refresh_expires is not None and now() > tokens.refresh_expires - REFRESH_TOKEN_EARLY_SECONDS:
         answer = yield refresh_refresh_call(tokens.refresh)
         given = answer.object() if answer.status == 200 else {}
         tokens = _adopt(tokens, given, now())
         if _is_token(given.get("access_token")) and given["access_token"] != rejected:
-            return tokens, None
+            return tokens, True, None
+        if answer.status == 429 or answer.retry_after is not None:
+            return tokens, False, _outage(answer, "refresh of the refresh token", message)
     answer = yield refresh_access_call(tokens.refresh)
     given = answer.object() if answer.status == 200 else {}
     access = given.get("access_token")
     if _is_token(access) and access != rejected:
-        return _adopt(tokens, given, now()), None
+        return _adopt(tokens, given, now()), True, None
     if access == NOT_EXPIRED and rejected is None and tokens.access:
-        return tokens, None
-    if 400 <= answer.status < 500 or answer.status == 200:
-        return None, None
-    return None, Fault(
-        FaultKind.UPSTREAM_BROKEN,
-        "The Fitten service cannot renew the login just now. Try again in a moment.",
-        detail=answer.error or f"refresh: status {answer.status}",
-    )
+        return tokens, True, None
+    if given or _says_no(answer):
+        return tokens, False, None
+    return tokens, False, _outage(answer, "refresh", message)
+
+
+def _says_no(answer: Answer) -> bool:
+    """Tell whether a status is the service's own no, and not one of something in front of it."""
+    return answer.status == 401 or (answer.status in REFUSALS and not answer.page and not _nowhere(answer))
+
+
+def _nowhere(answer: Answer) -> bool:
+    """Tell whether there is nothing at the path (protocol: HTTP errors on chat); a missing user is another 404."""
+    return answer.status == 404 and answer.object().get("detail") == "Not Found"
+
+
+def _outage(answer: Answer, what: str, message: str) -> Fault:
+    """Return what an answer means that says neither yes nor no."""
+    kind = FaultKind.UPSTREAM_BROKEN
+    if answer.status == 429:
+        kind = FaultKind.UPSTREAM_RATE
+        message = "The Fitten service says that this account asks too often. Wait before trying again."
+    detail = answer.error or f"{what}: status {answer.status}, {len(answer.body)} bytes"
+    return Fault(kind, message, detail=detail, retry_after=answer.retry_after)
 
 
 def _login(account: Account, past: Past, now: Callable[[], float]) -> Renewal:
@@ -181,7 +220,7 @@ def _login(account: Account, past: Past, now: Callable[[], float]) -> Renewal:
     if left > 0:
         raise Refused(past.refused_message, retry_after=left, new=False)
     since = now() - past.logged_in_at
-    if 0 <= since < LOGIN_AGAIN_SECONDS:
+    if 0 <= since < LOGIN_AGAIN_SECONDS and 0 <= now() - past.hurried_at < HURRIED_SECONDS:
         raise Refused(
             "The Fitten service refuses the tokens that it gave a moment ago. Wait a minute; if it stays, run "
             "`fittengate doctor`.",
@@ -199,13 +238,11 @@ def _login(account: Account, past: Past, now: Callable[[], float]) -> Renewal:
         if user_id:
             empty = Tokens(account.base_url, account.username, user_id, "", "", None, None)
             return _adopt(empty, {"access_token": access, "refresh_token": refresh}, now())
-    refused = answer.status in {400, 401, 403, 404, 422} or ("status_code" in given and given["status_code"] != 0)
-    if not refused:
-        raise Fault(
-            FaultKind.UPSTREAM_BROKEN,
-            "The Fitten service did not answer the login as it should. Try again in a moment.",
-            detail=answer.error or f"login: status {answer.status}, {len(answer.body)} bytes",
-        )
+    if not (_says_no(answer) or ("status_code" in given and given["status_code"] != 0)):
+        message = "The Fitten service did not answer the login as it should. Try again in a moment."
+        if _nowhere(answer):
+            message = "There is no login of a Fitten service at this address. Check `upstream.base_url`."
+        raise _outage(answer, "login", message)
     wait = min(REFUSED_MOST_SECONDS, max(REFUSED_SECONDS, past.refused_for * 2))
     raise Refused(
         "The Fitten service refused the user name or the password. Check `account.username` and `account.password`, "

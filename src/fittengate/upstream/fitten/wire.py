@@ -20,6 +20,9 @@ NOT_EXPIRED = "Not expired"
 
 CHAT_PATH = "/codeapi/chat_auth"
 
+MODELS_HEADERS = {"X-Api-Version": "v2"}
+"""Whether the model list needs it is not known; the client that fetches the list sends it (protocol: models)."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -42,6 +45,13 @@ class Answer(Struct, frozen=True):
     status: int
     body: bytes
     error: str = ""
+    retry_after: float | None = None
+    """What the answer asks to wait, in seconds; None where it does not say."""
+
+    @property
+    def page(self) -> bool:
+        """Return whether a web page came. The service speaks JSON: this is what stands in front of it."""
+        return self.body[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
     def object(self) -> dict[str, Any]:
         """Return the body as a JSON object; empty when it is none."""
