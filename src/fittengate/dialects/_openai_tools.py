@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from fittengate.core.ask import ToolUse
+from fittengate.core.ask import Ask, ToolUse
 from fittengate.core.conversation import Part, ToolCall, ToolSpec
 from fittengate.dialects._fields import bad, flag, read_object, unsupported
 from fittengate.lib.jsonio import shown, to_json
@@ -17,6 +17,10 @@ from fittengate.lib.memo import Recurring
 
 MAX_TOOL_NAME = 256
 """Longest name of a tool, in characters. OpenAI allows 64 of a few kinds, other servers more of any."""
+
+
+class FunctionsAsk(Ask, frozen=True):
+    """An Ask whose client declared ``functions``, the older form: it looks for its call in ``function_call``."""
 
 
 class DeclaredTools(Struct, frozen=True):

@@ -246,6 +246,39 @@ def test_calls_have_their_finish(choice, finish):
     assert finishes(StopReason.TOOL_CALLS, tools=[F], tool_choice=choice) == (finish, finish)
 
 
+@pytest.mark.parametrize(("named", "finish"), [(None, "function_call"), ({"name": "f"}, "stop")])
+def test_a_call_of_a_function_of_the_older_form_is_answered_in_that_form(named, finish):
+    """A client that sends functions looks for function_call, streamed and whole, and knows nothing of tool_calls."""
+    fields = {"functions": [F["function"]], "function_call": named}
+    called = [Began(), ToolOpened(0, "aa", "f"), ToolDelta('{"x":'), ToolDelta(" 1}"), ToolClosed()]
+    assert finishes(StopReason.TOOL_CALLS, called, **fields) == (finish, finish)
+    ask = read(**fields)
+    stream = CHAT.writer(ask, HEAD).feed(called).decode()
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in stream.split("\n\n")[1:-1]]
+    assert deltas == [
+        {"function_call": {"name": "f", "arguments": ""}},
+        {"function_call": {"arguments": '{"x":'}},
+        {"function_call": {"arguments": " 1}"}},
+    ]
+    whole = json.loads(CHAT.whole(fold([*called, Ended(StopReason.TOOL_CALLS, Usage(1, 1))]), ask, HEAD))
+    message = whole["choices"][0]["message"]
+    assert (message["content"], message["function_call"]) == (None, {"name": "f", "arguments": '{"x": 1}'})
+    assert "tool_calls" not in message
+
+
+def test_arguments_of_the_older_form_are_json_also_where_there_are_none():
+    """A function without parameters is called with an empty object."""
+    ask = read(functions=[F["function"]])
+    called = [Began(), TextDelta("so"), ToolOpened(0, "aa", "f"), ToolClosed()]
+    last = CHAT.writer(ask, HEAD).feed(called).decode().split("\n\n")[-2]
+    assert json.loads(last[6:])["choices"][0]["delta"] == {"function_call": {"arguments": "{}"}}
+    message = json.loads(CHAT.whole(fold([*called, Ended(StopReason.TOOL_CALLS, Usage(1, 1))]), ask, HEAD))["choices"][
+        0
+    ]
+    assert message["message"]["function_call"]["arguments"] == "{}"
+    assert message["finish_reason"] == "function_call"
+
+
 def test_truncation_beats_every_other_finish():
     """A call that was cut off leaves its arguments unterminated and is no call in a whole answer."""
     cut = [Began(), TextDelta("so"), ToolOpened(0, "aa", "f"), ToolDelta('{"a":"half'), ToolAborted()]
