@@ -9,13 +9,34 @@ from fakes.line import CHAT, KEY, ask
 BODY = json.dumps(ask("hello")).encode()
 
 
-@pytest.mark.parametrize("path", [CHAT, "/chat/completions", "/v1/v1/chat/completions", CHAT + "/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        CHAT,
+        "/chat/completions",
+        "/v1/v1/chat/completions",
+        CHAT + "/",
+        "/v1//chat/completions",
+        "//v1/chat//completions/",
+    ],
+)
 async def test_every_alias_of_a_path_answers(gateway, path):
     """The base-URL slips that everybody makes."""
     assert (await gateway.request("POST", path, BODY)).status == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/models", "/v1/v1/models", "/v1/models/fitten-code", "/models/gpt-4o"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/models",
+        "/models",
+        "/v1/v1/models",
+        "/v1//models",
+        "/v1/models/fitten-code",
+        "/models/gpt-4o",
+        "/v1//models/gpt-4o",
+    ],
+)
 async def test_every_alias_of_the_models_answers(gateway, path):
     """List and single models, under each prefix, and only with a key."""
     assert (await gateway.request("GET", path)).status == 200

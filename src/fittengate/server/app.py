@@ -80,7 +80,7 @@ class App:
         if dialect is not None and request.method == "POST" and HEAD_TOO_LARGE not in scope:
             await self._exchanges.handle(dialect, request)
             return
-        await self._other(request, path.rstrip("/") or "/")
+        await self._other(request, _straight(path))
 
     async def _other(self, request: Request, path: str) -> None:
         dialect = self._speaking(path)
@@ -137,6 +137,11 @@ class App:
             if path.startswith(known):
                 return dialect
         return OLLAMA[0] if path.startswith(OLLAMA_PREFIX) else self._default
+
+
+def _straight(path: str) -> str:
+    """Return a path without the slashes too many that base URLs bring along: ``/v1/`` and ``/models`` put together."""
+    return "/" + "/".join([part for part in path.split("/") if part])
 
 
 def _wrong_method(request: Request, allowed: str) -> Fault:
