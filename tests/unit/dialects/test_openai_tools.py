@@ -98,6 +98,40 @@ def test_the_use_of_tools_is_read(fields, use):
     assert read(tools=[F, G], **fields).tool_use == use
 
 
+@pytest.mark.parametrize(
+    ("mode", "use"),
+    [({"mode": "auto"}, ToolUse()), ({}, ToolUse()), ({"mode": "required"}, ToolUse("required"))],
+    ids=str,
+)
+def test_of_the_tools_only_those_that_are_allowed_are_offered(mode, use):
+    """OpenAI's ``allowed_tools``: clients send it to keep the list of tools, and with it the cache, as it was."""
+    ask = read(tools=[F, G], tool_choice={"type": "allowed_tools", "allowed_tools": {"tools": [NAMED], **mode}})
+    assert ([tool.name for tool in ask.conversation.tools], ask.tool_use) == (["f"], use)
+    none = read(tools=[F], tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}})
+    assert none.conversation.tools == ()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "place"),
+    [
+        (None, "tool_choice.allowed_tools"),
+        ({"mode": "auto"}, "tool_choice.allowed_tools.tools"),
+        ({"mode": "any", "tools": [NAMED]}, "tool_choice.allowed_tools.mode"),
+        ({"mode": "auto", "tools": ["f"]}, "tool_choice.allowed_tools.tools[0]"),
+        ({"mode": "auto", "tools": [{"type": "function"}]}, "tool_choice.allowed_tools.tools[0].function"),
+        (
+            {"mode": "auto", "tools": [NAMED, {"type": "function", "function": {"name": "x"}}]},
+            "tool_choice.allowed_tools.tools[1].function.name",
+        ),
+        ({"mode": "required", "tools": []}, "tool_choice.allowed_tools.tools"),
+    ],
+    ids=str,
+)
+def test_what_is_malformed_about_allowed_tools_is_refused_at_its_place(allowed, place):
+    """Left out it would offer what the client forbids."""
+    assert refused(tools=[F], tool_choice={"type": "allowed_tools", "allowed_tools": allowed}) == (BAD, place)
+
+
 def test_functions_of_the_older_form_are_tools_that_are_called_one_at_a_time():
     """The older form knows one call in a reply; tools beside it win."""
     old = read(functions=[F["function"], G["function"]], function_call={"name": "g"})
