@@ -259,7 +259,12 @@ def _ini_main(path: Path) -> dict[str, str]:
     main = {key: value for name in parser.sections() if name.lower() == "main" for key, value in parser.items(name)}
     if any(value and "\n" in value for value in main.values()):
         raise _UnusableError("expected each line of [Main] to begin with a name, not with a space")
-    return {key: value for key, value in main.items() if value}
+    return {key: _single(value) for key, value in main.items() if value}
+
+
+def _single(value: str) -> str:
+    """Return a value with a percent sign for each two, as the bridge read it; it read none with a single one."""
+    return value if "%" in value.replace("%%", "") else value.replace("%%", "%")
 
 
 def _take_toml(gathered: Gathered, flag: str, variable: str, cwd: Path, home: Path) -> None:

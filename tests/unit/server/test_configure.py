@@ -316,6 +316,16 @@ def test_the_older_bridge_file_is_read_as_it_is(place):
 
 
 @pytest.mark.parametrize(
+    ("written", "meant"),
+    [("50%%", "50%"), ("%%%%a", "%%a"), ("50%", "50%"), ("a%b%%", "a%b%%"), ("%(x)s%%", "%(x)s%%")],
+)
+def test_a_percent_sign_is_read_as_the_older_bridge_read_it(place, written, meant):
+    """It took a doubled sign for one, and no file with a single one: that one means itself here."""
+    place.write("work/config.ini", f"[Main]\nusername=u\npassword={written}\n")
+    assert place.settings().account.password == meant
+
+
+@pytest.mark.parametrize(
     "data",
     [b"", b"no ini at all", b"[other]\nusername=x\n", b"\xff\xfe\x00", b"[Main]\nlogo=x.png\n", b"[Main]\nusername=\n"],
 )
