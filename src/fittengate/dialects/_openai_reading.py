@@ -210,6 +210,8 @@ def _parts(content: list[Any], path: str) -> tuple[Text | Image, ...]:
 
 
 def _image(value: Any, path: str) -> Image:
+    if type(value) is str and value:
+        return Image(value, path)
     if type(value) is not dict:
         raise bad("image_url must be an object with a url.", path)
     url = value.get("url")

@@ -173,7 +173,8 @@ def _choice(value: Any, name: str, tools: tuple[ToolSpec, ...]) -> ToolUse:
         return ToolUse("none")
     if not tools:
         raise bad(f"{name} asks for a call, but there are no tools.", name)
-    if value == "required" and name == "tool_choice":
+    # "any" is Mistral's word for it, whose clients post to the same path.
+    if value in ("required", "any") and name == "tool_choice":
         return ToolUse("required")
     if type(value) is dict and name == "tool_choice":
         return ToolUse("named", _chosen(value, name, tools))

@@ -85,6 +85,7 @@ def test_without_any_function_tools_of_other_types_are_refused():
         ({"tool_choice": "auto"}, ToolUse()),
         ({"tool_choice": "none"}, ToolUse("none")),
         ({"tool_choice": "required"}, ToolUse("required")),
+        ({"tool_choice": "any"}, ToolUse("required")),
         ({"tool_choice": NAMED}, ToolUse("named", "f")),
         ({"tool_choice": NAMED, "parallel_tool_calls": False}, ToolUse("named", "f", parallel=False)),
         ({"parallel_tool_calls": True}, ToolUse()),
