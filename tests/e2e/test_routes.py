@@ -112,6 +112,9 @@ async def test_cors_lets_the_named_origins_in(start):
         assert reply.headers["access-control-allow-origin"] == "https://page.example"
         answer = await gateway.request("POST", CHAT, BODY, headers="Origin: https://page.example\r\n")
         assert answer.headers["access-control-allow-origin"] == "https://page.example"
+        shown = answer.headers["access-control-expose-headers"].split(", ")
+        # What the vendors' SDKs look at, also in a page: the request's id, and whether and when to try again.
+        assert {"x-request-id", "request-id", "retry-after", "x-should-retry", "x-fittengate-usage"} <= set(shown)
         other = await gateway.request("POST", CHAT, BODY, headers="Origin: https://other.example\r\n")
         assert "access-control-allow-origin" not in other.headers
 
