@@ -9,13 +9,34 @@ from fakes.line import CHAT, KEY, ask
 BODY = json.dumps(ask("hello")).encode()
 
 
-@pytest.mark.parametrize("path", [CHAT, "/chat/completions", "/v1/v1/chat/completions", CHAT + "/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        CHAT,
+        "/chat/completions",
+        "/v1/v1/chat/completions",
+        CHAT + "/",
+        "/v1//chat/completions",
+        "//v1/chat//completions/",
+    ],
+)
 async def test_every_alias_of_a_path_answers(gateway, path):
     """The base-URL slips that everybody makes."""
     assert (await gateway.request("POST", path, BODY)).status == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/models", "/v1/v1/models", "/v1/models/fitten-code", "/models/gpt-4o"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/models",
+        "/models",
+        "/v1/v1/models",
+        "/v1//models",
+        "/v1/models/fitten-code",
+        "/models/gpt-4o",
+        "/v1//models/gpt-4o",
+    ],
+)
 async def test_every_alias_of_the_models_answers(gateway, path):
     """List and single models, under each prefix, and only with a key."""
     assert (await gateway.request("GET", path)).status == 200
@@ -91,6 +112,9 @@ async def test_cors_lets_the_named_origins_in(start):
         assert reply.headers["access-control-allow-origin"] == "https://page.example"
         answer = await gateway.request("POST", CHAT, BODY, headers="Origin: https://page.example\r\n")
         assert answer.headers["access-control-allow-origin"] == "https://page.example"
+        shown = answer.headers["access-control-expose-headers"].split(", ")
+        # What the vendors' SDKs look at, also in a page: the request's id, and whether and when to try again.
+        assert {"x-request-id", "request-id", "retry-after", "x-should-retry", "x-fittengate-usage"} <= set(shown)
         other = await gateway.request("POST", CHAT, BODY, headers="Origin: https://other.example\r\n")
         assert "access-control-allow-origin" not in other.headers
 

@@ -50,9 +50,10 @@ def stops(value: Any, most: int = MAX_STOPS) -> tuple[str, ...]:
     return tuple(value)
 
 
-def error_body(fault: Fault, request_id: str | None = None) -> bytes:
+def error_body(fault: Fault, request_id: str | None = None, prompt: str = "messages") -> bytes:
     """Return OpenAI's error object; a message about our own side ends with the request id, if there is one.
 
+    ``prompt`` is the field in which the format has what is asked: the place of a prompt that is too long.
     Types as in OpenAI's guide to error codes; a wrong key is an ``invalid_request_error`` there too.
     """
     message = fault.message
@@ -64,7 +65,8 @@ def error_body(fault: Fault, request_id: str | None = None) -> bytes:
         sort = "rate_limit_error" if fault.status == 429 else "invalid_request_error"
     else:
         sort = "service_unavailable_error" if fault.status == 503 else "server_error"
-    return to_json({"error": {"message": message, "type": sort, "param": fault.param, "code": fault.code}})
+    param = prompt if fault.kind is FaultKind.CALLER_TOO_LONG and fault.param == "messages" else fault.param
+    return to_json({"error": {"message": message, "type": sort, "param": param, "code": fault.code}})
 
 
 def limit_headers(state: LimitState) -> list[tuple[bytes, bytes]]:

@@ -28,7 +28,14 @@ from fittengate.dialects._fields import (
 from fittengate.dialects._openai import choices, stops
 from fittengate.dialects._openai_fields import logit_bias, seed, stream_options
 from fittengate.dialects._openai_format import reply_format
-from fittengate.dialects._openai_tools import KNOWN_TOOLS, declared_tools, legacy_id, read_calls, read_tools
+from fittengate.dialects._openai_tools import (
+    KNOWN_TOOLS,
+    FunctionsAsk,
+    declared_tools,
+    legacy_id,
+    read_calls,
+    read_tools,
+)
 
 
 def read(body: bytes) -> Ask | Several:
@@ -48,7 +55,8 @@ def read(body: bytes) -> Ask | Several:
         if get("tools"):
             KNOWN_TOOLS.keep(body, declared)
     tools, tool_use = read_tools(fields, ignored, declared)
-    ask = Ask(
+    kind = FunctionsAsk if tools and not declared.tools else Ask
+    ask = kind(
         Conversation(_messages(get("messages")), tools),
         model_name(get("model")),
         Sampling(min(limits, default=None), stops(get("stop"))),
@@ -202,6 +210,8 @@ def _parts(content: list[Any], path: str) -> tuple[Text | Image, ...]:
 
 
 def _image(value: Any, path: str) -> Image:
+    if type(value) is str and value:
+        return Image(value, path)
     if type(value) is not dict:
         raise bad("image_url must be an object with a url.", path)
     url = value.get("url")

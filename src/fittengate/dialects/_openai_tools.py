@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from fittengate.core.ask import ToolUse
+from fittengate.core.ask import Ask, ToolUse
 from fittengate.core.conversation import Part, ToolCall, ToolSpec
 from fittengate.dialects._fields import bad, flag, read_object, unsupported
 from fittengate.lib.jsonio import shown, to_json
@@ -17,6 +17,10 @@ from fittengate.lib.memo import Recurring
 
 MAX_TOOL_NAME = 256
 """Longest name of a tool, in characters. OpenAI allows 64 of a few kinds, other servers more of any."""
+
+
+class FunctionsAsk(Ask, frozen=True):
+    """An Ask whose client declared ``functions``, the older form: it looks for its call in ``function_call``."""
 
 
 class DeclaredTools(Struct, frozen=True):
@@ -50,10 +54,14 @@ def read_tools(
         ignored.append("functions")
         legacy = ()
     name = "tool_choice" if fields.get("tool_choice") is not None else "function_call"
-    use = _choice(fields.get(name), name, tools or legacy)
+    offered, choice = tools or legacy, fields.get(name)
+    if type(choice) is dict and choice.get("type") == "allowed_tools" and name == "tool_choice":
+        use, offered = _allowed(choice.get("allowed_tools"), "tool_choice.allowed_tools", offered)
+    else:
+        use = _choice(choice, name, offered)
     parallel = fields.get("parallel_tool_calls")
     together = not legacy and (parallel is None or flag(parallel, "parallel_tool_calls"))
-    return tools or legacy, use if together else ToolUse(use.choice, use.name, parallel=False)
+    return offered, use if together else ToolUse(use.choice, use.name, parallel=False)
 
 
 def read_calls(message: Mapping[str, Any], place: str) -> list[Part]:
@@ -165,16 +173,41 @@ def _choice(value: Any, name: str, tools: tuple[ToolSpec, ...]) -> ToolUse:
         return ToolUse("none")
     if not tools:
         raise bad(f"{name} asks for a call, but there are no tools.", name)
-    if value == "required" and name == "tool_choice":
+    # "any" is Mistral's word for it, whose clients post to the same path.
+    if value in ("required", "any") and name == "tool_choice":
         return ToolUse("required")
-    place = name
     if type(value) is dict and name == "tool_choice":
-        if value.get("type", "function") != "function":
-            raise unsupported("Only a tool of type function can be chosen.", f"{name}.type")
-        value, place = value.get("function"), f"{name}.function"
+        return ToolUse("named", _chosen(value, name, tools))
+    return ToolUse("named", _known(value, name, tools))
+
+
+def _allowed(value: Any, place: str, tools: tuple[ToolSpec, ...]) -> tuple[ToolUse, tuple[ToolSpec, ...]]:
+    """Return how the tools are to be used that a request allows of those it declares, and these."""
     if type(value) is not dict:
-        raise bad(f"{name} must be auto, none, required or an object that names a function.", place)
-    chosen = value.get("name")
-    if type(chosen) is not str or all(tool.name != chosen for tool in tools):
-        raise bad(f"{name} must name one of the tools.", f"{place}.name")
-    return ToolUse("named", chosen)
+        raise bad("allowed_tools must be an object with a mode and tools.", place)
+    mode = value.get("mode", "auto")
+    if mode not in ("auto", "required"):
+        raise bad("mode must be auto or required.", f"{place}.mode")
+    listed = value.get("tools")
+    if type(listed) is not list or (mode == "required" and not listed):
+        raise bad("tools must be a list of tools that may be called.", f"{place}.tools")
+    names = {_chosen(item, f"{place}.tools[{index}]", tools) for index, item in enumerate(listed)}
+    return ToolUse(mode), tuple([tool for tool in tools if tool.name in names])
+
+
+def _chosen(value: Any, place: str, tools: tuple[ToolSpec, ...]) -> str:
+    """Return the name of a function that is named as a tool."""
+    if type(value) is not dict:
+        raise bad("A tool must be an object that names a function.", place)
+    if value.get("type", "function") != "function":
+        raise unsupported("Only a tool of type function can be chosen.", f"{place}.type")
+    return _known(value.get("function"), f"{place}.function", tools)
+
+
+def _known(value: Any, place: str, tools: tuple[ToolSpec, ...]) -> str:
+    if type(value) is not dict:
+        raise bad(f"{place.partition('.')[0]} must be auto, none, required or an object that names a function.", place)
+    name = value.get("name")
+    if type(name) is not str or all(tool.name != name for tool in tools):
+        raise bad(f"{place.partition('.')[0]} must name one of the tools.", f"{place}.name")
+    return name

@@ -9,6 +9,7 @@ from typing import Any
 
 from fittengate.core.conversation import Image, Message, Part, Role, Text, Thought, ToolCall, ToolResult
 from fittengate.dialects._fields import bad, unsupported
+from fittengate.dialects._responses_builtin import CALLS, OUTPUTS, result, told
 from fittengate.dialects._responses_raw import PARAMETER
 from fittengate.dialects._responses_tools import SEARCH, Tools, spoken
 from fittengate.lib.jsonio import shown, to_json
@@ -125,6 +126,16 @@ class Items:
         text = arguments if type(arguments) is str else to_json({} if arguments is None else arguments).decode()
         self._call(item, place, SEARCH, text)
 
+    def _builtin_call(self, item: Mapping[str, Any], place: str) -> None:
+        name = CALLS[item["type"]]
+        self._call(item, place, name, told(name, item))
+
+    def _builtin_output(self, item: Mapping[str, Any], place: str) -> None:
+        # Of these results one form has the call's id as its own.
+        call_id = _call_id(item, place) or _call_id({"call_id": item.get("id")}, place)
+        failed = item.get("status") == "failed"
+        self._say("user", (ToolResult(call_id, (Text(result(item)),), is_error=failed),))
+
     def _output(self, item: Mapping[str, Any], place: str) -> None:
         parts = _content(item.get("output"), f"{place}.output")
         self._say("user", (ToolResult(_call_id(item, place), parts),))
@@ -148,6 +159,8 @@ _READERS: Mapping[str, Callable[[Items, Mapping[str, Any], str], None]] = {
     "custom_tool_call_output": Items._output,  # noqa: SLF001
     "tool_search_output": Items._search_output,  # noqa: SLF001
     "additional_tools": Items._additional_tools,  # noqa: SLF001
+    **dict.fromkeys(CALLS, Items._builtin_call),  # noqa: SLF001
+    **dict.fromkeys(OUTPUTS, Items._builtin_output),  # noqa: SLF001
 }
 
 

@@ -27,6 +27,9 @@ _PREFIXES: Mapping[str, str] = {
     "custom_tool_call_output": "cto",
     "tool_search_call": "tsc",
     "tool_search_output": "tso",
+    "local_shell_call": "lsh",
+    "shell_call": "sh",
+    "apply_patch_call": "apc",
 }
 
 

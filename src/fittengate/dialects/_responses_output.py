@@ -5,9 +5,10 @@ writer numbers them.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 from fittengate.dialects._responses_ask import ToolForm
+from fittengate.dialects._responses_builtin import BUILTIN, written
 from fittengate.dialects._responses_kept import item_id
 from fittengate.dialects._responses_raw import RawText
 from fittengate.lib.jsonio import UnreadableError, read_object
@@ -21,7 +22,8 @@ _CALL_ID = "call_"
 class Item(ABC):
     """One output item. ``begun`` and ``opened`` once, ``take`` for every delta, ``closed`` and ``ended`` once."""
 
-    kind: ClassVar[str]
+    kind: str
+    """Its type in the list of items."""
     delta: str = ""
     """Type of the event that carries a delta; empty where there is none."""
 
@@ -222,6 +224,25 @@ class SearchCallItem(CallItem):
                 arguments = {"query": self.text}
         item = {"id": self.id, "type": self.kind, "status": status, "call_id": self._call_id}
         return {**item, "execution": "client", "arguments": arguments}
+
+
+class BuiltinCallItem(CallItem):
+    """A call of a tool that the vendor built in; it has no deltas, and an object of its own in place of arguments."""
+
+    delta = ""
+
+    def __init__(self, tail: str, index: int, call_id: str, form: ToolForm) -> None:
+        self.kind = f"{form.name}_call"
+        super().__init__(tail, index, call_id, form)
+
+    def closed(self) -> Told:
+        """Return nothing: the item itself tells all."""
+        return []
+
+    def _item(self, status: str) -> dict[str, Any]:
+        name = self._form.name
+        item = {"id": self.id, "type": self.kind, "status": status, "call_id": self._call_id}
+        return {**item, BUILTIN[name].holder: written(name, self.text)}
 
 
 def _words(text: str) -> dict[str, Any]:

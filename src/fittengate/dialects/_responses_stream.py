@@ -24,6 +24,7 @@ from fittengate.core.reply import Reply, StopReason
 from fittengate.dialects._responses_ask import ResponsesAsk, ToolForm
 from fittengate.dialects._responses_object import Frame
 from fittengate.dialects._responses_output import (
+    BuiltinCallItem,
     CallItem,
     CustomCallItem,
     Item,
@@ -38,7 +39,12 @@ from fittengate.lib.jsonio import delicate, to_json
 
 _encode = msgspec.json.Encoder().encode
 
-_CALLS: dict[str, type[CallItem]] = {"function": CallItem, "custom": CustomCallItem, "search": SearchCallItem}
+_CALLS: dict[str, type[CallItem]] = {
+    "function": CallItem,
+    "custom": CustomCallItem,
+    "search": SearchCallItem,
+    "builtin": BuiltinCallItem,
+}
 
 
 class ResponseWriter:

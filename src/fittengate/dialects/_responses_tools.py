@@ -2,8 +2,8 @@
 
 Shapes from OpenAI's API reference (responses, "Create a model response", ``tools`` and ``tool_choice``). The model knows
 one sort of tool, functions. A custom tool becomes one with a single text, tools of a namespace get its name before their
-own, and the client's own search for tools is a function too. Tools that OpenAI itself would run are left out and
-reported while others remain; alone they are refused.
+own, and the client's own search for tools is a function too, as are the vendor's built-in tools that the client runs.
+Tools that OpenAI itself would run are left out and reported while others remain; alone they are refused.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,6 +14,7 @@ from fittengate.core.conversation import ToolSpec
 from fittengate.dialects._fields import bad, flag, unsupported
 from fittengate.dialects._openai_tools import MAX_TOOL_NAME
 from fittengate.dialects._responses_ask import ToolForm
+from fittengate.dialects._responses_builtin import BUILTIN, run_by_client
 from fittengate.dialects._responses_raw import PARAMETER
 from fittengate.lib.jsonio import shown, to_json
 
@@ -126,8 +127,8 @@ class Tools:
         kind, name, space = value["type"], value.get("name"), value.get("namespace")
         if _is_left_out(kind):
             raise unsupported("Only tools that the client itself runs can be chosen.", f"{place}.type")
-        if kind == SEARCH:
-            name = SEARCH
+        if kind == SEARCH or kind in BUILTIN:
+            name = kind
         if type(name) is str and type(space) in (str, type(None)):
             if spoken(name, space) in self._tools:
                 return spoken(name, space)
@@ -161,6 +162,9 @@ class Tools:
             schema = to_json(parameters if type(parameters) is dict else _SEARCHED)
             form = ToolForm(SEARCH, "search", SEARCH)
             self._take(_Tool(ToolSpec(SEARCH, description or _FIND, schema), form, deferred=False))
+        elif run_by_client(item):
+            spec = ToolSpec(kind, BUILTIN[kind].description, BUILTIN[kind].parameters)
+            self._take(_Tool(spec, ToolForm(kind, "builtin", kind), deferred=False))
         else:
             self.left_out.setdefault(f"tools.{shown(kind)}", f"{place}.type")
             return False
@@ -185,7 +189,7 @@ def spoken(name: str, space: str | None) -> str:
 
 
 def _is_left_out(kind: str) -> bool:
-    return kind not in ("function", "custom", "namespace", SEARCH)
+    return kind not in ("function", "custom", "namespace", SEARCH, *BUILTIN)
 
 
 def _listed(value: Any, place: str) -> Iterable[tuple[Any, str]]:

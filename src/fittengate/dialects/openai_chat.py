@@ -28,6 +28,7 @@ from fittengate.core.reply import Reply, StopReason, Usage, usage_of_all
 from fittengate.dialects._openai import error_body, limit_headers, usage_object
 from fittengate.dialects._openai_choices import ChoicesChunkWriter
 from fittengate.dialects._openai_reading import read
+from fittengate.dialects._openai_tools import FunctionsAsk
 from fittengate.dialects.base import EVENTS, Head, StreamForm
 from fittengate.lib import sse
 from fittengate.lib.jsonio import delicate, to_json
@@ -114,13 +115,17 @@ _TEXT = _DELTA + b'"content":'
 _THOUGHT = _DELTA + b'"reasoning_content":'
 _CALL = _DELTA + b'"tool_calls":['
 _CALL_END = b"}}]"
+_FUNCTION = _DELTA + b'"function_call":'
 _CLOSE = b'},"logprobs":null,"finish_reason":null}]'
 
 
 def _finish(reason: StopReason, ask: Any) -> str:
     """Return OpenAI's word for the end; a call that ``tool_choice`` named is no reason to stop, but the whole answer."""
-    if reason is StopReason.TOOL_CALLS and ask.tool_use.choice == "named":
-        return "stop"
+    if reason is StopReason.TOOL_CALLS:
+        if ask.tool_use.choice == "named":
+            return "stop"
+        if isinstance(ask, FunctionsAsk):
+            return "function_call"
     return _FINISH[reason]
 
 
@@ -135,7 +140,10 @@ def _choice(index: int, reply: Reply, ask: Any) -> dict[str, Any]:
     }
     if reply.thought:
         message["reasoning_content"] = reply.thought
-    if reply.calls:
+    if reply.calls and isinstance(ask, FunctionsAsk):
+        call = reply.calls[0]
+        message["function_call"] = {"name": call.name, "arguments": call.arguments or "{}"}
+    elif reply.calls:
         message["tool_calls"] = [
             {
                 "id": _CALL_ID + call.id,
@@ -159,6 +167,7 @@ class ChunkWriter:
         "_arguments",
         "_ask",
         "_call",
+        "_call_end",
         "_close",
         "_empty_call",
         "_ended",
@@ -184,6 +193,8 @@ class ChunkWriter:
         self._call = 0
         self._arguments = b""
         """What stands before the text of each piece of the open call's arguments."""
+        self._call_end = b"}" if isinstance(ask, FunctionsAsk) else _CALL_END
+        """What stands after it."""
         self._empty_call = False
 
     def feed(self, events: Sequence[Event], /) -> bytes:
@@ -206,7 +217,7 @@ class ChunkWriter:
                 fragment: str = event.fragment  # type: ignore[union-attr]
                 put(self._arguments)
                 put(_encode(fragment) if fragment.isascii() or delicate(fragment) is None else to_json(fragment))
-                put(_CALL_END)
+                put(self._call_end)
                 put(close)
             elif kind is Ended:
                 self._ended = event  # type: ignore[assignment]
@@ -251,15 +262,25 @@ class ChunkWriter:
                 opening = b"" if self._started else self._start + _REFUSING + self._close
                 self._started = True
                 return opening + self._start + _REFUSAL + to_json(text) + self._close
+            case ToolOpened(_, _, name) if isinstance(self._ask, FunctionsAsk):
+                self._empty_call = True
+                self._arguments = self._start + _FUNCTION + b'{"arguments":'
+                return self._function(b'{"name":%s,"arguments":""}' % to_json(name))
             case ToolOpened(index, call_id, name):
                 self._call = index
                 self._empty_call = True
                 self._arguments = self._start + _CALL + b'{"index":%d,"function":{"arguments":' % index
                 form = b'{"index":%d,"id":%s,"type":"function","function":{"name":%s,"arguments":""}}'
                 delta = form % (index, to_json(_CALL_ID + call_id), to_json(name))
+            case ToolClosed() if self._empty_call and isinstance(self._ask, FunctionsAsk):
+                return self._function(b'{"arguments":"{}"}')
             case ToolClosed() if self._empty_call:
                 # Clients parse the arguments in any case, and nothing at all is not JSON.
                 delta = b'{"index":%d,"function":{"arguments":"{}"}}' % self._call
             case _:
                 return b""  # the end of a call says nothing, whether it was closed or cut off
         return b"".join((b"" if self._started else self._opening(), self._start, _CALL, delta, b"]", self._close))
+
+    def _function(self, call: bytes) -> bytes:
+        """Return the chunk of a call in the older form; there is never more than one."""
+        return b"".join((b"" if self._started else self._opening(), self._start, _FUNCTION, call, self._close))

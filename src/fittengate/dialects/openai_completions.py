@@ -92,7 +92,7 @@ class OpenAICompletions:
 
     def error(self, fault: Fault, request_id: str) -> bytes:
         """Return the JSON body of a fault that came before the headers."""
-        return error_body(fault, request_id)
+        return error_body(fault, request_id, "prompt")
 
     def status(self, fault: Fault) -> int:
         """Return the fault's own status."""
@@ -256,7 +256,7 @@ class CompletionWriter:
     def fault(self, fault: Fault) -> bytes:
         """Return the error event; after it there is no ``[DONE]``, for the reply is not whole."""
         self._ended = None
-        return sse.data(error_body(fault))
+        return sse.data(error_body(fault, prompt="prompt"))
 
     def _chunk(self, made: list[dict[str, Any]], usage: Usage | None = None) -> bytes:
         value = _object(self._head, made)

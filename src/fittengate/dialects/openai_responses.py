@@ -69,7 +69,7 @@ class OpenAIResponses:
 
     def error(self, fault: Fault, request_id: str) -> bytes:
         """Return the JSON body of a fault that came before the headers."""
-        return error_body(fault, request_id)
+        return error_body(fault, request_id, "input")
 
     def status(self, fault: Fault) -> int:
         """Return the fault's own status: OpenAI has none of its own for any kind."""

@@ -80,7 +80,7 @@ class App:
         if dialect is not None and request.method == "POST" and HEAD_TOO_LARGE not in scope:
             await self._exchanges.handle(dialect, request)
             return
-        await self._other(request, path.rstrip("/") or "/")
+        await self._other(request, _straight(path))
 
     async def _other(self, request: Request, path: str) -> None:
         dialect = self._speaking(path)
@@ -139,6 +139,11 @@ class App:
         return OLLAMA[0] if path.startswith(OLLAMA_PREFIX) else self._default
 
 
+def _straight(path: str) -> str:
+    """Return a path without the slashes too many that base URLs bring along: ``/v1/`` and ``/models`` put together."""
+    return "/" + "/".join([part for part in path.split("/") if part])
+
+
 def _wrong_method(request: Request, allowed: str) -> Fault:
     return Fault(
         FaultKind.CALLER_WRONG_METHOD, f"{request.path} does not take {request.method}. Use {allowed}.", detail=allowed
@@ -170,12 +175,15 @@ def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, S
         allow_headers=["*"],
         expose_headers=[
             "x-request-id",
+            "request-id",
             "server-timing",
             "x-fittengate-model",
             "x-fittengate-ignored",
             "x-fittengate-warning",
             "x-fittengate-memory",
+            "x-fittengate-usage",
             "retry-after",
+            "x-should-retry",
             *[f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")],
         ],
     )

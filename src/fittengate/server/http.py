@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 from fittengate.server.outlet import Front, Outlet
 from fittengate.server.patience import Phase, State, Wait
 from fittengate.server.request import GONE, OUTLET, SLOW
+from fittengate.server.unframed import UnframedOutlet
 from fittengate.server.upgrades import StayingProtocol
 
 HEAD_TOO_LARGE = "fittengate.head_too_large"
@@ -140,7 +141,9 @@ class GatewayProtocol(StayingProtocol):
             if size > self.max_head_bytes:
                 scope[HEAD_TOO_LARGE] = True
         before = self.cycle
-        cycle = self.cycle = Outlet(self, scope, self.front, keep_alive=version != "1.0" and parser.should_keep_alive())
+        old = version == "1.0"
+        make = UnframedOutlet if old else Outlet
+        cycle = self.cycle = make(self, scope, self.front, keep_alive=not old and parser.should_keep_alive())
         # The request's task begins in a later turn of the loop, or after the one before it.
         scope[OUTLET] = cycle
         if before is None or before.response_complete:

@@ -252,14 +252,28 @@ def _ini_main(path: Path) -> dict[str, str]:
         return {}
     parser = ConfigParser(interpolation=None, strict=False, allow_no_value=True, default_section="")
     try:
-        parser.read_string(_decoded(data))
+        text = _decoded(data)
+    except _UnusableError:
+        if b"\0" in data:
+            raise
+        # Its comments may be in another encoding, of which nothing is known but that ASCII is ASCII in it.
+        text = data.decode("latin-1")
+    try:
+        parser.read_string(text)
     except Error as error:
         # The parser's own words quote the line, which may be the password's.
         raise _UnusableError("expected [Main] with lines such as username=…, password=…, api_key=…") from error
     main = {key: value for name in parser.sections() if name.lower() == "main" for key, value in parser.items(name)}
     if any(value and "\n" in value for value in main.values()):
         raise _UnusableError("expected each line of [Main] to begin with a name, not with a space")
-    return {key: value for key, value in main.items() if value}
+    if any(value and not value.isascii() for key, value in main.items() if key in INI_KEYS):
+        _decoded(data)
+    return {key: _single(value) for key, value in main.items() if value}
+
+
+def _single(value: str) -> str:
+    """Return a value with a percent sign for each two, as the bridge read it; it read none with a single one."""
+    return value if "%" in value.replace("%%", "") else value.replace("%%", "%")
 
 
 def _take_toml(gathered: Gathered, flag: str, variable: str, cwd: Path, home: Path) -> None:

@@ -103,6 +103,13 @@ def test_images_know_their_place():
     )
 
 
+def test_the_address_of_an_image_may_stand_alone():
+    """Mistral's clients, which post to the same path, send it without an object around it."""
+    part = {"type": "image_url", "image_url": "data:image/png;base64,AA=="}
+    (message,) = read(messages=[{"role": "user", "content": [part]}]).conversation.messages
+    assert message.parts == (Image("data:image/png;base64,AA==", "messages[0].content[0].image_url"),)
+
+
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
 def test_reasoning_of_an_earlier_answer_is_a_thought(name):
     """Reasoning that comes back under either name stands before the text, apart from it."""

@@ -8,6 +8,9 @@ from fittengate.core.caller import ModelCard
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.dialects._fields import read_object
 from fittengate.dialects._openai import error_body, model_entry, model_list
+from fittengate.dialects.openai_chat import OpenAIChat
+from fittengate.dialects.openai_completions import OpenAICompletions
+from fittengate.dialects.openai_responses import OpenAIResponses
 from fittengate.lib.jsonio import shown, to_json
 
 
@@ -35,6 +38,19 @@ def test_errors_have_openais_types(kind, sort):
         "param": "a.b",
         "code": fault.code,
     }
+
+
+@pytest.mark.parametrize(
+    ("dialect", "place"),
+    [(OpenAIChat(), "messages"), (OpenAICompletions(), "prompt"), (OpenAIResponses(), "input")],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_prompt_that_is_too_long_is_named_as_the_format_names_it(dialect, place):
+    """``param`` is a field of the request that was sent; what goes on with a kept response names that."""
+    fault = Fault(FaultKind.CALLER_TOO_LONG, "Too long.", param="messages")
+    assert json.loads(dialect.error(fault, "id"))["error"]["param"] == place
+    kept = Fault(FaultKind.CALLER_TOO_LONG, "Too long.", param="previous_response_id")
+    assert json.loads(dialect.error(kept, "id"))["error"]["param"] == "previous_response_id"
 
 
 def test_the_request_id_is_told_for_our_own_failures_only():

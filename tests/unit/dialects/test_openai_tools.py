@@ -85,6 +85,7 @@ def test_without_any_function_tools_of_other_types_are_refused():
         ({"tool_choice": "auto"}, ToolUse()),
         ({"tool_choice": "none"}, ToolUse("none")),
         ({"tool_choice": "required"}, ToolUse("required")),
+        ({"tool_choice": "any"}, ToolUse("required")),
         ({"tool_choice": NAMED}, ToolUse("named", "f")),
         ({"tool_choice": NAMED, "parallel_tool_calls": False}, ToolUse("named", "f", parallel=False)),
         ({"parallel_tool_calls": True}, ToolUse()),
@@ -96,6 +97,40 @@ def test_without_any_function_tools_of_other_types_are_refused():
 def test_the_use_of_tools_is_read(fields, use):
     """Clients' requirement 22: auto, none, required, one by name, and one call at most."""
     assert read(tools=[F, G], **fields).tool_use == use
+
+
+@pytest.mark.parametrize(
+    ("mode", "use"),
+    [({"mode": "auto"}, ToolUse()), ({}, ToolUse()), ({"mode": "required"}, ToolUse("required"))],
+    ids=str,
+)
+def test_of_the_tools_only_those_that_are_allowed_are_offered(mode, use):
+    """OpenAI's ``allowed_tools``: clients send it to keep the list of tools, and with it the cache, as it was."""
+    ask = read(tools=[F, G], tool_choice={"type": "allowed_tools", "allowed_tools": {"tools": [NAMED], **mode}})
+    assert ([tool.name for tool in ask.conversation.tools], ask.tool_use) == (["f"], use)
+    none = read(tools=[F], tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}})
+    assert none.conversation.tools == ()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "place"),
+    [
+        (None, "tool_choice.allowed_tools"),
+        ({"mode": "auto"}, "tool_choice.allowed_tools.tools"),
+        ({"mode": "any", "tools": [NAMED]}, "tool_choice.allowed_tools.mode"),
+        ({"mode": "auto", "tools": ["f"]}, "tool_choice.allowed_tools.tools[0]"),
+        ({"mode": "auto", "tools": [{"type": "function"}]}, "tool_choice.allowed_tools.tools[0].function"),
+        (
+            {"mode": "auto", "tools": [NAMED, {"type": "function", "function": {"name": "x"}}]},
+            "tool_choice.allowed_tools.tools[1].function.name",
+        ),
+        ({"mode": "required", "tools": []}, "tool_choice.allowed_tools.tools"),
+    ],
+    ids=str,
+)
+def test_what_is_malformed_about_allowed_tools_is_refused_at_its_place(allowed, place):
+    """Left out it would offer what the client forbids."""
+    assert refused(tools=[F], tool_choice={"type": "allowed_tools", "allowed_tools": allowed}) == (BAD, place)
 
 
 def test_functions_of_the_older_form_are_tools_that_are_called_one_at_a_time():
@@ -244,6 +279,39 @@ def test_a_call_of_the_older_form_and_its_result_belong_together():
 def test_calls_have_their_finish(choice, finish):
     """OpenAI says stop where the call was named in the request, because it is then the whole answer."""
     assert finishes(StopReason.TOOL_CALLS, tools=[F], tool_choice=choice) == (finish, finish)
+
+
+@pytest.mark.parametrize(("named", "finish"), [(None, "function_call"), ({"name": "f"}, "stop")])
+def test_a_call_of_a_function_of_the_older_form_is_answered_in_that_form(named, finish):
+    """A client that sends functions looks for function_call, streamed and whole, and knows nothing of tool_calls."""
+    fields = {"functions": [F["function"]], "function_call": named}
+    called = [Began(), ToolOpened(0, "aa", "f"), ToolDelta('{"x":'), ToolDelta(" 1}"), ToolClosed()]
+    assert finishes(StopReason.TOOL_CALLS, called, **fields) == (finish, finish)
+    ask = read(**fields)
+    stream = CHAT.writer(ask, HEAD).feed(called).decode()
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in stream.split("\n\n")[1:-1]]
+    assert deltas == [
+        {"function_call": {"name": "f", "arguments": ""}},
+        {"function_call": {"arguments": '{"x":'}},
+        {"function_call": {"arguments": " 1}"}},
+    ]
+    whole = json.loads(CHAT.whole(fold([*called, Ended(StopReason.TOOL_CALLS, Usage(1, 1))]), ask, HEAD))
+    message = whole["choices"][0]["message"]
+    assert (message["content"], message["function_call"]) == (None, {"name": "f", "arguments": '{"x": 1}'})
+    assert "tool_calls" not in message
+
+
+def test_arguments_of_the_older_form_are_json_also_where_there_are_none():
+    """A function without parameters is called with an empty object."""
+    ask = read(functions=[F["function"]])
+    called = [Began(), TextDelta("so"), ToolOpened(0, "aa", "f"), ToolClosed()]
+    last = CHAT.writer(ask, HEAD).feed(called).decode().split("\n\n")[-2]
+    assert json.loads(last[6:])["choices"][0]["delta"] == {"function_call": {"arguments": "{}"}}
+    message = json.loads(CHAT.whole(fold([*called, Ended(StopReason.TOOL_CALLS, Usage(1, 1))]), ask, HEAD))["choices"][
+        0
+    ]
+    assert message["message"]["function_call"]["arguments"] == "{}"
+    assert message["finish_reason"] == "function_call"
 
 
 def test_truncation_beats_every_other_finish():

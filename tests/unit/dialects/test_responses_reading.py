@@ -151,6 +151,45 @@ def test_items_of_hosted_tools_are_left_out_and_reported():
     assert (len(ask.conversation.messages), ask.ignored) == (1, ("input.web_search_call",))
 
 
+def test_calls_of_built_in_tools_and_what_they_gave_stay_in_the_conversation():
+    """The client ran them: left out, the model would not know what it has done. A result may have its call's id as its own."""
+    outcome = {"stdout": "a", "stderr": "", "outcome": {"type": "exit", "exit_code": 0}}
+    local = {"type": "exec", "command": ["ls"], "env": {}, "timeout_ms": None}
+    assert messages(
+        {"type": "local_shell_call", "id": "lsh_1", "call_id": "c1", "status": "completed", "action": local},
+        {"type": "local_shell_call_output", "id": "c1", "output": "a.txt"},
+        {"type": "shell_call", "call_id": "c2", "action": {"commands": ["ls"], "timeout_ms": None}},
+        {"type": "shell_call_output", "call_id": "c2", "output": [outcome]},
+        {"type": "apply_patch_call", "call_id": "c3", "operation": {"type": "delete_file", "path": "a"}},
+        {"type": "apply_patch_call_output", "call_id": "c3", "status": "failed"},
+    ) == (
+        Message("assistant", (ToolCall("c1", "local_shell", '{"command":["ls"]}'),)),
+        Message("user", (ToolResult("c1", (Text("a.txt"),)),)),
+        Message("assistant", (ToolCall("c2", "shell", '{"commands":["ls"]}'),)),
+        Message("user", (ToolResult("c2", (Text(json.dumps([outcome], separators=(",", ":"))),)),)),
+        Message("assistant", (ToolCall("c3", "apply_patch", '{"type":"delete_file","path":"a"}'),)),
+        Message("user", (ToolResult("c3", (Text("failed"),), is_error=True),)),
+    )
+
+
+@pytest.mark.parametrize("item", [{"action": 5}, {"action": {"command": 7}}, {}])
+def test_a_call_of_a_built_in_tool_may_be_odd(item):
+    """It is history, which nobody can mend."""
+    (message,) = messages({"type": "local_shell_call", "call_id": "c", **item})
+    assert message.parts[0].name == "local_shell"
+
+
+def test_tools_that_the_vendor_built_in_and_the_client_runs_become_functions():
+    """By type alone; a shell in the vendor's container is a hosted tool."""
+    container = {"type": "shell", "environment": {"type": "container_auto"}}
+    ask = read(tools=[{"type": "local_shell"}, {"type": "apply_patch"}, container])
+    assert names(ask) == ["local_shell", "apply_patch"]
+    assert ask.ignored == ("tools.shell",)
+    assert names(read(tools=[{"type": "shell", "environment": {"type": "local"}}])) == ["shell"]
+    assert read(tools=[{"type": "shell"}], tool_choice={"type": "shell"}).tool_use == ToolUse("named", "shell")
+    assert refused(tools=[F], tool_choice={"type": "shell"}) == (BAD, "tool_choice.name")
+
+
 def test_tools_of_every_sort_become_functions():
     """Requirement 29: functions, custom tools, those of a namespace and the client's search; hosted ones are dropped."""
     ask = read(tools=[F, PATCH, SPACE, SEARCH, {"type": "web_search"}, {"type": "code_interpreter"}])

@@ -131,6 +131,56 @@ def test_a_search_for_tools_has_an_object_as_arguments():
     assert (item["arguments"], item["call_id"]) == ({"query": "q"}, "call_abc")
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "holder", "expected"),
+    [
+        (
+            "local_shell",
+            '{"command": ["ls", "-l"], "working_directory": "/w"}',
+            "action",
+            {
+                "type": "exec",
+                "command": ["ls", "-l"],
+                "env": {},
+                "timeout_ms": None,
+                "user": None,
+                "working_directory": "/w",
+            },
+        ),
+        (
+            "shell",
+            '{"commands": ["ls", "pwd"], "timeout_ms": 100}',
+            "action",
+            {"commands": ["ls", "pwd"], "timeout_ms": 100, "max_output_length": None},
+        ),
+        (
+            "apply_patch",
+            '{"type": "create_file", "path": "a", "diff": "+x"}',
+            "operation",
+            {"type": "create_file", "path": "a", "diff": "+x"},
+        ),
+        ("apply_patch", '{"type": "delete_file", "path": "a"}', "operation", {"type": "delete_file", "path": "a"}),
+    ],
+)
+def test_a_call_of_a_tool_that_the_vendor_built_in_is_an_item_of_its_own_type(name, arguments, holder, expected):
+    """The client runs it, so it must find the call where OpenAI's own models put it."""
+    found = events(*call(name, arguments[:9], arguments[9:]), DONE, tools=[{"type": name}])
+    assert kinds(found)[2:-1] == ["output_item.added", "output_item.done"]
+    item = found[-2]["item"]
+    assert (item["type"], item["call_id"], item[holder]) == (f"{name}_call", "call_abc", expected)
+    assert found[-1]["response"]["output"] == [item]
+    Response.model_validate(found[-1]["response"])
+
+
+def test_arguments_that_are_no_list_become_one():
+    """A model that writes a command as one line means what a shell would do with it."""
+    item = events(*call("local_shell", '{"command": "ls -l"}'), DONE, tools=[{"type": "local_shell"}])[-2]["item"]
+    assert item["action"]["command"] == ["sh", "-c", "ls -l"]
+    item = events(*call("shell", '{"commands": "ls"}'), DONE, tools=[{"type": "shell"}])[-2]["item"]
+    assert item["action"]["commands"] == ["ls"]
+    assert events(*call("shell", '{"comma'), DONE, tools=[{"type": "shell"}])[-2]["item"]["action"]["commands"] == []
+
+
 def test_a_call_that_nobody_declared_is_a_function_call():
     """An agent answers that there is no such tool, and the model corrects itself."""
     assert events(*call("other"), DONE)[-2]["item"]["type"] == "function_call"

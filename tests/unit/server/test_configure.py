@@ -316,6 +316,25 @@ def test_the_older_bridge_file_is_read_as_it_is(place):
 
 
 @pytest.mark.parametrize(
+    ("written", "meant"),
+    [("50%%", "50%"), ("%%%%a", "%%a"), ("50%", "50%"), ("a%b%%", "a%b%%"), ("%(x)s%%", "%(x)s%%")],
+)
+def test_a_percent_sign_is_read_as_the_older_bridge_read_it(place, written, meant):
+    """It took a doubled sign for one, and no file with a single one: that one means itself here."""
+    place.write("work/config.ini", f"[Main]\nusername=u\npassword={written}\n")
+    assert place.settings().account.password == meant
+
+
+def test_comments_of_the_older_bridge_file_may_be_in_any_encoding(place):
+    """Editors of Chinese systems save in GBK. What is read of the file is ASCII there, or it is an error."""
+    place.write("work/config.ini", "; 账号 [配置]\n[Main]\n# 密码\nusername=u\npassword=p\n".encode("gbk"))
+    assert (place.settings().account.username, place.settings().account.password) == ("u", "p")
+    place.write("work/config.ini", "[Main]\nusername=u\npassword=密\n".encode("gbk"))
+    (line,) = place.problems()
+    assert "expected UTF-8" in line
+
+
+@pytest.mark.parametrize(
     "data",
     [b"", b"no ini at all", b"[other]\nusername=x\n", b"\xff\xfe\x00", b"[Main]\nlogo=x.png\n", b"[Main]\nusername=\n"],
 )

@@ -84,6 +84,17 @@ async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(method, st
     assert seen[0][0].startswith(b"HTTP/1.1 %d " % status)
 
 
+@pytest.mark.parametrize("way", [by_messages, by_outlet])
+async def test_a_stream_to_a_client_of_http_1_0_ends_with_its_connection(way):
+    """RFC 9112, 6.1: no chunks where the request was of an older version, whose clients would take them for content."""
+    pieces = [b"one", b"", b"two", b"three"]
+    transport, _ = await through(way(200, pieces, stream=True), b"POST / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
+    head, _, body = b"".join(transport.writes).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert b"content-length" not in head
+    assert (body, transport.closed) == (b"onetwothree", True)
+
+
 async def test_the_head_goes_out_with_the_first_piece():
     """One write for a whole answer; for a stream one for the head and the first piece together."""
     request = b"POST / HTTP/1.1\r\nhost: a\r\n\r\n"
