@@ -14,7 +14,7 @@ from fittengate.prompting.repair import ends_in_string, read_json
 from fittengate.prompting.start import unfenced
 from fittengate.prompting.syntax import Tags
 
-_TOOL_CALL_END = re.compile(r"</(?:tool_call|function_call)>", re.IGNORECASE)
+_TOOL_CALL_END = re.compile(rf"</{DSML}(?:(?:minimax:)?tool_call|function_call)s?>", re.IGNORECASE)
 _FUNCTION_END = re.compile(r"</function>", re.IGNORECASE)
 _MARKED_END = re.compile(rf"<{BAR}tool[\u2581_ ]calls[\u2581_ ]end{BAR}>")
 _NO_END = re.compile(r"(?!)")
@@ -54,7 +54,7 @@ def gathering_of(opening: Opening, foreign: Foreign) -> Gathers:
     match opening.form:
         case "tool_call":
             return Gathering(
-                _TOOL_CALL_END, lambda body, whole: foreign.tool_call(body, closed=body != whole), _is_over
+                _TOOL_CALL_END, lambda body, whole: foreign.tool_call(unfenced(body), closed=body != whole), _is_over
             )
         case "function":
             return Gathering(_FUNCTION_END, lambda _, body: foreign.function(body), _goes_on)

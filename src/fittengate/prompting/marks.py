@@ -1,7 +1,8 @@
 """The tags that a reader looks for, and whether the end of a text may still become one.
 
 Models drift, so a tag is known in any letter case, with ``function_calls`` for ``tool_calls``, ``tool_name`` for
-``name``, attributes nobody asked for, either kind of quote, and with the bars that DeepSeek's own form puts before names.
+``name``, attributes nobody asked for, either kind of quote, and with what other forms put before names: DeepSeek's bars,
+and the namespace of Anthropic's.
 With a suffix all that must carry it.
 """
 
@@ -24,8 +25,12 @@ MAX_SPACE = 1024
 """Most characters of white space between two tags; beyond it they do not belong together."""
 
 BAR = "[|\uff5c]"
-DSML = f"(?:{BAR}{{1,2}}(?:DSML{BAR}{{1,2}})?)?"
-_DSML_BEGINNING = re.compile(f"(?:{BAR}{{1,2}}(?:D(?:S(?:M(?:L{BAR}{{0,2}})?)?)?)?)?", re.IGNORECASE)
+DSML = f"(?:{BAR}{{1,2}}(?:DSML{BAR}{{1,2}})?|antml:)?"
+"""What may stand before a name."""
+
+_DSML_BEGINNING = re.compile(
+    f"(?:{BAR}{{1,2}}(?:D(?:S(?:M(?:L{BAR}{{0,2}})?)?)?)?|a(?:n(?:t(?:m(?:l:?)?)?)?)?)?", re.IGNORECASE
+)
 _DSML_FIRST = re.compile(DSML, re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""\s([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 _SPACE = re.compile(rf"\s{{0,{MAX_SPACE}}}")

@@ -22,11 +22,14 @@ Form: TypeAlias = Literal["invoke", "body", "plain", "tool_call", "function", "m
 _JOIN = "[\u2581_ ]"
 _MARKED = re.compile(rf"<{BAR}tool{_JOIN}calls{_JOIN}begin{BAR}>")
 _MARKED_BEGINNING = re.compile(rf"<(?:{BAR}(?:[a-z\u2581_ ]{{0,16}}{BAR}?)?)?")
-_TOOL_CALL = re.compile(r"<(?:tool_call|function_call)>(?=\s*[{\[<])", re.IGNORECASE)
+_TOOL_CALL = re.compile(r"<(?:(?:minimax:)?tool_call|function_call)>(?=\s*[{\[<`])", re.IGNORECASE)
 _FUNCTION = re.compile(r"<function=([^<>\n]{1,256})>", re.IGNORECASE)
 _FUNCTION_BEGINNING = re.compile(r"<function=[^<>\n]{0,256}", re.IGNORECASE)
 _NAME = re.compile(r"[\w.:-]*")
-_BEGINNINGS = ("<tool_call>", "<function_call>", "<function=")
+_BEGINNINGS = ("<tool_call>", "<function_call>", "<minimax:tool_call>", "<function=")
+
+# What Hermes and DeepSeek put around results.
+_OTHER_RESULTS = ("<tool_response>", *[f"<\uff5ctool\u2581output{number}\u2581begin\uff5c>" for number in ("", "s")])
 
 
 class Opening(Struct, frozen=True, gc=False):
@@ -65,6 +68,7 @@ class Openings:
         self._results = tuple(
             f"<{name}{end}>" for name in ("tool_results", "tool_result", "function_results") for end in endings
         )
+        self._results += _OTHER_RESULTS
         self._result_tag = tuple(f"<tool_result{end} " for end in endings)
 
     def at(self, text: str, at: int, *, last: bool, begins_line: bool, called: bool) -> Found:
@@ -118,7 +122,9 @@ class Openings:
     def foreign(self, text: str, at: int, *, last: bool, begins_line: bool) -> Found:
         """Return the foreign form that begins at a ``<``."""
         if found := _TOOL_CALL.match(text, at):
-            return Opening("tool_call", found.end())
+            behind = skip_space(text, found.end())
+            inner = self.invoke(text, behind, last=last, wrapped=True) if text[behind] == "<" else None
+            return inner or Opening("tool_call", found.end())
         if found := _MARKED.match(text, at):
             return Opening("marked", found.end())
         if begins_line:
@@ -140,6 +146,8 @@ class Openings:
         behind = skip_space(text, tag.end)
         if behind == len(text):
             return None if last else Wait.WAIT
+        if text[behind] in "{[" and not self._strict:
+            return Opening("tool_call", tag.end)
         if text[behind] != "<":
             return None
         return self.next(text, behind, last=last, wrapped=True)
