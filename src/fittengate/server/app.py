@@ -6,7 +6,7 @@ from typing import Protocol
 from starlette.middleware.cors import CORSMiddleware
 
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.dialects import COUNTING, DIALECTS, OLLAMA
+from fittengate.dialects import BY_HEADER, COUNTING, DIALECTS, OLLAMA
 from fittengate.dialects.base import CountingDialect, Dialect
 from fittengate.server.admin import ADMIN_METHODS, Admin, admin_path
 from fittengate.server.exchange import Exchanges
@@ -83,7 +83,7 @@ class App:
         await self._other(request, path.rstrip("/") or "/")
 
     async def _other(self, request: Request, path: str) -> None:
-        dialect = self._speaking(path)
+        dialect = self._speaking(request, path)
         request.timing = self._exchanges.stopwatch()
         try:
             if HEAD_TOO_LARGE in request.scope:
@@ -131,10 +131,13 @@ class App:
             allowed = [*(("GET", "HEAD") if get is not None else ()), *(("POST",) if post is not None else ())]
             raise _wrong_method(request, ", ".join(allowed))
 
-    def _speaking(self, path: str) -> Dialect:
-        """Return the dialect whose path this is or begins with; the default one for all others."""
+    def _speaking(self, request: Request, path: str) -> Dialect:
+        """Return the dialect whose path this is or begins with; for others the one whose header came, or the default."""
         for known, dialect in self._posts.items():
             if path.startswith(known):
+                return dialect
+        for name, dialect in BY_HEADER.items():
+            if request.header(name):
                 return dialect
         return OLLAMA[0] if path.startswith(OLLAMA_PREFIX) else self._default
 
@@ -149,7 +152,8 @@ def _no_route(path: str) -> Fault:
     shown = path if len(path) <= 100 else path[:100] + "…"
     return Fault(
         FaultKind.CALLER_NO_ROUTE,
-        f"There is nothing at {shown}. The base URL for OpenAI clients is http://HOST:PORT/v1; all paths are at /docs.",
+        f"There is nothing at {shown}. The base URL is http://HOST:PORT/v1 for OpenAI clients, http://HOST:PORT for "
+        "Anthropic clients; all paths are at /docs.",
     )
 
 

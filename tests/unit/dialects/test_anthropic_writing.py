@@ -113,7 +113,9 @@ def test_a_whole_message_has_the_blocks_of_a_stream():
         if "content_block" in data:
             streamed.append([data["content_block"]["type"], ""])
         elif "delta" in data:
-            streamed[-1][1] += "".join([str(data["delta"].get(key, "")) for key in ("thinking", "text", "partial_json")])
+            streamed[-1][1] += "".join(
+                [str(data["delta"].get(key, "")) for key in ("thinking", "text", "partial_json")]
+            )
     content = whole(ThoughtDelta("t"), *said, end())["content"]
     told = [[block["type"], block.get("text", block.get("thinking", '{"p":1}'))] for block in content]
     assert told == streamed
