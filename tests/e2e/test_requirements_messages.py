@@ -3,7 +3,7 @@
 import pytest
 
 from fakes.agent import calls
-from fakes.posting import HELLO, MESSAGES, MESSAGES_TOOL, PICTURE, SCHEMA, named_events, post
+from fakes.posting import HELLO, MESSAGES, MESSAGES_TOOL, PICTURE, SCHEMA, call_of, named_events, post
 from fittengate.simulator import Plan
 
 CACHED = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
@@ -123,6 +123,16 @@ async def test_a_tool_of_the_vendors_servers_gets_words(gateway, simulator, choi
     reply = await post(gateway, MESSAGES, tools=tools, tool_choice=choice)
     assert [block["type"] for block in reply.json["content"]] == ["text"]
     assert "tools.web_search_20250305" in reply.headers["x-fittengate-ignored"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_tool_of_the_vendors_that_the_client_runs_is_called(gateway, simulator, stream):
+    """The shell that an agent declares by its type alone: shown to the model, and its calls read by the right types."""
+    simulator.plan("chat", Plan(text=calls(("bash", {"command": "ls", "restart": "true"}))))
+    reply = await post(gateway, MESSAGES, tools=[{"type": "bash_20250124", "name": "bash"}], stream=stream)
+    assert call_of(MESSAGES, reply) == ("bash", {"command": "ls", "restart": True})
+    assert '"restart"' in simulator.requests("chat")[-1].turns[0][1]
+    assert "x-fittengate-ignored" not in reply.headers
 
 
 @pytest.mark.parametrize(
