@@ -32,11 +32,12 @@ class Came(Struct, frozen=True):
 class Held:
     """Holds one such text at a time."""
 
-    def __init__(self, foreign: Foreign, tags: Tags, make_reader: Callable[[Tags], Reads]) -> None:
+    def __init__(self, foreign: Foreign, tags: Tags, prompt: str, make_reader: Callable[[Tags], Reads]) -> None:
         """``make_reader`` makes a reader for a text that may be one block of calls and nothing else."""
         self.holds = False
         self._foreign = foreign
         self._tags = tags
+        self._prompt = prompt
         self._make_reader = make_reader
         self._gathering: Gathers | None = None
         self._form = ""
@@ -60,7 +61,7 @@ class Held:
         if opening.form == "body":
             return self._begin(body_of(opening.tool, self._foreign, self._tags.suffix), text)
         if opening.form == "plain":
-            return self._begin(Unsuffixed(self._make_reader(Tags()), before, self._tags), text)
+            return self._begin(Unsuffixed(self._make_reader(Tags()), before, self._tags, self._prompt), text)
         return self._begin(gathering_of(opening, self._foreign), text)
 
     def feed(self, text: str) -> Came | None:
