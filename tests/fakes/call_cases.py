@@ -92,6 +92,7 @@ ANT = "antml:"
 LETTERED = f'<{ANT}function_calls>\n<{ANT}invoke name="run">\n<{ANT}parameter name="cmd">ls</{ANT}parameter>\n</{ANT}invoke>\n</{ANT}function_calls>'
 SEP, MARKED_END = "<｜tool▁sep｜>", "<｜tool▁calls▁end｜>"
 LS_JSON = '{"cmd":"ls"}'
+RUN_JSON = '{"name":"run","arguments":{"cmd":"ls"}}'
 
 
 def _same(kind: str, answers: list[str], *gives: Piece, troubles: tuple[Trouble, ...] = ()) -> list[Case]:
@@ -285,6 +286,9 @@ FOREIGN_FORMS = [
             '<tool_call><invoke name="run"><parameter name="cmd">ls</parameter></invoke></tool_call>',
             '<tool_calls><invoke name="run"><parameter name="cmd">ls</parameter></invoke></tool_call>',
             '<minimax:tool_call>\n<invoke name="run">\n<parameter name="cmd">ls</parameter>\n</invoke>\n</minimax:tool_call>',
+            "<tool_calls><invoke name=run><parameter name=cmd>ls</parameter></invoke></tool_calls>",
+            "<tool_calls><invoke name=\u201crun\u201d><parameter name=\u201ccmd\u201d>ls</parameter></invoke></tool_calls>",
+            '<tool_calls>\n<invoke name="run">\n<cmd>\nls\n</cmd>\n</invoke>\n</tool_calls>',
             LETTERED,
             LETTERED.replace(f"</{ANT}", "</"),
             f'<{ANT}invoke name="run"><{ANT}parameter name="cmd">ls</{ANT}parameter></{ANT}invoke>',
@@ -330,6 +334,16 @@ FOREIGN_FORMS = [
     Case("numbers, truth and lists that JSON has as strings", '<tool_call>{"name":"run","arguments":{"cmd":"1","n":"12","ok":"True","opts":"[1]","either":"7"}}</tool_call>', (("run", {"cmd": "1", "n": 12, "ok": True, "opts": [1], "either": "7"}),), (T.FOREIGN_FORM,)),
     Case("a number that a body of JSON has as a string", '<tool_calls><invoke name="run">{"cmd":"1","n":"12"}</invoke></tool_calls>', (("run", {"cmd": "1", "n": 12}),)),
     Case("a string that is no number stays one", '<tool_call>{"name":"run","arguments":{"cmd":"1","n":"many"}}</tool_call>', (("run", {"cmd": "1", "n": "many"}),), (T.FOREIGN_FORM,)),
+    *_same(
+        "several calls, each as JSON of its own",
+        [f"<{tag}>\n{RUN_JSON}\n{RUN_JSON}\n</{tag}>" for tag in ("tool_call", "tool_calls")] + [f"<tool_call>{RUN_JSON}, {RUN_JSON}</tool_call>"],
+        ran("ls"),
+        ran("ls"),
+        troubles=(T.FOREIGN_FORM,),
+    ),
+    Case("several as JSON, the last of them cut", f"<tool_calls>\n{RUN_JSON}\n{RUN_JSON[:30]}", (f"<tool_calls>\n{RUN_JSON}\n{RUN_JSON[:30]}",)),
+    Case("elements in a call, cut", '<tool_calls><invoke name="run"><cmd>rm -rf', (Cut("run", ""),), (T.ABORTED,)),
+    Case("elements in a call that are no parameters", '<tool_calls><invoke name="run"><b>x</b></invoke></tool_calls>', ('<tool_calls><invoke name="run"><b>x</b></invoke></tool_calls>',)),
     Case("no arguments as null", '<tool_call>{"name":"ls","arguments":null}</tool_call>', (LISTED,), (T.FOREIGN_FORM,)),
     Case("a fence around the whole answer is packaging", f"```xml\n{run('ls')}\n```", (ran("ls"),), (T.PACKAGED,)),
     Case("a fence was packaging though what follows is no call", f"```\n{LS}\n```\n<function=run> x", (LISTED, "<function=run> x"), (T.PACKAGED,)),

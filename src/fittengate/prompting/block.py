@@ -130,8 +130,12 @@ class Block:
         if text[at] == "<" and self._marks.may_become(text, at):
             return Went.WAITS
         cursor.at = at
-        if text[at] == "{" and writer.untouched and self._bodies:
-            return Opening("body", at, writer.name)
+        if writer.untouched and self._bodies:
+            child = self._openings.child(writer.name, text, at)
+            if child is False:
+                return Went.WAITS
+            if child or text[at] == "{":
+                return Opening("body", at, writer.name)
         self._calls.close(out, named=False)
         return Went.ON
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from fittengate.prompting.call import Call
 from fittengate.prompting.marks import BAR
 from fittengate.prompting.names import Names
-from fittengate.prompting.repair import read_json, repair_json
+from fittengate.prompting.repair import read_json, read_several, repair_json
 from fittengate.prompting.syntax import unescape
 from fittengate.prompting.trouble import Trouble
 from fittengate.prompting.values import Schema
@@ -62,7 +62,7 @@ class Foreign:
             return self.function(body)
         name = re.match(_CHILD.format("name"), body, re.DOTALL | re.IGNORECASE)
         if name is None:
-            return self._json_calls(self._read(body))
+            return self._json_calls(self._read(body)) or self._several(body)
         rest = body[name.end() :].strip()
         arguments = re.fullmatch(_CHILD.format("arguments"), rest, re.DOTALL | re.IGNORECASE)
         if arguments is None and (rest or not closed):
@@ -172,6 +172,12 @@ class Foreign:
         if repaired:
             return _Repaired(value)
         return value
+
+    def _several(self, body: str) -> list[Call] | None:
+        try:
+            return self._json_calls(read_several(body))
+        except ValueError:
+            return None
 
     def _named(self, name: str, arguments: str) -> list[Call] | None:
         """Return the call of a tool whose arguments are a JSON text; None where they are none."""

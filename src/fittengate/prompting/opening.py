@@ -114,10 +114,24 @@ class Openings:
             return None if self._strict else opening
         inner = self._marks.tag(text, behind) if text[behind] == "<" else None
         if inner is None:
+            child = self.child(tag.name, text, behind)
+            if child is not None:
+                return opening if child or last else Wait.WAIT
             if text[behind] != "<" or not self._marks.may_become(text, behind):
                 return None
             return opening if last else Wait.WAIT
         return opening
+
+    def child(self, tool: str, text: str, at: int) -> bool | None:
+        """Return whether an element named after a parameter begins at a place in a call: True, False for half of one, None."""
+        found = None if self._strict or text[at] != "<" else self._names.find(tool)
+        if found is None:
+            return None
+        children = [f"<{name}>" for name in self._schema(found).types]
+        if any(text.startswith(one, at) for one in children):
+            return True
+        rest = text[at : at + 300]
+        return False if any(one.startswith(rest) for one in children) else None
 
     def foreign(self, text: str, at: int, *, last: bool, begins_line: bool) -> Found:
         """Return the foreign form that begins at a ``<``."""
