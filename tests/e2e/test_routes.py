@@ -15,6 +15,16 @@ async def test_every_alias_of_a_path_answers(gateway, path):
     assert (await gateway.request("POST", path, BODY)).status == 200
 
 
+@pytest.mark.parametrize("path", ["//v1/chat/completions", "/v1//chat/completions", "//chat/completions//"])
+async def test_a_slash_too_many_does_no_harm(gateway, path):
+    """A base URL that ends in a slash, put together with a path that begins with one."""
+    assert (await gateway.request("POST", path, BODY)).status == 200
+    assert (await gateway.request("POST", path, BODY, key="wrong")).status == 401
+    assert (await gateway.request("GET", "//v1/models")).json["object"] == "list"
+    assert (await gateway.request("GET", "/v1//models/gpt-5")).json["id"] == "gpt-5"
+    assert (await gateway.request("GET", "//admin//api/keys", key=None)).status == 401
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/models", "/v1/v1/models", "/v1/models/fitten-code", "/models/gpt-4o"])
 async def test_every_alias_of_the_models_answers(gateway, path):
     """List and single models, under each prefix, and only with a key."""

@@ -1,5 +1,6 @@
 """The route table. Paths only: what happens behind a path is elsewhere."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
@@ -27,6 +28,9 @@ class Routes(Protocol):
 
     gets: Mapping[str, Handler]
     posts: Mapping[str, Handler]
+
+
+_SLASHES = re.compile("/{2,}")
 
 
 class App:
@@ -80,6 +84,8 @@ class App:
         if dialect is not None and request.method == "POST" and HEAD_TOO_LARGE not in scope:
             await self._exchanges.handle(dialect, request)
             return
+        if "//" in path:
+            path = _SLASHES.sub("/", path)
         await self._other(request, path.rstrip("/") or "/")
 
     async def _other(self, request: Request, path: str) -> None:
