@@ -28,6 +28,7 @@ from fittengate.prompting.forms import block_of
 from fittengate.prompting.held import Came, Held
 from fittengate.prompting.marks import marks
 from fittengate.prompting.opening import Opening, Wait
+from fittengate.prompting.quotes import Quotes
 from fittengate.prompting.search import Search
 from fittengate.prompting.speech import Speech
 from fittengate.prompting.start import look
@@ -42,8 +43,7 @@ class Reader:
     """Takes the TextDeltas and ThoughtDeltas of one reply; gives its text, its reasoning and its calls.
 
     ``make_id`` gives a new id for each call. ``json_reply`` says that the answer itself is to be JSON: then no JSON is
-    taken for calls. ``prompt`` is the text that is answered: of use only with a suffix, for what it holds may be quoted.
-    Reasoning that comes while a call is open, or something is held, comes out after it.
+    taken for calls. ``prompt`` is the text that is answered, which an answer may quote. Reasoning that comes while a call is open, or something is held, comes out after it.
     """
 
     def __init__(
@@ -300,7 +300,7 @@ class _Parts:
     ) -> None:
         self.inner = partial(_inner, tools)
         foreign = Foreign(calls.names, calls.schema, calls.troubles)
-        self.held = Held(foreign, tags, prompt, self.inner)
+        self.held = Held(foreign, tags, Quotes(prompt), self.inner)
         self.search = Search(tags, calls, speech, self.held)
         self.block = Block(cursor, calls, self.search.openings, marks(tags.suffix), bodies=not tags.suffix)
 
