@@ -103,6 +103,9 @@ async def test_cors_lets_the_named_origins_in(start):
         assert answer.headers["access-control-allow-origin"] == "https://page.example"
         other = await gateway.request("POST", CHAT, BODY, headers="Origin: https://other.example\r\n")
         assert "access-control-allow-origin" not in other.headers
+        # An SDK in a page reads the request's id from either, and does not try again what it need not.
+        shown = {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")}
+        assert {"x-request-id", "request-id", "retry-after", "x-should-retry", "x-fittengate-usage"} <= shown
 
 
 async def test_readyz_follows_the_account(gateway):

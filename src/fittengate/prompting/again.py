@@ -8,7 +8,8 @@ One more call at most, and never after a limit or a stop sequence of the request
 - ``unwanted``: calls were forbidden, and the reply began with one
 - ``silent``: there was reasoning, and then nothing
 
-Laws: text goes to the client as it comes, so what a call costs in time is paid only by replies with calls. Where text
+Laws: text goes to the client as it comes, so what a call costs in time is paid only by replies with calls; the words
+behind a call that is held wait with it. Where text
 was passed on, the second reply gives its calls and nothing else; where none was, it takes the place of the first. If the
 second is no better, or fails before anything of it was passed on, the first stands. A call of which a piece of the
 arguments was passed on cannot be taken back: it stays cut off, and the reply ends with ``length``.

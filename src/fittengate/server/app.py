@@ -180,12 +180,15 @@ def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, S
         allow_headers=["*"],
         expose_headers=[
             "x-request-id",
+            "request-id",
             "server-timing",
             "x-fittengate-model",
             "x-fittengate-ignored",
             "x-fittengate-warning",
             "x-fittengate-memory",
+            "x-fittengate-usage",
             "retry-after",
+            "x-should-retry",
             *[f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")],
         ],
     )
