@@ -114,12 +114,12 @@ class Openings:
             return None if self._strict else opening
         inner = self._marks.tag(text, behind) if text[behind] == "<" else None
         if inner is None:
+            if text[behind] == "<" and self._marks.may_become(text, behind):
+                return opening if last else Wait.WAIT
             child = self.child(tag.name, text, behind)
-            if child is not None:
-                return opening if child or last else Wait.WAIT
-            if text[behind] != "<" or not self._marks.may_become(text, behind):
+            if child is None:
                 return None
-            return opening if last else Wait.WAIT
+            return opening if child or last else Wait.WAIT
         return opening
 
     def child(self, tool: str, text: str, at: int) -> bool | None:
