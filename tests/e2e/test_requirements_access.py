@@ -129,6 +129,23 @@ async def test_one_list_of_models_serves_both_vendors_sdks(gateway):
         assert entry["owned_by"]
         assert entry["display_name"]
         assert entry["created_at"].endswith("Z")
+        # Anthropic's SDKs give a model that lacks the first one to the program without it.
+        assert entry["lifecycle"] == "active"
+        assert entry["max_input_tokens"] == entry["context_window"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models/no-such-model", "/v1/files", "/v1/messages/batches", "/v1/models"])
+async def test_an_error_where_both_vendors_have_paths_is_told_as_the_client_speaks(gateway, path):
+    """Requirement 6: the header that Anthropic's clients always send says in which form; the base URL is named for both."""
+    method = "POST" if path == "/v1/models" else "GET"
+    theirs = await gateway.request(method, path, headers="anthropic-version: 2023-06-01\r\n")
+    message = shaped(MESSAGES, theirs)
+    assert theirs.headers["request-id"] == theirs.json["request_id"] == theirs.headers["x-request-id"]
+    if not path.startswith("/v1/models"):
+        assert "http://HOST:PORT for Anthropic" in message
+        assert "http://HOST:PORT/v1 for OpenAI" in message
+    if not path.startswith(MESSAGES):
+        shaped(CHAT, await gateway.request(method, path))
 
 
 @pytest.mark.parametrize("path", PATHS)

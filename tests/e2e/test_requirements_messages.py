@@ -3,7 +3,7 @@
 import pytest
 
 from fakes.agent import calls
-from fakes.posting import HELLO, MESSAGES, MESSAGES_TOOL, PICTURE, SCHEMA, named_events, post
+from fakes.posting import HELLO, MESSAGES, MESSAGES_TOOL, PICTURE, SCHEMA, call_of, named_events, post
 from fittengate.simulator import Plan
 
 CACHED = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
@@ -123,6 +123,35 @@ async def test_a_tool_of_the_vendors_servers_gets_words(gateway, simulator, choi
     reply = await post(gateway, MESSAGES, tools=tools, tool_choice=choice)
     assert [block["type"] for block in reply.json["content"]] == ["text"]
     assert "tools.web_search_20250305" in reply.headers["x-fittengate-ignored"]
+
+
+async def test_words_behind_a_call_stand_behind_it_whole_and_streamed(gateway, simulator):
+    """Requirement 20: the same blocks in the same order, whichever way was asked for."""
+    said = f"One.\n{calls(('read_file', {'path': 'a'}))}\nTwo.\n{calls(('read_file', {'path': 'b'}))}\nThree."
+    found = []
+    for stream in (False, True):
+        simulator.plan("chat", Plan(text=said))
+        reply = await post(gateway, MESSAGES, tools=[MESSAGES_TOOL], stream=stream)
+        if stream:
+            events = [event.data for event in named_events(reply) if event.name.startswith("content_block_")]
+            blocks = [event["content_block"] for event in events if "content_block" in event]
+            for event in events:
+                if text := event.get("delta", {}).get("text"):
+                    blocks[event["index"]]["text"] += text
+        else:
+            blocks = reply.json["content"]
+        found.append([block.get("text", block["type"]) for block in blocks])
+    assert found == [["One.", "tool_use", "\nTwo.", "tool_use", "\nThree."]] * 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_tool_of_the_vendors_that_the_client_runs_is_called(gateway, simulator, stream):
+    """The shell that an agent declares by its type alone: shown to the model, and its calls read by the right types."""
+    simulator.plan("chat", Plan(text=calls(("bash", {"command": "ls", "restart": "true"}))))
+    reply = await post(gateway, MESSAGES, tools=[{"type": "bash_20250124", "name": "bash"}], stream=stream)
+    assert call_of(MESSAGES, reply) == ("bash", {"command": "ls", "restart": True})
+    assert '"restart"' in simulator.requests("chat")[-1].turns[0][1]
+    assert "x-fittengate-ignored" not in reply.headers
 
 
 @pytest.mark.parametrize(

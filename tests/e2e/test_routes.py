@@ -25,6 +25,16 @@ async def test_every_alias_of_a_path_answers(gateway, path):
     assert (await gateway.request("POST", path, BODY)).status == 200
 
 
+@pytest.mark.parametrize("path", ["//v1/chat/completions", "/v1//chat/completions", "//chat/completions//"])
+async def test_a_slash_too_many_does_no_harm(gateway, path):
+    """A base URL that ends in a slash, put together with a path that begins with one."""
+    assert (await gateway.request("POST", path, BODY)).status == 200
+    assert (await gateway.request("POST", path, BODY, key="wrong")).status == 401
+    assert (await gateway.request("GET", "//v1/models")).json["object"] == "list"
+    assert (await gateway.request("GET", "/v1//models/gpt-5")).json["id"] == "gpt-5"
+    assert (await gateway.request("GET", "//admin//api/keys", key=None)).status == 401
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -117,6 +127,9 @@ async def test_cors_lets_the_named_origins_in(start):
         assert {"x-request-id", "request-id", "retry-after", "x-should-retry", "x-fittengate-usage"} <= set(shown)
         other = await gateway.request("POST", CHAT, BODY, headers="Origin: https://other.example\r\n")
         assert "access-control-allow-origin" not in other.headers
+        # An SDK in a page reads the request's id from either, and does not try again what it need not.
+        shown = {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")}
+        assert {"x-request-id", "request-id", "retry-after", "x-should-retry", "x-fittengate-usage"} <= shown
 
 
 async def test_readyz_follows_the_account(gateway):

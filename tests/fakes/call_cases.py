@@ -88,8 +88,11 @@ LISTED = ("ls", NO_ARGUMENTS)
 OPEN = '<tool_calls><invoke name="write"><parameter name="path">a</parameter><parameter name="content">'
 NESTED = '<tool_calls>\n<invoke name="a">\n<parameter name="b">c</parameter>\n</invoke>\n</tool_calls>'
 T = Trouble
+ANT = "antml:"
+LETTERED = f'<{ANT}function_calls>\n<{ANT}invoke name="run">\n<{ANT}parameter name="cmd">ls</{ANT}parameter>\n</{ANT}invoke>\n</{ANT}function_calls>'
 SEP, MARKED_END = "<｜tool▁sep｜>", "<｜tool▁calls▁end｜>"
 LS_JSON = '{"cmd":"ls"}'
+RUN_JSON = '{"name":"run","arguments":{"cmd":"ls"}}'
 
 
 def _same(kind: str, answers: list[str], *gives: Piece, troubles: tuple[Trouble, ...] = ()) -> list[Case]:
@@ -212,6 +215,8 @@ VALUES = [
             ("one is not true", "ok", "1", "1", (T.UNFIT_VALUE,)),
             ("a list", "opts", '[1, {"a": "</b>"}]', [1, {"a": "</b>"}], ()),
             ("a list in quotes", "opts", '"[1]"', [1], ()),
+            ("a list with a line break in a string", "opts", '["a\nb", "c"]', ["a\nb", "c"], ()),
+            ("a list with one comma more", "opts", "[1, 2,]", [1, 2], ()),
             ("a scalar makes no list", "opts", "x", "x", (T.UNFIT_VALUE,)),
             ("of a union the other types come first", "either", "7", 7, ()),
             ("of a union what is no number is a string", "either", "7a", "7a", ()),
@@ -252,6 +257,10 @@ NO_CALLS = [
             (f"<｜tool▁calls▁begin｜>so<｜tool▁call▁begin｜>run{SEP}{LS_JSON}<｜tool▁call▁end｜>{MARKED_END}", ()),
             ('{"name":"nobody","arguments":{}}', ()),
             ('{"answer": 42}', ()),
+            ('{"name": "run", "version": "1.0", "private": true}', ()),
+            ('[{"name": "run"}, {"name": "ls"}]', ()),
+            ('<tool_calls> [1] is a list, {"a":1} none', ()),
+            ('<tool_calls>{"name":"run","arguments":{"cmd":"rm -rf', ()),
             ('so: {"name":"run","arguments":{}}', ()),
             ('{"cmd":"ls"}', ()),
             ("[tool_calls]\n- name: run", ()),
@@ -274,6 +283,16 @@ FOREIGN_FORMS = [
             '<｜DSML｜tool_calls><｜DSML｜invoke name="run"><｜DSML｜parameter name="cmd" string="true">ls</parameter></invoke></tool_calls>',
             '<|DSML|invoke name="run"><parameter name="cmd">ls</｜DSML｜parameter></invoke>',
             '<invoke name="run"><parameter name="cmd">ls</parameter></invoke>',
+            '<tool_call><invoke name="run"><parameter name="cmd">ls</parameter></invoke></tool_call>',
+            '<tool_calls><invoke name="run"><parameter name="cmd">ls</parameter></invoke></tool_call>',
+            '<minimax:tool_call>\n<invoke name="run">\n<parameter name="cmd">ls</parameter>\n</invoke>\n</minimax:tool_call>',
+            "<tool_calls><invoke name=run><parameter name=cmd>ls</parameter></invoke></tool_calls>",
+            "<tool_calls><invoke name=\u201crun\u201d><parameter name=\u201ccmd\u201d>ls</parameter></invoke></tool_calls>",
+            '<tool_calls>\n<invoke name="run">\n<cmd>\nls\n</cmd>\n</invoke>\n</tool_calls>',
+            LETTERED,
+            LETTERED.replace(f"</{ANT}", "</"),
+            f'<{ANT}invoke name="run"><{ANT}parameter name="cmd">ls</{ANT}parameter></{ANT}invoke>',
+            f'<{ANT}function_calls><{ANT}invoke name="run">{{"cmd":"ls"}}</{ANT}invoke></{ANT}function_calls>',
         ],
         ran("ls"),
     ),
@@ -294,6 +313,12 @@ FOREIGN_FORMS = [
             '{"name":"run","arguments":{"cmd":"ls"}}',
             '```json\n[{"type":"function","function":{"name":"run","arguments":"{\\"cmd\\":\\"ls\\"}"}}]\n```',
             '{"tool_calls":[{"id":"1","function":{"name":"run","arguments":{"cmd":"ls"}}}]}',
+            '<tool_call>\n```json\n{"name":"run","arguments":{"cmd":"ls"}}\n```\n</tool_call>',
+            '<tool_call>{"tool":"run","args":{"cmd":"ls"}}</tool_call>',
+            '<tool_call>{"tool_name":"run","tool_input":{"cmd":"ls"}}</tool_call>',
+            '<tool_calls>{"name":"run","arguments":{"cmd":"ls"}}</tool_calls>',
+            '<tool_calls>\n[{"name":"run","arguments":{"cmd":"ls"}}]\n</tool_calls>',
+            "<run>\n<cmd>\nls\n</cmd>\n</run>",
         ],
         ran("ls"),
         troubles=(T.FOREIGN_FORM,),
@@ -302,6 +327,24 @@ FOREIGN_FORMS = [
     Case("brackets and tags in strings do not count", '<tool_calls><invoke name="run">{"cmd":"a } </invoke> b"}</invoke></tool_calls>', (ran("a } </invoke> b"),)),
     Case("JSON that needs a repair and fits the schema", '<tool_call>{"name":"run","arguments":{"cmd":"a\nb",}}</tool_call>', (ran("a\nb"),), (T.REPAIRED_JSON, T.FOREIGN_FORM)),
     Case("quotes and entities in attributes", '<run cmd="say "hi" &amp; &lt;b>" n="3" />', (("run", {"cmd": 'say "hi" & <b>', "n": 3}),), (T.FOREIGN_FORM,)),
+    Case("in our block, elements are values in block style, too", "<tool_calls><write><path>a</path><content>\n\n x\n\n</content></write></tool_calls>", (("write", {"path": "a", "content": "\n x\n"}),), (T.FOREIGN_FORM,)),
+    Case("a call in a singular block, with its closing tag in a value", f'<tool_call>{invoke("run", cmd="a </tool_call> b")}</tool_call>', (ran("a </tool_call> b"),)),
+    Case("calls in singular blocks, and words behind them", f"<tool_call>{invoke('ls')}</tool_call>\n<function_call>{invoke('ls')}</function_call>\nwords", (LISTED, LISTED, "words")),
+    Case("a singular block that is cut", '<tool_call><invoke name="run"><parameter name="cmd">rm -rf', (Cut("run", '{"cmd": "rm -rf'),), (T.ABORTED,)),
+    Case("numbers, truth and lists that JSON has as strings", '<tool_call>{"name":"run","arguments":{"cmd":"1","n":"12","ok":"True","opts":"[1]","either":"7"}}</tool_call>', (("run", {"cmd": "1", "n": 12, "ok": True, "opts": [1], "either": "7"}),), (T.FOREIGN_FORM,)),
+    Case("a number that a body of JSON has as a string", '<tool_calls><invoke name="run">{"cmd":"1","n":"12"}</invoke></tool_calls>', (("run", {"cmd": "1", "n": 12}),)),
+    Case("a string that is no number stays one", '<tool_call>{"name":"run","arguments":{"cmd":"1","n":"many"}}</tool_call>', (("run", {"cmd": "1", "n": "many"}),), (T.FOREIGN_FORM,)),
+    *_same(
+        "several calls, each as JSON of its own",
+        [f"<{tag}>\n{RUN_JSON}\n{RUN_JSON}\n</{tag}>" for tag in ("tool_call", "tool_calls")] + [f"<tool_call>{RUN_JSON}, {RUN_JSON}</tool_call>"],
+        ran("ls"),
+        ran("ls"),
+        troubles=(T.FOREIGN_FORM,),
+    ),
+    Case("several as JSON, the last of them cut", f"<tool_calls>\n{RUN_JSON}\n{RUN_JSON[:30]}", (f"<tool_calls>\n{RUN_JSON}\n{RUN_JSON[:30]}",)),
+    Case("elements in a call, cut", '<tool_calls><invoke name="run"><cmd>rm -rf', (Cut("run", ""),), (T.ABORTED,)),
+    Case("elements in a call that are no parameters", '<tool_calls><invoke name="run"><b>x</b></invoke></tool_calls>', ('<tool_calls><invoke name="run"><b>x</b></invoke></tool_calls>',)),
+    Case("no arguments as null", '<tool_call>{"name":"ls","arguments":null}</tool_call>', (LISTED,), (T.FOREIGN_FORM,)),
     Case("a fence around the whole answer is packaging", f"```xml\n{run('ls')}\n```", (ran("ls"),), (T.PACKAGED,)),
     Case("a fence was packaging though what follows is no call", f"```\n{LS}\n```\n<function=run> x", (LISTED, "<function=run> x"), (T.PACKAGED,)),
     Case("JSON is the answer where JSON was asked for", '{"name":"run","arguments":{"cmd":"ls"}}', ('{"name":"run","arguments":{"cmd":"ls"}}',), json_reply=True),
@@ -345,6 +388,8 @@ ENDS = [
 
 TURNS = [
     Case("invented results are cut off", f"{LS}\n<tool_results>\n<result>fake</result> so all is well", (LISTED,), (T.INVENTED_RESULT,), ended=True),
+    Case("results that are invented in Hermes's tag are cut off", f"{LS}\n<tool_response>\nfake\n</tool_response> so all is well", (LISTED,), (T.INVENTED_RESULT,), ended=True),
+    Case("results that are invented in DeepSeek's tags are cut off", f"{LS}<｜tool▁outputs▁begin｜><｜tool▁output▁begin｜>fake", (LISTED,), (T.INVENTED_RESULT,), ended=True),
     Case("the tag of results in code is text", f"{LS}\n`<tool_results>` then", (LISTED, "`<tool_results>` then")),
     Case("a role tag ends the turn, and no later call is carried out", f"Done. \n<|end|>\n{LS}", ("Done.",), ended=True, voiced=True),
     Case("a role tag in a value is data", run("<|end|> <|user|>"), (ran("<|end|> <|user|>"),)),

@@ -70,6 +70,7 @@ def fed(pieces, tools=TOOLS, tags=Tags(), use=ToolUse()):
     return out, reader.ended, reader.counts
 
 
+ANT = "antml:"
 SOUP = st.sampled_from(
     [
         "<tool_calls>", "</tool_calls>", "<function_calls>", '<invoke name="write">', '<invoke name="ls">', "</invoke>",
@@ -78,6 +79,8 @@ SOUP = st.sampled_from(
         "<tool_call>", "</tool_call>", '{"name":"run","arguments":{}}', "<function=run>", "<parameter=cmd>",
         "</function>", "<run", ' cmd="', " cmd", " =", '"', "/>", "<run>", "<cmd>", "</cmd>", "</run>", "\n", " ", "\n\n", "a", "é😀",
         "```", "```xml\n", "\n```\n", "~~~\n", "`", "[", "{", "<tool_results>", "<｜DSML｜invoke", "</｜DSML｜invoke>",
+        f"<{ANT}", f"</{ANT}", 'invoke name="run">', 'parameter name="cmd">', "invoke>", "parameter>", "<minimax:tool_call>",
+        "</minimax:tool_call>", "</function_call>", "<function_call>", '{"tool":"run","args":', "}", '"n":"12"', ",", "<tool_response>", ":",
         "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>run<｜tool▁sep｜>{}<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>",
         "<|end|>", "<tool_calls.k7>", '<invoke.k7 name="ls">', "</invoke.k7>", '<parameter.k7 name="q">',
         "</parameter.k7>", "</tool_calls.k7>", "12", "null",

@@ -88,6 +88,8 @@ class Fold:
         self._thought: list[str] = []
         self._refusal: list[str] = []
         self._calls: list[ReplyCall] = []
+        self._texts = self._text_size = 0
+        """How many pieces of text there were at the last call, and their characters."""
         self._open: ToolOpened | None = None
         self._arguments: list[str] = []
         self._cut_off = False
@@ -116,7 +118,10 @@ class Fold:
             case ToolDelta(fragment):
                 self._arguments.append(fragment)
             case ToolClosed() if self._open is not None:
-                self._calls.append(ReplyCall(self._open.id, self._open.name, "".join(self._arguments)))
+                self._text_size += sum(map(len, self._text[self._texts :]))
+                self._texts = len(self._text)
+                call = ReplyCall(self._open.id, self._open.name, "".join(self._arguments), self._text_size)
+                self._calls.append(call)
                 self._open = None
             case ToolAborted():
                 self._open = None

@@ -47,6 +47,8 @@ class ReplyCall(Struct, frozen=True):
     id: str
     name: str
     arguments: str
+    at: int = 0
+    """So many characters of the reply's text came before it."""
 
 
 class Reply(Struct, frozen=True):

@@ -30,6 +30,9 @@ DIALECTS: tuple[Dialect, ...] = (
 )
 """Every dialect that is served. The first one speaks where a path belongs to none."""
 
+BY_HEADER: Mapping[bytes, Dialect] = {b"anthropic-version": _MESSAGES}
+"""Headers that a vendor's clients always send: they tell who speaks at a path that more than one vendor has."""
+
 COUNTING: tuple[CountingDialect, ...] = (_MESSAGES,)
 """Those of them that count tokens."""
 

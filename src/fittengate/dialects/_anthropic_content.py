@@ -13,6 +13,7 @@ from fittengate.dialects._fields import bad, flag, unsupported
 from fittengate.lib.jsonio import shown, to_json
 
 _MAX_MEDIA_TYPE = 100
+_NO_DOCUMENT = "[document left out: only plain text can be read here]"
 
 _Read: TypeAlias = Callable[["Contents", dict[str, Any], str], list[Part]]
 """Turns one block, whose place is given, into parts. Raises Fault (caller_bad_request, caller_unsupported)."""
@@ -30,6 +31,17 @@ class Contents:
         self.left_out: dict[str, None] = {}
         """Kinds of blocks that were left out, in order."""
         self.tools = tools
+        self._content: Any = None
+        """The content of the message that is read now."""
+        self._results: bool | None = None
+        """Whether results are among it; None until somebody asks."""
+
+    def among_results(self) -> bool:
+        """Return whether the message that is read now tells results of tools."""
+        if self._results is None:
+            blocks = self._content if type(self._content) is list else ()
+            self._results = any(type(block) is dict and block.get("type") == "tool_result" for block in blocks)
+        return self._results
 
     def system(self, value: Any) -> tuple[Message, ...]:
         """Return the system prompt as one message; none where there is no word in it. Raises Fault."""
@@ -56,7 +68,8 @@ class Contents:
         if ours is None:
             hint = " Send tool results as tool_result blocks of a user message." if role == "tool" else ""
             raise bad(f"role must be user, assistant or system.{hint}", f"{place}.role")
-        return Message(ours, self.content(item.get("content"), f"{place}.content", _BY_ROLE[ours]))
+        self._content, self._results = item.get("content"), None
+        return Message(ours, self.content(self._content, f"{place}.content", _BY_ROLE[ours]))
 
     def content(self, content: Any, place: str, readers: Mapping[str, _Read]) -> tuple[Part, ...]:
         if type(content) is str:
@@ -126,7 +139,10 @@ def _image(_contents: Contents, block: dict[str, Any], where: str) -> list[Part]
 
 
 def _document(contents: Contents, block: dict[str, Any], where: str) -> list[Part]:
-    """Return a document's title, context and text, each as a part."""
+    """Return a document's title, context and text, each as a part.
+
+    One that cannot be read is refused, but not where a tool gave it: it would come back, and be refused, in every turn.
+    """
     parts: list[Part] = [
         Text(text) for name in ("title", "context") if block.get(name) and (text := _string(block, name, where))
     ]
@@ -136,6 +152,9 @@ def _document(contents: Contents, block: dict[str, Any], where: str) -> list[Par
         return [*parts, Text(text)] if text else parts
     if kind == "content":
         return [*parts, *contents.content(source.get("content"), f"{where}.content", _PLAIN)]
+    if contents.among_results():
+        contents.left_out["content.document"] = None
+        return [*parts, Text(_NO_DOCUMENT)]
     raise unsupported("Only documents of plain text can be read. Send the document's text.", f"{where}.type")
 
 

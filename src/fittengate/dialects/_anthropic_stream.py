@@ -176,17 +176,21 @@ class MessageWriter:
 
 
 def message(reply: Reply, head: Head, *, show_thoughts: bool) -> bytes:
-    """Return a whole message: reasoning where it is wanted, then the text, then the calls."""
+    """Return a whole message: reasoning where it is wanted, then text and calls in their order, as a stream has them."""
     blocks: list[Any] = []
     if reply.thought and show_thoughts:
         blocks.append(to_json({"type": "thinking", "thinking": reply.thought, "signature": signature(head.id)}))
-    if text := reply.text or reply.refusal:
-        blocks.append(to_json({"type": "text", "text": text}))
+    text, said = reply.text or reply.refusal, 0
     for call in reply.calls:
+        if piece := text[said : call.at]:
+            blocks.append(to_json({"type": "text", "text": piece}))
+        said = call.at
         # Arguments are JSON already: read and written again they could only lose.
         given = call.arguments.encode("utf-8", "replace") or b"{}"
         form = b'{"type":"tool_use","id":%s,"name":%s,"input":%s}'
         blocks.append(form % (to_json(_call_id(call.id)), to_json(call.name), given))
+    if rest := text[said:]:
+        blocks.append(to_json({"type": "text", "text": rest}))
     reason = stop_reason(reply.reason, called=bool(reply.calls), refused=bool(reply.refusal))
     # The blocks are JSON already, the rest is not: they go where the empty list stands, before any word of the reply.
     body = to_json(_message(head, [], reason, reply.stop_sequence, usage_object(reply.usage)))

@@ -2,15 +2,19 @@
 
 Shapes from Anthropic's API reference (tools, "tool_choice", tool search). A tool with ``defer_loading`` is shown only
 once the conversation has found it. Tools that the vendor runs on its own servers cannot be run here: they are left out
-and reported, and a request that has nothing else gets an answer in words.
+and reported, and a request that has nothing else gets an answer in words. Of those that the vendor defines and the client
+runs, some are known (:mod:`fittengate.dialects._anthropic_builtin`).
 """
 
 import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from fittengate.core.ask import ToolUse
 from fittengate.core.conversation import ToolSpec
+from fittengate.dialects._anthropic_builtin import builtin
 from fittengate.dialects._anthropic_content import as_json
 from fittengate.dialects._fields import bad, flag
 from fittengate.lib.jsonio import shown
@@ -100,7 +104,8 @@ class Tools:
         kind, name = item.get("type"), item.get("name")
         if kind is not None and type(kind) is not str:
             raise bad("type must be a string.", f"{place}.type")
-        if kind not in (None, "custom", "function") and "input_schema" not in item:
+        known = builtin(kind) if kind is not None and "input_schema" not in item else None
+        if known is None and kind not in (None, "custom", "function") and "input_schema" not in item:
             self._search = self._search or kind.startswith("tool_search_tool_")
             self.left_out[f"tools.{shown(kind)}"] = None
             if type(name) is str:
@@ -108,13 +113,16 @@ class Tools:
             return
         if type(name) is not str or not _NAME.match(name):
             raise bad("name must be 1 to 128 letters, digits, dots, colons, slashes, _ or -.", f"{place}.name")
+        deferred = flag(item.get("defer_loading"), f"{place}.defer_loading")
+        if known is not None:
+            self._declared.append(_Declared(replace(known, name=name), deferred))
+            return
         description = item.get("description")
         if description is not None and type(description) is not str:
             raise bad("description must be a string.", f"{place}.description")
         schema = item.get("input_schema")
         if type(schema) is not dict:
             raise bad("input_schema must be an object.", f"{place}.input_schema")
-        deferred = flag(item.get("defer_loading"), f"{place}.defer_loading")
         if name != PLACEHOLDER:
             spec = ToolSpec(name, description or "", as_json(schema, f"{place}.input_schema"))
             self._declared.append(_Declared(spec, deferred))

@@ -127,7 +127,9 @@ def model_entry(card: ModelCard, context_window: int) -> dict[str, Any]:
         "type": "model",
         "display_name": card.display_name,
         "created_at": datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lifecycle": "active",
         "context_window": context_window,
+        "max_input_tokens": context_window,
     }
 
 

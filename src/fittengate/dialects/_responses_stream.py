@@ -236,13 +236,17 @@ def whole(reply: Reply, ask: ResponsesAsk, head: Head) -> bytes:
     events: list[Event] = []
     if reply.thought:
         events.append(ThoughtDelta(reply.thought))
-    if reply.text:
-        events.append(TextDelta(reply.text))
     if reply.refusal:
         events.append(RefusalDelta(reply.refusal))
+    at = 0
     for index, call in enumerate(reply.calls):
+        if text := reply.text[at : call.at]:
+            events.append(TextDelta(text))
+        at = call.at
         said = (ToolDelta(call.arguments),) if call.arguments else ()
         events += (ToolOpened(index, call.id, call.name), *said, ToolClosed())
+    if rest := reply.text[at:]:
+        events.append(TextDelta(rest))
     if reply.call_cut_off:
         events += (ToolOpened(len(reply.calls), "", ""), ToolAborted())
     writer.feed([*events, Ended(reply.reason, reply.usage, reply.stop_sequence)])

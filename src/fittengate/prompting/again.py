@@ -8,7 +8,8 @@ One more call at most, and never after a limit or a stop sequence of the request
 - ``unwanted``: calls were forbidden, and the reply began with one
 - ``silent``: there was reasoning, and then nothing
 
-Laws: text goes to the client as it comes, so what a call costs in time is paid only by replies with calls. Where text
+Laws: text goes to the client as it comes, so what a call costs in time is paid only by replies with calls; the words
+behind a call that is held wait with it. Where text
 was passed on, the second reply gives its calls and nothing else; where none was, it takes the place of the first. If the
 second is no better, or fails before anything of it was passed on, the first stands. A call of which a piece of the
 arguments was passed on cannot be taken back: it stays cut off, and the reply ends with ``length``.
@@ -114,6 +115,8 @@ class ToolsAgain:
         """Of the second reply only calls are passed on."""
         self._first: list[Event] = []
         """How the first reply ends, should the second be no better."""
+        self._words: list[Event] = []
+        """What the first reply said behind the calls that the second replaces."""
         self._reason: Why | None = None
         self._reset()
 
@@ -129,14 +132,14 @@ class ToolsAgain:
         self._cut_off = False
         """A call was cut off after something of it was passed on."""
         self._held: list[Event] = []
-        """Whole calls that are passed on at the end."""
+        """Whole calls that are passed on at the end, and the words behind them."""
         self._calls = 0
         self._ended: Ended | None = None
 
     def feed(self, events: list[Event]) -> list[Event]:
         """Return what goes to the client at once: text always, calls where they are streamed."""
         texts = [event.text for event in events if type(event) is TextDelta]
-        if len(texts) == len(events) and not self._hidden:
+        if len(texts) == len(events) and not self._hidden and not self._held:
             self._text += texts
             self._passed = True
             return events
@@ -154,7 +157,7 @@ class ToolsAgain:
         if isinstance(event, TextDelta):
             self._text.append(event.text)
             if not self._hidden:
-                out.append(event)
+                (self._held or out).append(event)
         elif isinstance(event, ThoughtDelta):
             self._thought += len(event.text)
             if not self._hidden:
@@ -203,6 +206,7 @@ class ToolsAgain:
         if why is None or ask is None:
             return Accept([*self._held, ended])
         self._first = [*self._held, ended]
+        self._words = [event for event in self._held if type(event) is TextDelta]
         self._reason = why
         self._hidden = bool(self._said()) or why == "unfit"
         self._second = True
@@ -218,7 +222,7 @@ class ToolsAgain:
     def _choose(self, ended: Ended) -> Accept:
         if self._calls:
             fits = not self._unfit(self._held) or not any(type(event) is ToolClosed for event in self._first)
-            return Accept([*self._held, ended], mended=True) if fits else Accept(self._first)
+            return Accept([*self._words, *self._held, ended], mended=True) if fits else Accept(self._first)
         # Its words were passed on, where the first had none; so it is the reply.
         mended = self._reason in ("unwanted", "silent")
         return Accept([ended], mended=mended) if self._passed else Accept(self._first)

@@ -17,6 +17,9 @@ from fittengate.prompting.marks import MAX_SPACE, Marks, Tag, skip_space
 from fittengate.prompting.opening import Opening, Openings, Wait
 from fittengate.prompting.trouble import Trouble
 
+_OTHER_ENDS = ("</tool_call>", "</function_call>", "</minimax:tool_call>")
+"""What closes a block that was not opened as ours is."""
+
 _FENCE_END = re.compile(r"(`{3,}|~{3,})[ \t]*(?=\n|\Z)")
 
 
@@ -85,6 +88,14 @@ class Block:
             self.wrapped = self.wrapped and tag.kind != "calls"
             cursor.at = tag.end
             return Went.ON
+        if self.wrapped and tag is None and text.startswith("</", at):
+            rest = text[at : at + 32].lower()
+            end = next((one for one in _OTHER_ENDS if rest.startswith(one)), "")
+            if end:
+                cursor.at = at + len(end)
+                return Went.ON
+            if not cursor.last and any(one.startswith(rest) for one in _OTHER_ENDS):
+                return Went.WAITS
         found = self._openings.next(text, at, last=cursor.last, wrapped=self.wrapped)
         if isinstance(found, Opening) and found.form == "invoke":
             self.wrapped = found.wrapped
@@ -119,8 +130,12 @@ class Block:
         if text[at] == "<" and self._marks.may_become(text, at):
             return Went.WAITS
         cursor.at = at
-        if text[at] == "{" and writer.untouched and self._bodies:
-            return Opening("body", at, writer.name)
+        if writer.untouched and self._bodies:
+            child = self._openings.child(writer.name, text, at)
+            if child is False:
+                return Went.WAITS
+            if child or text[at] == "{":
+                return Opening("body", at, writer.name)
         self._calls.close(out, named=False)
         return Went.ON
 

@@ -167,7 +167,7 @@ class CallWriter:
             value = read_json(self._wrapper[1])
         except ValueError:
             return None
-        return value if isinstance(value, dict) else None
+        return self._schema.typed(value) if isinstance(value, dict) else None
 
 
 def _json_or_string(text: str) -> str:

@@ -2,7 +2,8 @@
 
 A closed list:
 
-- ``<tool_call>`` with JSON, with ``<name>`` and ``<arguments>``, or with ``<function=x>`` inside; bare ``<function=x>``
+- ``<tool_call>`` with JSON, in a fence or not, with ``<name>`` and ``<arguments>``, or with ``<function=x>`` inside; bare
+  ``<function=x>``; our own block with JSON in place of calls
 - DeepSeek's marker tokens, with a fence (V3, R1) or without (V3.1)
 - an element named after a tool, with its parameters as attributes or as elements
 - a whole answer that is JSON in the shape of calls
@@ -17,12 +18,13 @@ from collections.abc import Callable, Iterator
 from fittengate.prompting.call import Call
 from fittengate.prompting.marks import BAR
 from fittengate.prompting.names import Names
-from fittengate.prompting.repair import read_json, repair_json
+from fittengate.prompting.repair import read_json, read_several, repair_json
 from fittengate.prompting.syntax import unescape
 from fittengate.prompting.trouble import Trouble
 from fittengate.prompting.values import Schema
 
-_ARGUMENTS = ("arguments", "parameters", "input")
+_NAMES = ("name", "tool", "tool_name")
+_ARGUMENTS = ("arguments", "parameters", "input", "args", "params", "tool_input")
 _MAX_CALLS = 64
 _MAX_HALF_TAG = 64
 _JOIN = "[\u2581_ ]"
@@ -60,14 +62,14 @@ class Foreign:
             return self.function(body)
         name = re.match(_CHILD.format("name"), body, re.DOTALL | re.IGNORECASE)
         if name is None:
-            return self.json(body)
+            return self._json_calls(self._read(body)) or self._several(body)
         rest = body[name.end() :].strip()
         arguments = re.fullmatch(_CHILD.format("arguments"), rest, re.DOTALL | re.IGNORECASE)
         if arguments is None and (rest or not closed):
             return None
         inside = arguments[1] if arguments else "{}"
         if inside.startswith("{") or not inside:
-            return self._json_calls({"name": name[1], "arguments": self._read(inside or "{}")})
+            return self._named(name[1], inside or "{}")
         tool = self._names.find(name[1])
         children = None if tool is None else self._children(tool, inside)
         return None if tool is None or children is None else [Call(tool, children, texts=True)]
@@ -80,14 +82,11 @@ class Foreign:
             return None
         inside = found[2].strip()
         if inside.startswith("{"):
-            return self._json_calls({"name": tool, "arguments": self._read(inside)})
+            return self._named(tool, inside)
         arguments: dict[str, object] = {}
         at = 0
         while (parameter := _FUNCTION_PARAMETER.match(inside, at)) is not None:
-            value = parameter[2].removeprefix("\n")
-            if value != parameter[2]:
-                value = value.removesuffix("\n")
-            arguments.setdefault(parameter[1].strip("\"' "), value)
+            arguments.setdefault(parameter[1].strip("\"' "), _without_breaks(parameter[2]))
             at = parameter.end()
         return [Call(tool, arguments, texts=True)] if at == len(inside) else None
 
@@ -101,7 +100,7 @@ class Foreign:
                 return None
             at = found.end()
             parts = _MARKED_FENCED.fullmatch(found[1]) or _MARKED_BARE.fullmatch(found[1])
-            one = None if parts is None else self._json_calls({"name": parts[1], "arguments": self._read(parts[2])})
+            one = None if parts is None else self._named(parts[1], parts[2])
             if one is None:
                 return None
             calls += one
@@ -128,8 +127,11 @@ class Foreign:
         return [Call(tool, arguments, texts=True)]
 
     def json(self, text: str) -> list[Call] | None:
-        """Return the calls that a JSON text is; None where it is none, or has a tool that is not declared."""
-        return self._json_calls(self._read(text))
+        """Return the calls that a whole answer of JSON is; None where it is none, or has a tool that is not declared.
+
+        A name alone makes no call here: no tag says that it is one, and all kinds of things have names.
+        """
+        return self._json_calls(self._read(text), bare=True)
 
     def arguments(self, tool: str, body: str) -> list[Call] | None:
         """Return the call of a tool, declared or not, whose arguments a body holds as JSON or as elements."""
@@ -141,7 +143,10 @@ class Foreign:
         repaired, value = (True, value.value) if isinstance(value, _Repaired) else (False, value)
         if isinstance(value, str):
             value = self._read(value)
-        if not isinstance(value, dict) or (repaired and not self._schema(tool).fits(value)):
+        if not isinstance(value, dict):
+            return None
+        value = self._schema(tool).typed(value)
+        if repaired and not self._schema(tool).fits(value):
             return None
         if repaired:
             self._troubles[Trouble.REPAIRED_JSON] += 1
@@ -154,7 +159,7 @@ class Foreign:
         children: dict[str, object] = {}
         at = 0
         while (found := child.match(inside, at)) is not None:
-            children.setdefault(found[1], found[2])
+            children.setdefault(found[1], _without_breaks(found[2]))
             at = found.end()
         return children if at == len(inside) else None
 
@@ -168,9 +173,21 @@ class Foreign:
             return _Repaired(value)
         return value
 
-    def _json_calls(self, value: object) -> list[Call] | None:
+    def _several(self, body: str) -> list[Call] | None:
+        try:
+            return self._json_calls(read_several(body))
+        except ValueError:
+            return None
+
+    def _named(self, name: str, arguments: str) -> list[Call] | None:
+        """Return the call of a tool whose arguments are a JSON text; None where they are none."""
+        given = self._read(arguments)
+        return None if given is None else self._json_calls({"name": name, "arguments": given})
+
+    def _json_calls(self, value: object, *, bare: bool = False) -> list[Call] | None:
+        """Return the calls that a value is; ``bare`` says that each must have arguments, be they empty."""
         calls: list[Call] = []
-        for name, given in _shapes(value):
+        for name, given in _shapes(value, bare=bare):
             tool = self._names.find(name) if isinstance(name, str) else None
             checked = isinstance(value, _Repaired) or isinstance(given, _Repaired)
             arguments = given.value if isinstance(given, _Repaired) else given
@@ -181,6 +198,7 @@ class Foreign:
                     return None
             if tool is None or not isinstance(arguments, dict) or len(calls) >= _MAX_CALLS:
                 return None
+            arguments = self._schema(tool).typed(arguments)
             if checked:
                 if not self._schema(tool).fits(arguments):
                     return None
@@ -203,14 +221,23 @@ class _Repaired:
         self.value = value
 
 
-def _shapes(value: object) -> Iterator[tuple[object, object]]:
+def _without_breaks(text: str) -> str:
+    """Return a value without the line breaks around it, where it begins on a line of its own."""
+    return text[1:].removesuffix("\n") if text.startswith("\n") else text
+
+
+def _shapes(value: object, *, bare: bool) -> Iterator[tuple[object, object]]:
     """Give the name and the arguments of each call that a value has the shape of; (None, None) where one has none."""
     value = value.value if isinstance(value, _Repaired) else value
     if isinstance(value, dict) and isinstance(value.get("tool_calls"), list):
         value = value["tool_calls"]
     for one in value if isinstance(value, list) else [value]:
         call = one.get("function", one) if isinstance(one, dict) else None
-        if not isinstance(call, dict) or "name" not in call:
+        if not isinstance(call, dict):
             yield None, None
             continue
-        yield call["name"], next((call[key] for key in _ARGUMENTS if key in call), {})
+        name = next((call[key] for key in _NAMES if key in call), None)
+        given = [call[key] for key in _ARGUMENTS if key in call]
+        if bare and not given:
+            name = None
+        yield name, {} if not given or given[0] is None else given[0]

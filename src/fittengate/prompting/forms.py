@@ -10,14 +10,17 @@ from fittengate.prompting.foreign import Foreign
 from fittengate.prompting.gathering import Gathered, Gathering
 from fittengate.prompting.marks import BAR, DSML
 from fittengate.prompting.opening import Opening
+from fittengate.prompting.quotes import Quotes
 from fittengate.prompting.repair import ends_in_string, read_json
 from fittengate.prompting.start import unfenced
 from fittengate.prompting.syntax import Tags
 
-_TOOL_CALL_END = re.compile(r"</(?:tool_call|function_call)>", re.IGNORECASE)
+_TOOL_CALL_END = re.compile(rf"</{DSML}(?:(?:minimax:)?tool_call|function_call)s?>", re.IGNORECASE)
 _FUNCTION_END = re.compile(r"</function>", re.IGNORECASE)
 _MARKED_END = re.compile(rf"<{BAR}tool[\u2581_ ]calls[\u2581_ ]end{BAR}>")
 _NO_END = re.compile(r"(?!)")
+_CALL_BEGINS = re.compile(rf"(?=<{DSML}invoke\s)", re.IGNORECASE)
+_BLOCK_ENDS = re.compile(rf"(?:\s*</{DSML}(?:tool|function)_calls?>)+\Z", re.IGNORECASE)
 
 
 class Gathers(Protocol):
@@ -54,7 +57,7 @@ def gathering_of(opening: Opening, foreign: Foreign) -> Gathers:
     match opening.form:
         case "tool_call":
             return Gathering(
-                _TOOL_CALL_END, lambda body, whole: foreign.tool_call(body, closed=body != whole), _is_over
+                _TOOL_CALL_END, lambda body, whole: foreign.tool_call(unfenced(body), closed=body != whole), _is_over
             )
         case "function":
             return Gathering(_FUNCTION_END, lambda _, body: foreign.function(body), _goes_on)
@@ -79,13 +82,15 @@ def block_of(reader: Reads, text: str) -> list[Call] | None:
 
 
 class Unsuffixed:
-    """Gathers a block of calls whose tags lack the suffix: it counts where it is whole and ends the reply."""
+    """Gathers a block of calls whose tags lack the suffix: it counts where it is whole, ends the reply, and is no quote."""
 
-    def __init__(self, reader: Reads, before: str, tags: Tags) -> None:
+    def __init__(self, reader: Reads, before: str, tags: Tags, quotes: Quotes) -> None:
         """``before`` is what of the block came already."""
         self._reader = reader
         self._events = reader.feed([TextDelta(before)])
         self._parts: list[str] = []
+        self._before = before
+        self._quotes = quotes
         self._suffixed = tags.calls.lower()
         self._window = ""
 
@@ -102,9 +107,21 @@ class Unsuffixed:
         return None
 
     def close(self) -> Gathered[list[Call]]:
-        """Return the calls, if the block is whole."""
+        """Return the calls, if the block is whole and none of them stands in the prompt."""
         text = "".join(self._parts)
-        return Gathered(_calls(self._reader, self._events + self._reader.close()), text, len(text))
+        calls = _calls(self._reader, self._events + self._reader.close())
+        if calls is not None and _is_quoted(self._before + text, len(calls), self._quotes):
+            calls = None
+        return Gathered(calls, text, len(text))
+
+
+def _is_quoted(block: str, count: int, quotes: Quotes) -> bool:
+    """Return whether one of the ``count`` calls of a block is a quote."""
+    calls = _CALL_BEGINS.split(block)[1:]
+    if len(calls) != count:
+        # A value holds parts of calls, too: it is not clear where one of the block's own begins.
+        calls = ["".join(calls)]
+    return any(quotes.hold(_BLOCK_ENDS.sub("", call.rstrip())) for call in calls)
 
 
 def _calls(reader: Reads, events: list[Event]) -> list[Call] | None:

@@ -9,11 +9,16 @@ from fittengate.prompting.foreign import Foreign
 from fittengate.prompting.forms import Gathers, Reads, Unsuffixed, body_of, gathering_of, whole_json
 from fittengate.prompting.gathering import Gathered
 from fittengate.prompting.opening import Opening
+from fittengate.prompting.quotes import Quotes
+from fittengate.prompting.start import unfenced
 from fittengate.prompting.syntax import Tags
 from fittengate.prompting.trouble import Trouble
 
 _MAX_FAILURES = 8
 """A text that begins a foreign form this often, and never ends one, is about something else."""
+
+_UNMARKED = frozenset({"", "element"})
+"""Forms, JSON the first of them, that give no reason for a suffix where the prompt holds them."""
 
 
 class Came(Struct, frozen=True):
@@ -32,11 +37,12 @@ class Came(Struct, frozen=True):
 class Held:
     """Holds one such text at a time."""
 
-    def __init__(self, foreign: Foreign, tags: Tags, make_reader: Callable[[Tags], Reads]) -> None:
+    def __init__(self, foreign: Foreign, tags: Tags, quotes: Quotes, make_reader: Callable[[Tags], Reads]) -> None:
         """``make_reader`` makes a reader for a text that may be one block of calls and nothing else."""
         self.holds = False
         self._foreign = foreign
         self._tags = tags
+        self._quotes = quotes
         self._make_reader = make_reader
         self._gathering: Gathers | None = None
         self._form = ""
@@ -60,7 +66,7 @@ class Held:
         if opening.form == "body":
             return self._begin(body_of(opening.tool, self._foreign, self._tags.suffix), text)
         if opening.form == "plain":
-            return self._begin(Unsuffixed(self._make_reader(Tags()), before, self._tags), text)
+            return self._begin(Unsuffixed(self._make_reader(Tags()), before, self._tags, self._quotes), text)
         return self._begin(gathering_of(opening, self._foreign), text)
 
     def feed(self, text: str) -> Came | None:
@@ -82,8 +88,11 @@ class Held:
         self.holds = False
         form = self._form
         trouble = Trouble.PLAIN_TAGS if form == "plain" else Trouble.FOREIGN_FORM
-        if gathered.value is not None or form == "body":
-            return Came(gathered.value, gathered.text, gathered.end, trouble)
+        calls = gathered.value
+        if calls is not None and form in _UNMARKED and self._quotes.hold(unfenced(gathered.text[: gathered.end])):
+            calls = None
+        if calls is not None or form == "body":
+            return Came(calls, gathered.text, gathered.end, trouble)
         self._failures += form not in ("", "plain")
         # It is text from its first character on, and what is behind that may still be something else.
         return Came(None, self._before + gathered.text, 1 if form else 0, trouble)

@@ -1,7 +1,8 @@
 """The tags that a reader looks for, and whether the end of a text may still become one.
 
 Models drift, so a tag is known in any letter case, with ``function_calls`` for ``tool_calls``, ``tool_name`` for
-``name``, attributes nobody asked for, either kind of quote, and with the bars that DeepSeek's own form puts before names.
+``name``, attributes nobody asked for, any kind of quote or none, and with what other forms put before names: DeepSeek's bars,
+and the namespace of Anthropic's.
 With a suffix all that must carry it.
 """
 
@@ -24,10 +25,16 @@ MAX_SPACE = 1024
 """Most characters of white space between two tags; beyond it they do not belong together."""
 
 BAR = "[|\uff5c]"
-DSML = f"(?:{BAR}{{1,2}}(?:DSML{BAR}{{1,2}})?)?"
-_DSML_BEGINNING = re.compile(f"(?:{BAR}{{1,2}}(?:D(?:S(?:M(?:L{BAR}{{0,2}})?)?)?)?)?", re.IGNORECASE)
+DSML = f"(?:{BAR}{{1,2}}(?:DSML{BAR}{{1,2}})?|antml:)?"
+"""What may stand before a name."""
+
+_DSML_BEGINNING = re.compile(
+    f"(?:{BAR}{{1,2}}(?:D(?:S(?:M(?:L{BAR}{{0,2}})?)?)?)?|a(?:n(?:t(?:m(?:l:?)?)?)?)?)?", re.IGNORECASE
+)
 _DSML_FIRST = re.compile(DSML, re.IGNORECASE)
-_ATTRIBUTE = re.compile(r"""\s([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
+_ATTRIBUTE = re.compile(
+    r"""\s([\w.:-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|[\u201c\u201d]([^\u201c\u201d]*)[\u201c\u201d]|([\w.:-]+)(?=[\s/]|\Z))"""
+)
 _SPACE = re.compile(rf"\s{{0,{MAX_SPACE}}}")
 
 Kind: TypeAlias = Literal["calls", "invoke", "parameter", "arguments"]
@@ -118,9 +125,7 @@ def _read(found: re.Match[str]) -> Tag | None:
     kind, end = _KINDS[word.lower()], len(found[0])
     if slash:
         return Tag(kind, opens=False, name="", end=end, closed=False, text=None)
-    attributes = {
-        key.lower(): double or single for key, double, single in _ATTRIBUTE.findall(rest or "") if double or single
-    }
+    attributes = {key.lower(): "".join(values) for key, *values in _ATTRIBUTE.findall(rest or "") if any(values)}
     name = ""
     if kind in {"invoke", "parameter"}:
         name = unescape(attributes.get("name") or (kind == "invoke" and attributes.get("tool_name")) or "")

@@ -22,11 +22,14 @@ Form: TypeAlias = Literal["invoke", "body", "plain", "tool_call", "function", "m
 _JOIN = "[\u2581_ ]"
 _MARKED = re.compile(rf"<{BAR}tool{_JOIN}calls{_JOIN}begin{BAR}>")
 _MARKED_BEGINNING = re.compile(rf"<(?:{BAR}(?:[a-z\u2581_ ]{{0,16}}{BAR}?)?)?")
-_TOOL_CALL = re.compile(r"<(?:tool_call|function_call)>(?=\s*[{\[<])", re.IGNORECASE)
+_TOOL_CALL = re.compile(r"<(?:(?:minimax:)?tool_call|function_call)>(?=\s*[{\[<`])", re.IGNORECASE)
 _FUNCTION = re.compile(r"<function=([^<>\n]{1,256})>", re.IGNORECASE)
 _FUNCTION_BEGINNING = re.compile(r"<function=[^<>\n]{0,256}", re.IGNORECASE)
 _NAME = re.compile(r"[\w.:-]*")
-_BEGINNINGS = ("<tool_call>", "<function_call>", "<function=")
+_BEGINNINGS = ("<tool_call>", "<function_call>", "<minimax:tool_call>", "<function=")
+
+# What Hermes and DeepSeek put around results.
+_OTHER_RESULTS = ("<tool_response>", *[f"<\uff5ctool\u2581output{number}\u2581begin\uff5c>" for number in ("", "s")])
 
 
 class Opening(Struct, frozen=True, gc=False):
@@ -65,6 +68,7 @@ class Openings:
         self._results = tuple(
             f"<{name}{end}>" for name in ("tool_results", "tool_result", "function_results") for end in endings
         )
+        self._results += _OTHER_RESULTS
         self._result_tag = tuple(f"<tool_result{end} " for end in endings)
 
     def at(self, text: str, at: int, *, last: bool, begins_line: bool, called: bool) -> Found:
@@ -110,15 +114,31 @@ class Openings:
             return None if self._strict else opening
         inner = self._marks.tag(text, behind) if text[behind] == "<" else None
         if inner is None:
-            if text[behind] != "<" or not self._marks.may_become(text, behind):
+            if text[behind] == "<" and self._marks.may_become(text, behind):
+                return opening if last else Wait.WAIT
+            child = self.child(tag.name, text, behind)
+            if child is None:
                 return None
-            return opening if last else Wait.WAIT
+            return opening if child or last else Wait.WAIT
         return opening
+
+    def child(self, tool: str, text: str, at: int) -> bool | None:
+        """Return whether an element named after a parameter begins at a place in a call: True, False for half of one, None."""
+        found = None if self._strict or text[at] != "<" else self._names.find(tool)
+        if found is None:
+            return None
+        children = [f"<{name}>" for name in self._schema(found).types]
+        if any(text.startswith(one, at) for one in children):
+            return True
+        rest = text[at : at + 300]
+        return False if any(one.startswith(rest) for one in children) else None
 
     def foreign(self, text: str, at: int, *, last: bool, begins_line: bool) -> Found:
         """Return the foreign form that begins at a ``<``."""
         if found := _TOOL_CALL.match(text, at):
-            return Opening("tool_call", found.end())
+            behind = skip_space(text, found.end())
+            inner = self.invoke(text, behind, last=last, wrapped=True) if text[behind] == "<" else None
+            return inner or Opening("tool_call", found.end())
         if found := _MARKED.match(text, at):
             return Opening("marked", found.end())
         if begins_line:
@@ -140,6 +160,8 @@ class Openings:
         behind = skip_space(text, tag.end)
         if behind == len(text):
             return None if last else Wait.WAIT
+        if text[behind] in "{[" and not self._strict:
+            return Opening("tool_call", tag.end)
         if text[behind] != "<":
             return None
         return self.next(text, behind, last=last, wrapped=True)

@@ -28,6 +28,7 @@ from fittengate.prompting.forms import block_of
 from fittengate.prompting.held import Came, Held
 from fittengate.prompting.marks import marks
 from fittengate.prompting.opening import Opening, Wait
+from fittengate.prompting.quotes import Quotes
 from fittengate.prompting.search import Search
 from fittengate.prompting.speech import Speech
 from fittengate.prompting.start import look
@@ -42,7 +43,7 @@ class Reader:
     """Takes the TextDeltas and ThoughtDeltas of one reply; gives its text, its reasoning and its calls.
 
     ``make_id`` gives a new id for each call. ``json_reply`` says that the answer itself is to be JSON: then no JSON is
-    taken for calls. Reasoning that comes while a call is open, or something is held, comes out after it.
+    taken for calls. ``prompt`` is the text that is answered, which an answer may quote. Reasoning that comes while a call is open, or something is held, comes out after it.
     """
 
     def __init__(
@@ -53,13 +54,14 @@ class Reader:
         tags: Tags,
         *,
         json_reply: bool = False,
+        prompt: str = "",
     ) -> None:
         self._tags = tags
         self._json = not json_reply and not tags.suffix
         self._speech = Speech()
         self._thoughts = Thoughts()
         self._calls = Calls(tools, tool_use, make_id, self._speech, self._thoughts)
-        self._make_parts = partial(_Parts, tools, tags, self._calls, self._speech)
+        self._make_parts = partial(_Parts, tools, tags, prompt, self._calls, self._speech)
         self._made: _Parts | None = None
         self._cursor = Cursor()
         self._state = _START
@@ -293,10 +295,12 @@ class _Parts:
 
     __slots__ = ("block", "held", "inner", "search")
 
-    def __init__(self, tools: Sequence[ToolSpec], tags: Tags, calls: Calls, speech: Speech, cursor: Cursor) -> None:
+    def __init__(
+        self, tools: Sequence[ToolSpec], tags: Tags, prompt: str, calls: Calls, speech: Speech, cursor: Cursor
+    ) -> None:
         self.inner = partial(_inner, tools)
         foreign = Foreign(calls.names, calls.schema, calls.troubles)
-        self.held = Held(foreign, tags, self.inner)
+        self.held = Held(foreign, tags, Quotes(prompt), self.inner)
         self.search = Search(tags, calls, speech, self.held)
         self.block = Block(cursor, calls, self.search.openings, marks(tags.suffix), bodies=not tags.suffix)
 

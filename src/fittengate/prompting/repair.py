@@ -10,11 +10,27 @@ from collections.abc import Callable
 
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
+_BETWEEN = re.compile(r"\s*,?\s*")
 
 
 def read_json(text: str) -> object:
     """Return the value of a JSON text. Raises ValueError where it is none; NaN and the infinities are none."""
     return _load(text, strict=True)
+
+
+def read_several(text: str) -> list[object]:
+    """Return the values of JSON texts that follow each other. Raises ValueError where there is anything else."""
+    values: list[object] = []
+    at = 0
+    while at < len(text):
+        try:
+            value, at = _SEVERAL.raw_decode(text, at)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+        values.append(value)
+        between = _BETWEEN.match(text, at)
+        at = between.end() if between else at
+    return values
 
 
 def _load(text: str, *, strict: bool) -> object:
@@ -35,6 +51,8 @@ def _control_characters(text: str) -> object:
 def _trailing_commas(text: str) -> object:
     return _load(_TRAILING_COMMA.sub(lambda found: found[1] or "", text), strict=False)
 
+
+_SEVERAL = json.JSONDecoder(parse_constant=_refuse)
 
 STEPS: tuple[Callable[[str], object], ...] = (_control_characters, _trailing_commas)
 

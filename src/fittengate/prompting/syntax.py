@@ -38,7 +38,7 @@ _ENTITY = re.compile(r"&(amp|quot|lt|gt|apos|#10|#13|#39);")
 # Not only our own spelling: whatever the reader would take for a call, quoted, is as dangerous.
 _OURS = re.compile(
     r"</?(?:tool_calls?|function_calls|invoke|tool_results?|function_results)\b|</parameter\b|<parameter name|<function="
-    r"|</?(?:\||\uff5c){1,2}(?:DSML|tool)",
+    r"|</?(?:\||\uff5c){1,2}(?:DSML|tool)|</?(?:antml|minimax):|<tool_response\b",
     re.IGNORECASE,
 )
 _SURROGATES = re.compile("[\ud800-\udfff]")

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from fittengate.core.conversation import ToolSpec
 from fittengate.prompting.references import pointed, resolved
-from fittengate.prompting.repair import read_json
-from fittengate.prompting.syntax import quoted, whole
+from fittengate.prompting.repair import read_json, repair_json
+from fittengate.prompting.syntax import compact, quoted, whole
 
 _ANY = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
 _STRING = frozenset({"string"})
@@ -45,6 +45,16 @@ class Schema(Struct, frozen=True):
         if types == _STRING or "string" not in types or to_json(text, types)[0] == quoted(text):
             return text
         return quoted(text)
+
+    def typed(self, arguments: dict[str, object]) -> dict[str, object]:
+        """Return arguments with strings read as what they stand for, where a parameter takes no string: ``"12"`` as 12."""
+        return {name: self._typed(name, value) for name, value in arguments.items()}
+
+    def _typed(self, name: str, value: object) -> object:
+        if not isinstance(value, str) or "string" in self.types.get(name, _STRING):
+            return value
+        text, fits = self.value(name, value)
+        return read_json(text) if fits else value
 
     def fits(self, arguments: dict[str, object]) -> bool:
         """Return whether arguments have all required names, and the right types where they are declared."""
@@ -111,7 +121,7 @@ def to_json(text: str, types: frozenset[str]) -> tuple[str, bool]:
     except ValueError:
         if bare in _WORDS and _fits(read_json(_WORDS[bare]), types):
             return _WORDS[bare], True
-        return quoted(text), "string" in types
+        return _repaired(bare, types) or (quoted(text), "string" in types)
     if not isinstance(value, str) and _fits(value, types):
         return bare, True
     if isinstance(value, str):
@@ -123,6 +133,17 @@ def to_json(text: str, types: frozenset[str]) -> tuple[str, bool]:
         except ValueError:
             return quoted(text), False
     return quoted(text), "string" in types
+
+
+def _repaired(text: str, types: frozenset[str]) -> tuple[str, bool] | None:
+    """Return the list or object that a text is but for line breaks in its strings, or a comma; None where it is none."""
+    if "string" in types or text[:1] not in ("[", "{"):
+        return None
+    try:
+        value, _ = repair_json(text)
+    except ValueError:
+        return None
+    return (whole(compact(value)), True) if _fits(value, types) else None
 
 
 def _fits(value: object, types: frozenset[str]) -> bool:

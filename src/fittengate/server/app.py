@@ -1,12 +1,13 @@
 """The route table. Paths only: what happens behind a path is elsewhere."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from starlette.middleware.cors import CORSMiddleware
 
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.dialects import COUNTING, DIALECTS, OLLAMA
+from fittengate.dialects import BY_HEADER, COUNTING, DIALECTS, OLLAMA
 from fittengate.dialects.base import CountingDialect, Dialect
 from fittengate.server.admin import ADMIN_METHODS, Admin, admin_path
 from fittengate.server.exchange import Exchanges
@@ -27,6 +28,9 @@ class Routes(Protocol):
 
     gets: Mapping[str, Handler]
     posts: Mapping[str, Handler]
+
+
+_SLASHES = re.compile("/{2,}")
 
 
 class App:
@@ -80,10 +84,12 @@ class App:
         if dialect is not None and request.method == "POST" and HEAD_TOO_LARGE not in scope:
             await self._exchanges.handle(dialect, request)
             return
-        await self._other(request, _straight(path))
+        if "//" in path:
+            path = _SLASHES.sub("/", path)
+        await self._other(request, path.rstrip("/") or "/")
 
     async def _other(self, request: Request, path: str) -> None:
-        dialect = self._speaking(path)
+        dialect = self._speaking(request, path)
         request.timing = self._exchanges.stopwatch()
         try:
             if HEAD_TOO_LARGE in request.scope:
@@ -131,17 +137,15 @@ class App:
             allowed = [*(("GET", "HEAD") if get is not None else ()), *(("POST",) if post is not None else ())]
             raise _wrong_method(request, ", ".join(allowed))
 
-    def _speaking(self, path: str) -> Dialect:
-        """Return the dialect whose path this is or begins with; the default one for all others."""
+    def _speaking(self, request: Request, path: str) -> Dialect:
+        """Return the dialect whose path this is or begins with; for others the one whose header came, or the default."""
         for known, dialect in self._posts.items():
             if path.startswith(known):
                 return dialect
+        for name, dialect in BY_HEADER.items():
+            if request.header(name):
+                return dialect
         return OLLAMA[0] if path.startswith(OLLAMA_PREFIX) else self._default
-
-
-def _straight(path: str) -> str:
-    """Return a path without the slashes too many that base URLs bring along: ``/v1/`` and ``/models`` put together."""
-    return "/" + "/".join([part for part in path.split("/") if part])
 
 
 def _wrong_method(request: Request, allowed: str) -> Fault:
@@ -154,7 +158,8 @@ def _no_route(path: str) -> Fault:
     shown = path if len(path) <= 100 else path[:100] + "…"
     return Fault(
         FaultKind.CALLER_NO_ROUTE,
-        f"There is nothing at {shown}. The base URL for OpenAI clients is http://HOST:PORT/v1; all paths are at /docs.",
+        f"There is nothing at {shown}. The base URL is http://HOST:PORT/v1 for OpenAI clients, http://HOST:PORT for "
+        "Anthropic clients; all paths are at /docs.",
     )
 
 

@@ -155,6 +155,32 @@ def test_results_come_in_every_form(fields, found):
     assert parts(block, block, text("go on")) == (found, found, Text("go on"))
 
 
+PDF = {
+    "type": "document",
+    "title": "T",
+    "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="},
+}
+
+
+@pytest.mark.parametrize(
+    "source", [PDF["source"], {"type": "url", "url": "https://x/y"}, {"type": "file", "file_id": "f"}]
+)
+def test_a_document_that_cannot_be_read_never_ends_an_agents_session(source):
+    """What a tool gave comes back in every turn: the model is told that the document is missing, and the reply says so."""
+    document, note = PDF | {"source": source}, Text("[document left out: only plain text can be read here]")
+    ask = read(messages=[{"role": "user", "content": [result(text("a"), document), document, text("b")]}])
+    assert ask.conversation.messages[0].parts == (
+        ToolResult("t", (Text("a"), Text("T"), note)),
+        Text("T"),
+        note,
+        Text("b"),
+    )
+    assert ask.ignored == ("content.document",)
+    assert fault_of(
+        messages=[{"role": "user", "content": [result(text("a"))]}, {"role": "user", "content": [document]}]
+    )
+
+
 def test_reasoning_that_comes_back_is_accepted():
     """Requirement 40: thinking with any signature is a Thought; what cannot be read is left out, and no error."""
     blocks = [

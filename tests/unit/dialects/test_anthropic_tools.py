@@ -6,6 +6,7 @@ import pytest
 
 from fittengate.core.ask import ToolUse
 from fittengate.core.conversation import Text, ToolSpec
+from fittengate.core.faults import Fault
 from fittengate.dialects.anthropic_messages import AnthropicMessages
 
 MESSAGES = AnthropicMessages()
@@ -97,6 +98,69 @@ def test_a_request_with_the_vendors_tools_alone_gets_words(choice):
     """Requirement 39: tools that run on the vendor's servers are left out and reported, forced or not."""
     ask = read([WEB], choice=choice)
     assert (names(ask), ask.ignored, ask.tool_use) == ([], ("tools.web_search_20250305",), ToolUse())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "parameters", "required"),
+    [
+        ("bash_20250124", "bash", {"command", "restart"}, []),
+        ("bash_20241022", "bash", {"command", "restart"}, []),
+        (
+            "text_editor_20250728",
+            "str_replace_based_edit_tool",
+            {"command", "path", "view_range", "file_text", "old_str", "new_str", "insert_line", "insert_text"},
+            ["command", "path"],
+        ),
+        (
+            "text_editor_20250124",
+            "str_replace_editor",
+            {"command", "path", "view_range", "file_text", "old_str", "new_str", "insert_line"},
+            ["command", "path"],
+        ),
+        (
+            "memory_20250818",
+            "memory",
+            {"command", "path", "view_range", "file_text", "old_str", "new_str", "insert_line", "insert_text"}
+            | {"old_path", "new_path"},
+            ["command"],
+        ),
+    ],
+)
+def test_a_tool_of_the_vendors_that_the_client_runs_is_shown_with_its_parameters(kind, name, parameters, required):
+    """The vendor's models know these by heart, and the client carries the calls out: declared by their type alone."""
+    ask = read([{"type": kind, "name": name, "cache_control": {"type": "ephemeral"}}], choice={"type": "any"})
+    (spec,) = ask.conversation.tools
+    schema = json.loads(spec.parameters)
+    assert (spec.name, bool(spec.description), ask.ignored) == (name, True, ())
+    assert (set(schema["properties"]), schema["required"], schema["type"]) == (parameters, required, "object")
+    assert ask.tool_use == ToolUse("required")
+    assert names(read([{"type": kind, "name": name, "defer_loading": True}], name)) == [name]
+
+
+def test_an_editor_can_undo_only_where_its_version_can():
+    """The commands are those of the version that was declared."""
+    commands = [
+        json.loads(read([{"type": f"text_editor_{version}", "name": "e"}]).conversation.tools[0].parameters)[
+            "properties"
+        ]["command"]["enum"]
+        for version in ("20241022", "20250124", "20250429", "20250728")
+    ]
+    assert ["undo_edit" in each for each in commands] == [True, True, False, False]
+    assert all({"view", "create", "str_replace", "insert"} <= set(each) for each in commands)
+
+
+@pytest.mark.parametrize("kind", ["computer_20250124", "code_execution_20250825", "bash_code_execution_1", "memory_x"])
+def test_other_tools_of_the_vendors_are_left_out(kind):
+    """What nobody here can carry out, or whose parameters are not known, is reported and never offered."""
+    ask = read([{"type": kind, "name": "t"}, tool("Read")])
+    assert (names(ask), ask.ignored) == (["Read"], (f"tools.{kind}",))
+
+
+def test_a_tool_of_the_vendors_that_the_client_runs_needs_its_name():
+    """Calls come back under it."""
+    with pytest.raises(Fault) as caught:
+        read([{"type": "bash_20250124"}])
+    assert caught.value.param == "tools[0].name"
 
 
 def test_a_required_call_needs_a_tool_that_is_shown():

@@ -104,6 +104,24 @@ def test_a_call_starts_empty_and_grows():
     ]
 
 
+def test_a_whole_message_has_the_blocks_of_a_stream():
+    """Requirement 20: text between and behind calls stands where it came, in one mode as in the other."""
+    said = [TextDelta("a"), TextDelta("b"), *CALL, TextDelta("\nc"), *CALL, *CALL, TextDelta("\nd"), TextDelta("e")]
+    found = [data for name, data in written(ThoughtDelta("t"), *said, end()) if name.startswith("content_block")]
+    streamed = []
+    for data in found:
+        if "content_block" in data:
+            streamed.append([data["content_block"]["type"], ""])
+        elif "delta" in data:
+            streamed[-1][1] += "".join(
+                [str(data["delta"].get(key, "")) for key in ("thinking", "text", "partial_json")]
+            )
+    content = whole(ThoughtDelta("t"), *said, end())["content"]
+    told = [[block["type"], block.get("text", block.get("thinking", '{"p":1}'))] for block in content]
+    assert told == streamed
+    assert [kind for kind, _ in told] == ["thinking", "text", "tool_use", "text", "tool_use", "tool_use", "text"]
+
+
 def test_a_call_without_arguments_has_an_empty_object():
     """Clients that parse what they joined get an object in any case."""
     events = [ToolOpened(0, "aa", "f"), ToolClosed(), end()]

@@ -69,7 +69,9 @@ def test_a_model_is_an_entry_of_both_vendors():
         "type": "model",
         "display_name": "DeepSeek R1",
         "created_at": "2026-01-01T00:00:00Z",
+        "lifecycle": "active",
         "context_window": 131072,
+        "max_input_tokens": 131072,
     }
 
 

@@ -89,6 +89,33 @@ def test_what_was_asked_for_is_accepted_at_once(stream, choice, reply):
     assert not accepted.mended
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("choice", ["auto", "named"])
+def test_words_behind_a_call_stay_behind_it(stream, choice):
+    """Requirement 20: a whole reply has its parts in the order of a streamed one."""
+    reply = [
+        TextDelta("a"),
+        *call(),
+        TextDelta("\nb"),
+        TextDelta("c"),
+        *call("b.py", 1),
+        TextDelta("\nd"),
+        done(reason=CALLED),
+    ]
+    passed, asks, _ = course(asked(choice, stream=stream), reply)
+    assert (passed, asks) == ([Began(), *reply], [])
+
+
+def test_words_behind_arguments_that_do_not_fit_are_kept():
+    """Only the call is replaced."""
+    first = [TextDelta("a"), *call("x"), TextDelta("\nb"), done(reason=CALLED)]
+    passed, asks, _ = course(asked("named", stream=False), first, [*call(), done(SECOND, CALLED)])
+    assert passed == [Began(), TextDelta("a"), TextDelta("\nb"), *call(), done(SECOND, CALLED)]
+    assert len(asks) == 1
+    passed, _, _ = course(asked("named", stream=False), first, [*call("y"), done(SECOND, CALLED)])
+    assert passed == [Began(), *first]
+
+
 def test_plain_text_is_passed_on_in_the_very_batch_that_came():
     """Nothing is held and nothing copied."""
     batch = [TextDelta("Hel"), TextDelta("lo")]

@@ -56,7 +56,11 @@ class ReplyStream:
         self._count_prompt = count
         tools = ask.conversation.tools
         wants_json = ask.reply_format is not None
-        self._reader = Reader(tools, ask.tool_use, make_id, rendered.tags, json_reply=wants_json) if tools else None
+        self._reader = (
+            Reader(tools, ask.tool_use, make_id, rendered.tags, json_reply=wants_json, prompt=rendered.text)
+            if tools
+            else None
+        )
         self._early: list[Event] = []
         """What the reader gave while the voice asked it about a role tag."""
         self._voice = Voice(None if self._reader is None else partial(_is_data, self._reader, self._early))
