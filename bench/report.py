@@ -47,12 +47,12 @@ class Figure(NamedTuple):
 def print_ratios(rows: list[Ratio]) -> None:
     """Print the table of ratios."""
     print(
-        f"\n{'work':<34}{'nginx µs':>10}{'gateway µs':>12}{'spread':>8}{'median':>9}{'ratio':>9}{'must':>8}{'aim':>7}  verdict"
+        f"\n{'work':<38}{'nginx µs':>10}{'gateway µs':>12}{'spread':>8}{'median':>9}{'ratio':>9}{'must':>8}{'aim':>7}  verdict"
     )
     for row in rows:
         verdict = _verdict(row.ratio, row.must, row.aim)
         print(
-            f"{row.work:<34}{min(row.nginx) * 1e6:>10.1f}{min(row.gateway) * 1e6:>12.1f}{row.spread:>8.0%}"
+            f"{row.work:<38}{min(row.nginx) * 1e6:>10.1f}{min(row.gateway) * 1e6:>12.1f}{row.spread:>8.0%}"
             f"{row.middle:>8.2f}x{row.ratio:>8.2f}x"
             f"{f'{row.must:g}x':>8}{'' if row.aim is None else f'{row.aim:g}x':>7}  {verdict}"
         )

@@ -26,7 +26,7 @@ from load import Streams, first_byte, one_by_one, wrk
 from measure import SETTLE_SECONDS, Stopwatch, interleaved, resident_bytes
 from processes import BenchError, Cores, choose_cores
 from report import Figure, Ratio, print_figures, print_ratios, write_json
-from targets import CODE, CODE_RESULT, KEY, TOKEN, Stage, Target, gateway_on, stage
+from targets import CODE, CODE_RESULT, KEY, LIMITS, TOKEN, Stage, Target, gateway_on, stage
 from wire import Post, ReplyError, exchange
 
 T = TypeVar("T")
@@ -86,17 +86,22 @@ def tools(run: Run, staged: Stage) -> None:
 
 
 def admission(run: Run, staged: Stage) -> None:
-    """Measure what a key with limits and a receipt cost: a gateway that has them beside one that has neither."""
-    title = "key lookup, admission, receipt"
+    """Measure what a key of the store and a receipt cost: gateways that have them beside one that has neither.
+
+    Once by a key without limits, for which admission is to see that there are none, and once by a key with all of them.
+    """
+    title = "key, admission, receipt"
     say(f"{title} ({run.connections} connections)")
     with (
         gateway_on(run.folder, run.cores, staged.service, name="bare", STORE_URL="none") as (bare, _),
-        gateway_on(run.folder, run.cores, staged.service, name="full", limited=True) as (full, _),
+        gateway_on(run.folder, run.cores, staged.service, name="key", limits=()) as (key, _),
+        gateway_on(run.folder, run.cores, staged.service, name="limits", limits=LIMITS) as (limits, _),
     ):
-        works = {target.name: _work(run, target, "whole") for target in (staged.nginx, bare, full)}
+        works = {target.name: _work(run, target, "whole") for target in (staged.nginx, bare, key, limits)}
         best = interleaved(run.rounds, works, say)
-    more = tuple([max(0.0, one - min(best["bare"])) for one in best["full"]])
-    run.ratios.append(Ratio(title, best["nginx"], more, 1, None))
+    for name, what in (("key", "no limits"), ("limits", "five limits")):
+        more = tuple([max(0.0, one - min(best["bare"])) for one in best[name]])
+        run.ratios.append(Ratio(f"{title}, {what}", best["nginx"], more, 1, None))
 
 
 def _by_wrk(run: Run, staged: Stage, form: str, title: str, must: float, aim: float | None) -> Ratio:

@@ -29,6 +29,9 @@ CODE = "def add(left, right):"
 CODE_RESULT = "\n    return left + right"
 """A place in a file and what the service suggests there."""
 
+LIMITS = ("rpm", "tpm", "concurrency", "tokens-per-day", "tokens-per-month")
+"""All kinds that a key may have, as options of ``keys create``."""
+
 SHORT_PROMPT = "Write a function that adds two numbers."
 
 _NGINX = """\
@@ -199,11 +202,18 @@ def _fill(port: int, user: str, bearer: str, text: str) -> Post:
 
 @contextlib.contextmanager
 def gateway_on(
-    folder: Path, cores: Cores, service: int, *, name: str = "gateway", limited: bool = False, **settings: str
+    folder: Path,
+    cores: Cores,
+    service: int,
+    *,
+    name: str = "gateway",
+    limits: Sequence[str] | None = None,
+    **settings: str,
 ) -> Iterator[tuple[Target, float]]:
     """Run the gateway before a service; yields it and the seconds until it answered.
 
-    ``limited``: what it is asked with is a key of the store that has limits. ``settings`` as in ``STORE_URL="none"``.
+    ``limits``: what it is asked with is a key of the store that has these limits; None for a key of the settings.
+    ``settings`` as in ``STORE_URL="none"``.
     """
     port = free_port()
     state = folder / f"state-{port}"
@@ -226,7 +236,7 @@ def gateway_on(
         wait_for_port(program, port)
         _wait_alive(program, port)
         ready = time.monotonic() - program.started
-        key = _limited_key(env) if limited else KEY
+        key = KEY if limits is None else _stored_key(env, limits)
 
         def post(prompt: str, *, stream: bool, **more: object) -> Post:
             body = {"model": "fitten-code", "messages": [{"role": "user", "content": prompt}], "stream": stream, **more}
@@ -251,10 +261,9 @@ def gateway_on(
         )
 
 
-def _limited_key(env: Mapping[str, str]) -> str:
-    """Return a key whose limits of every kind are counted and never reached."""
-    limits = dict.fromkeys(("rpm", "tpm", "concurrency", "tokens-per-day", "tokens-per-month"), 10**9)
-    options = [word for name, most in limits.items() for word in (f"--{name}", str(most))]
+def _stored_key(env: Mapping[str, str], limits: Sequence[str]) -> str:
+    """Return a key whose limits are counted and never reached."""
+    options = [word for name in limits for word in (f"--{name}", str(10**9))]
     command = [*_gateway_command(), "keys", "create", "--name", "bench", *options]
     return subprocess.run(command, env=dict(env), capture_output=True, text=True, check=True).stdout.strip()
 
