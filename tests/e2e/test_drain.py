@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from fakes.ledger import rows
 from fakes.line import events, until, written
 from fittengate.simulator import Plan
 
@@ -86,6 +87,35 @@ async def test_p7_a_second_signal_ends_at_once(serve, simulator, second):
         assert time.monotonic() - began < 2
         cut = await reply
         assert "[DONE]" not in cut.body.decode()
+        assert "gateway_draining" in events(cut.body)[-1]
+
+
+async def test_p7_what_a_second_signal_cuts_has_a_receipt(serve, simulator):
+    """A whole answer and a stream that are ended at once are told why, and stand in the ledger as not finished."""
+    process = await serve()
+    async with under_way(process, simulator) as (_, reply):
+        simulator.plan("chat", Plan(no_reply="stall"))
+        whole = asyncio.create_task(process.chat("whole"))
+        await simulator.wait_held(2)
+        process.signal(signal.SIGTERM)
+        await process.says("running")
+        process.signal(signal.SIGTERM)
+        assert await process.ended() == 0
+        assert (await whole).status == 503
+        await reply
+    found = await asyncio.to_thread(rows, process.state_dir / "fittengate.db", "outcome")
+    assert sorted(found) == [("failed",), ("truncated",)]
+
+
+async def test_p7_a_terminal_that_is_closed_drains_too(serve, simulator):
+    """SIGHUP, which a terminal sends when its window is closed, lets what runs finish like SIGTERM."""
+    process = await serve()
+    async with under_way(process, simulator) as (_, reply):
+        process.signal(signal.SIGHUP)
+        await process.says("running")
+        simulator.release()
+        assert events((await reply).body)[-1] == "[DONE]"
+    assert await process.ended() == 0
 
 
 async def test_p7_draining_has_an_end(serve, simulator):
