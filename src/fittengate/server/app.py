@@ -100,7 +100,7 @@ class App:
                     raise _wrong_method(request, "POST")
                 await self._exchanges.count(self._counts[path], request)
                 return
-            if (target := admin_path(path)) is not None:
+            if (target := admin_path(request.raw_path.rstrip("/"))) is not None:
                 methods = ADMIN_METHODS[target[0]]
                 if request.method not in methods:
                     raise _wrong_method(request, ", ".join(methods))

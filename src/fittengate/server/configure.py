@@ -125,6 +125,12 @@ def debugging(environ: Mapping[str, str] | None = None) -> bool:
     return text.strip().lower() not in {"", "0", "false", "no", "off"}
 
 
+def colourless(environ: Mapping[str, str] | None = None) -> bool:
+    """Tell whether output is wanted without colours: NO_COLOR is set (https://no-color.org), or the terminal is dumb."""
+    environ = os.environ if environ is None else environ
+    return bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+
+
 def prepare_state_dir(path: Path) -> None:
     """Make the directory that holds tokens, keys and the log, for its owner alone (0700). Raises ConfigurationError."""
     try:
@@ -179,6 +185,13 @@ def _installed(modules: tuple[str, ...]) -> bool:
         return all(importlib.util.find_spec(name) is not None for name in modules)
     except (ImportError, ValueError):
         return False
+
+
+def _locked(path: str) -> bool:
+    """Tell whether a PEM file has a private key that is encrypted (RFC 7468, section 11; RFC 1421 for the older form)."""
+    with open(path, "rb") as file:  # noqa: PTH123 - as above
+        data = file.read(1024 * 1024)
+    return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in data or b"Proc-Type: 4,ENCRYPTED" in data
 
 
 def _fleet_url(text: str) -> str:
@@ -310,6 +323,10 @@ class _Resolution:
             if text and not (os.path.isfile(text) and os.access(text, os.R_OK)):  # noqa: PTH113 - Path's may raise
                 self._gathered.wrong(key, f"expected a file that can be read; there is none at {text}")
         cert, key = self._get("server.tls_cert"), self._get("server.tls_key")
+        if key and self._good("server.tls_key") and _locked(key):
+            self._gathered.wrong(
+                "server.tls_key", "expected a key without a passphrase: a server has nobody to ask for it"
+            )
         if cert and not key and self._good("server.tls_key"):
             self._gathered.wrong("server.tls_key", "expected the private key of server.tls_cert", DEFAULT)
         if key and not cert and self._good("server.tls_cert"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fittengate.server import configure as configuring
-from fittengate.server.configure import ConfigurationError, configure, debugging, prepare_state_dir
+from fittengate.server.configure import ConfigurationError, colourless, configure, debugging, prepare_state_dir
 from fittengate.server.sources import SourceKind
 from fittengate.settings import DEFAULT_ALIASES, TABLE
 
@@ -227,6 +227,14 @@ def test_config_and_debug_are_no_settings(place):
     assert debugging({"FITTENGATE_DEBUG": "1"})
     assert not debugging({"FITTENGATE_DEBUG": "0"})
     assert not debugging({})
+
+
+def test_colours_are_left_out_where_nobody_wants_them():
+    """NO_COLOR counts when it is not empty (https://no-color.org), and a dumb terminal knows no colours."""
+    assert colourless({"NO_COLOR": "1", "TERM": "xterm"})
+    assert colourless({"TERM": "dumb"})
+    assert not colourless({"NO_COLOR": "", "TERM": "xterm"})
+    assert not colourless({})
 
 
 def test_everything_wrong_is_told_at_once(place):
@@ -600,6 +608,15 @@ def test_certificate_and_key_come_together(place):
     (line,) = place.problems(FITTENGATE_SERVER_TLS_CERT="c.pem", FITTENGATE_SERVER_TLS_KEY="no.pem")
     assert "server.tls_key: expected a file that can be read" in line
     assert len(place.problems(FITTENGATE_UPSTREAM_CA_FILE="no.pem")) == 1
+
+
+@pytest.mark.parametrize("head", ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"])
+def test_a_key_behind_a_passphrase_is_refused(place, head):
+    """Nobody is there to type it when a server starts; asking on the terminal would hold up the start for ever."""
+    place.write("work/c.pem", "")
+    place.write("work/k.pem", f"{head}\n")
+    (line,) = place.problems(FITTENGATE_SERVER_TLS_CERT="c.pem", FITTENGATE_SERVER_TLS_KEY="k.pem")
+    assert "FITTENGATE_SERVER_TLS_KEY: server.tls_key: expected a key without a passphrase" in line
 
 
 def test_where_state_is_kept(place):
