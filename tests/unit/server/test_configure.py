@@ -138,8 +138,8 @@ def test_a_variable_is_read_by_the_type_of_its_setting(place, variable, text, ke
 def test_toml_values_keep_their_types(place):
     """An integer does for a number, a text for a list of one, and a list for a list."""
     text = '[server]\nhold_seconds=3\napi_key="a,b"\ncors_origins=["https://c.example"]\n[log]\ncontent=true\n'
-    place.write("work/fittengate.toml", text + '[models.aliases]\n"gpt-4.1*"="fitten-code"\n')
-    got = place.settings()
+    named = place.write("work/fittengate.toml", text + '[models.aliases]\n"gpt-4.1*"="fitten-code"\n')
+    got = place.settings({"config": str(named)})
     assert got.server.hold_seconds == 3
     assert got.server.api_key == ("a", "b")
     assert got.server.cors_origins == ("https://c.example",)
@@ -674,6 +674,59 @@ def test_a_found_file_does_not_choose_the_server_of_the_store(place):
     (line,) = place.problems({"store.url": "postgresql://u:hunter2@h/fg"})
     assert "set FITTENGATE_STORE_URL" in line
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("server.host", "0.0.0.0", "others use your account"),  # noqa: S104
+        ("server.cors_origins", "https://evil.example", "pages of the web use your account"),
+    ],
+)
+def test_a_found_file_opens_the_account_to_nobody(place, key, value, why):
+    """A repository's file could name a key of its own too, and then whoever wrote it could use the stored login."""
+    section, name = key.split(".")
+    named = place.write("work/fittengate.toml", f'[{section}]\n{name} = "{value}"\napi_key = "evil"\n')
+    (line,) = place.problems()
+    assert line.startswith(f"./fittengate.toml: {key}: expected from a source that you chose")
+    assert why in line
+    assert "--config ./fittengate.toml" in line
+    assert place.settings({"config": str(named)}).server.api_key == ("evil",)
+    named.write_text('[server]\nhost = "localhost"\n')
+    assert place.settings().server.host == "localhost"
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("log", "file", "~/.profile"),
+        ("log", "file", "../above.log"),
+        ("log", "file", "link/x.log"),
+        ("server", "state_dir", "~/state"),
+        ("server", "state_dir", "link"),
+        ("store", "url", "sqlite:///../other.db"),
+        ("store", "url", "sqlite:///link/other.db"),
+    ],
+)
+def test_a_found_file_makes_no_files_elsewhere(place, section, name, value):
+    """What is written there would run or be lost: lines at the end of a profile, a database moved aside. Links count too."""
+    named = place.write("work/fittengate.toml", f'[{section}]\n{name} = "{value}"\n')
+    (named.parent / "link").symlink_to(place.home)
+    (line,) = place.problems()
+    assert line.startswith(f"./fittengate.toml: {section}.{name}: expected a place in the working directory")
+    assert "--config ./fittengate.toml" in line
+    place.settings({"config": str(named)})
+
+
+def test_a_found_file_may_keep_what_is_kept_beside_it(place):
+    """A project's own state directory, log and database are nobody else's business."""
+    place.write(
+        "work/fittengate.toml",
+        '[server]\nstate_dir = "state"\n[log]\nfile = "logs/x.log"\n[store]\nurl = "sqlite:///x.db"\n',
+    )
+    place.settings()
+    place.write("work/fittengate.toml", '[log]\nfile = "none"\n[store]\nurl = "none"\n')
+    place.settings()
 
 
 def mode(path):
