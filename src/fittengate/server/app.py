@@ -153,6 +153,25 @@ def _no_route(path: str) -> Fault:
     )
 
 
+_LIMITS = [(what, of) for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")]
+
+_EXPOSED = (
+    "x-request-id",
+    "request-id",
+    "server-timing",
+    "x-fittengate-model",
+    "x-fittengate-ignored",
+    "x-fittengate-warning",
+    "x-fittengate-memory",
+    "x-fittengate-usage",
+    "retry-after",
+    "x-should-retry",
+    *(f"x-ratelimit-{what}-{of}" for what, of in _LIMITS),
+    *(f"anthropic-ratelimit-{of}-{what}" for what, of in _LIMITS),
+)
+"""Headers of answers that a page of the web may read."""
+
+
 def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """Return the application with CORS for these origins; as it is when there are none."""
     if not origins:
@@ -168,14 +187,7 @@ def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, S
         allow_origins=origins,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
-        expose_headers=[
-            "x-request-id",
-            "server-timing",
-            "x-fittengate-model",
-            "x-fittengate-ignored",
-            "x-fittengate-warning",
-            "x-fittengate-memory",
-            "retry-after",
-            *[f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")],
-        ],
+        # Browsers ask whether a page of the web may call a machine of the user's own: these may, they were named.
+        allow_private_network=True,
+        expose_headers=_EXPOSED,
     )

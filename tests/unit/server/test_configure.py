@@ -679,7 +679,7 @@ def test_a_found_file_does_not_choose_the_server_of_the_store(place):
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [
-        ("server.host", "0.0.0.0", "others use your account"),  # noqa: S104
+        ("server.host", "0.0.0.0", "others use your account"),
         ("server.cors_origins", "https://evil.example", "pages of the web use your account"),
     ],
 )
