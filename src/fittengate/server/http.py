@@ -133,12 +133,16 @@ class GatewayProtocol(StayingProtocol):
         if version != "1.1":
             scope["http_version"] = version
         scope["path"], scope["raw_path"], scope["query_string"] = self.targets.get(url) or self._parsed(url)
-        if self.max_head_bytes:
-            size = len(url)
-            for name, value in self.headers:
-                size += len(name) + len(value) + 4
-            if size > self.max_head_bytes:
-                scope[HEAD_TOO_LARGE] = True
+        size, hosts = len(url), 0
+        for name, value in self.headers:
+            size += len(name) + len(value) + 4
+            if name == b"host":
+                hosts += 1
+        if hosts > 1:
+            # Whoever stands between may have looked at the other one (RFC 9112, section 3.2).
+            raise ValueError("more than one host")
+        if self.max_head_bytes and size > self.max_head_bytes:
+            scope[HEAD_TOO_LARGE] = True
         before = self.cycle
         cycle = self.cycle = Outlet(self, scope, self.front, keep_alive=version != "1.0" and parser.should_keep_alive())
         # The request's task begins in a later turn of the loop, or after the one before it.
