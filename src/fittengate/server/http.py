@@ -19,6 +19,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
+from fittengate.server.old_http import OldOutlet
 from fittengate.server.outlet import Front, Outlet
 from fittengate.server.patience import Phase, State, Wait
 from fittengate.server.request import GONE, OUTLET, SLOW
@@ -144,7 +145,9 @@ class GatewayProtocol(StayingProtocol):
         if self.max_head_bytes and size > self.max_head_bytes:
             scope[HEAD_TOO_LARGE] = True
         before = self.cycle
-        cycle = self.cycle = Outlet(self, scope, self.front, keep_alive=version != "1.0" and parser.should_keep_alive())
+        kind = Outlet if version != "1.0" else OldOutlet
+        keep_alive = version != "1.0" and parser.should_keep_alive()
+        cycle = self.cycle = kind(self, scope, self.front, keep_alive=keep_alive)
         # The request's task begins in a later turn of the loop, or after the one before it.
         scope[OUTLET] = cycle
         if before is None or before.response_complete:

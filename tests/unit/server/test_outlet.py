@@ -84,6 +84,17 @@ async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(method, st
     assert seen[0][0].startswith(b"HTTP/1.1 %d " % status)
 
 
+@pytest.mark.parametrize("way", [by_messages, by_outlet])
+async def test_a_client_of_http_1_0_gets_a_stream_without_chunks(way):
+    """It would take their lengths for part of the answer (RFC 9112, section 6.1); the connection's end is the stream's."""
+    transport, _ = await through(way(200, [b"one", b"", b"two"], stream=True), b"POST / HTTP/1.0\r\n\r\n")
+    head, _, body = b"".join(transport.writes).partition(b"\r\n\r\n")
+    assert body == b"onetwo"
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    assert transport.closed
+
+
 async def test_the_head_goes_out_with_the_first_piece():
     """One write for a whole answer; for a stream one for the head and the first piece together."""
     request = b"POST / HTTP/1.1\r\nhost: a\r\n\r\n"
