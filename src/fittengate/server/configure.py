@@ -75,8 +75,7 @@ CHOSEN = MappingProxyType(
 )
 """What a file that merely lay in the working directory does not decide, and why."""
 
-WRITTEN = ("server.state_dir", "log.file", "store.url")
-"""Where files are made."""
+WRITTEN = ("server.state_dir", "log.file", "store.url")  # where files are made
 _NOT_YOURS = "expected from a source that you chose, not from a file in the working directory"
 
 MAX_KEY_CHARS = 512
@@ -449,11 +448,13 @@ class _Resolution:
                 self._gathered.wrong(key, f"{_NOT_YOURS}: {why}; {self._remedy(key)}")
         homes = [os.path.realpath(place) for place in (self._cwd, self._default_state_dir())]
         for key in WRITTEN:
-            text = self._get(key).removeprefix(SQLITE)
-            if text == "none" or not self._gathered.sources[key].found or not self._good(key):
+            # Where nobody says so, they are in the state directory, and may be links there.
+            told = WRITTEN[0] if self._gathered.sources[key] is DEFAULT else key
+            if self._get(key) == "none" or not self._gathered.sources[told].found or not self._good(told):
                 continue
-            if not any(Path(os.path.realpath(text)).is_relative_to(home) for home in homes):
-                self._gathered.wrong(key, f"expected a place in the working directory; {self._remedy(key)}")
+            real = Path(os.path.realpath(self._get(key).removeprefix(SQLITE)))
+            if not any(real.is_relative_to(home) for home in homes):
+                self._gathered.wrong(told, f"expected a place in the working directory; {self._remedy(told)}")
 
     def _remedy(self, key: str) -> str:
         name = self._gathered.sources[key].name

@@ -718,6 +718,16 @@ def test_a_found_file_makes_no_files_elsewhere(place, section, name, value):
     place.settings({"config": str(named)})
 
 
+@pytest.mark.parametrize("name", ["fitten_api.log", "fittengate.db"])
+def test_a_found_state_directory_leads_nowhere_else_by_links(place, name):
+    """What lies in a directory that a repository names may be a link to a file that is the user's own."""
+    place.write("work/fittengate.toml", '[server]\nstate_dir = "state"\n')
+    place.write("work/state/kept", "")
+    (place.cwd / "state" / name).symlink_to(place.write("home/.profile", ""))
+    (line,) = place.problems()
+    assert line.startswith("./fittengate.toml: server.state_dir: expected a place in the working directory")
+
+
 def test_a_found_file_may_keep_what_is_kept_beside_it(place):
     """A project's own state directory, log and database are nobody else's business."""
     place.write(
