@@ -676,6 +676,16 @@ def test_a_found_file_does_not_choose_the_server_of_the_store(place):
     assert "hunter2" not in line
 
 
+@pytest.mark.parametrize("key", ["server.state_dir", "log.file", "store.url", "server.tls_key", "upstream.user_agent"])
+def test_a_text_holds_no_control_characters(place, key):
+    """Neither a path nor a header can have them; a line end around the text is a slip, and no part of it."""
+    section, name = key.split(".")
+    for text in (r"sqlite:///a\u0000b", r"sqlite:///a\r\nb"):
+        place.write("work/x.toml", f'[{section}]\n{name} = "{text}"\n')
+        assert f"x.toml: {key}: expected text without control characters" in place.problems({"config": "x.toml"})
+    assert place.settings(FITTENGATE_SERVER_HOST="127.0.0.2\n").server.host == "127.0.0.2"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [
