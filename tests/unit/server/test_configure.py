@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fittengate.server import configure as configuring
+from fittengate.server.assemble import redactor
 from fittengate.server.configure import ConfigurationError, colourless, configure, debugging, prepare_state_dir
 from fittengate.server.sources import SourceKind
 from fittengate.settings import DEFAULT_ALIASES, TABLE
@@ -252,6 +253,15 @@ def test_everything_wrong_is_told_at_once(place):
         "FITTENGATE_SERVER_TLS_KEY",
         "server.tls_cert",
     ]
+
+
+def test_p10_the_password_of_a_proxy_is_a_secret(place):
+    """It is in no repr, and the log is told of it, whatever a library may say of the proxy."""
+    url = "http://me:hunter2%40@proxy.example:8080"
+    settings = place.settings(FITTENGATE_UPSTREAM_PROXY=url, FITTENGATE_UPSTREAM_BASE_URL="https://far.example")
+    assert settings.upstream.proxy == url
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in redactor(settings)("no way to me hunter2@ and hunter2%40 there")
 
 
 def test_p10_no_message_and_no_repr_shows_a_secret(place):
