@@ -162,7 +162,8 @@ class _Server(uvicorn.Server):
         signal ends.
         """
         self._sweep.stop()
-        self._evict()
+        if self.force_exit:
+            self._evict()
         for listener in (*self.servers, *(sockets or ())):
             listener.close()
         state, wait = self.server_state, 0.001
