@@ -67,6 +67,9 @@ file in a directory that came from somebody else must not lead your account else
 - A `store.url` that names a server decides who sees keys' hashes and what clients keep: it is not taken from a file that
   was found in the working directory. With a password in it, it is not taken from a flag either: everybody on a machine can read
   command lines.
+- Nor does such a file decide who may use your account or what else is told to whom: a `server.host` that others can reach,
+  `cors_origins`, `also_ollama`, `fleet.url`, `lsp.url`, `admin.url` and `otlp_endpoint` are refused there. `server.state_dir`,
+  `log.file` and a SQLite file have to lie in that directory. Naming the file lifts this too.
 
 ## Listening to others
 

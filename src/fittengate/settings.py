@@ -134,7 +134,11 @@ class Upstream(_Section, frozen=True, kw_only=True):
     ] = 5
     proxy: Annotated[
         str,
-        _meta("HTTP proxy towards the service", default_text="`HTTPS_PROXY`, `NO_PROXY`; loopback never proxied"),
+        _meta(
+            "HTTP proxy towards the service",
+            secret=True,
+            default_text="`HTTPS_PROXY`, `NO_PROXY`; loopback never proxied",
+        ),
     ] = ""
     ca_file: Annotated[str, _meta("PEM file of further certificate authorities to trust")] = ""
     user_agent: Annotated[str, _meta("what the gateway calls itself", default_text="`fittengate/VERSION`")] = ""

@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+from urllib.parse import quote
 
 import pytest
 
@@ -56,6 +57,17 @@ async def test_a_key_is_made_seen_replaced_and_revoked(admin, simulator):
     assert {row["prefix"] for row in gone["revoked"]} == {key[:10], replaced["prefix"]}
     states = {row["prefix"]: row["state"] for row in (await admin("GET", KEYS)).json["data"]}
     assert states[key[:10]] == states[replaced["prefix"]] == "revoked"
+
+
+async def test_a_key_is_reached_by_any_name_that_it_may_have(admin):
+    """A name may hold a slash, a space or letters of any script; in the path it is percent-encoded."""
+    for name in ("team/ci", "a b?c#d%41", "组/持续集成", "end/rotate"):
+        key = (await admin("POST", KEYS, {"name": name})).json["key"]
+        path = f"{KEYS}/{quote(name, safe='')}"
+        assert (await admin("GET", path)).json["prefix"] == key[:10]
+        new = (await admin("POST", f"{path}/rotate", {"grace": 0})).json
+        assert new["name"] == name
+        assert len((await admin("DELETE", path)).json["revoked"]) == 2
 
 
 async def test_who_changed_which_key_is_in_the_log(admin):
@@ -167,5 +179,6 @@ async def test_without_a_store_there_are_no_keys_to_administrate(gateway):
 def test_a_path_is_one_of_the_table():
     """And nothing else is."""
     assert admin_path("/admin/api/keys/x/rotate") == ("/admin/api/keys/{name}/rotate", "x")
+    assert admin_path("/admin/api/keys/x%2Frotate") == ("/admin/api/keys/{name}", "x/rotate")
     for path in ("/admin/api", "/admin/api/keysx", "/admin/api/keys//rotate", "/admin/api/keys/x/y", "/admin"):
         assert admin_path(path) is None

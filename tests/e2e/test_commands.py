@@ -443,6 +443,41 @@ async def test_a_reader_that_leaves_is_not_complained_about(here, simulator):
     assert (stopped.returncode, out, err) == (130, b"hello\n", b"\n")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /dev/full")
+async def test_an_output_that_takes_nothing_is_one_line(here):
+    """A full disk is told in one line with exit code 1; streams that are closed are no defect of the program."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    process = await here.start("models", "--help", stdout=full)
+    os.close(full)
+    _, err = await process.communicate()
+    assert (process.returncode, err.decode()) == (1, "fittengate: No space left on device. Free some space.\n")
+    shell = ["sh", "-c", f'exec "{sys.executable}" -m fittengate "$@" <&- >&- 2>"{here.path}/err"', "sh"]
+    for arguments in (["keys", "list"], ["usage"], ["login", "--refresh-token", "-"]):
+        closed = await asyncio.create_subprocess_exec(*shell, *arguments, cwd=here.path, env=here.environ)
+        code = await closed.wait()
+        said = (here.path / "err").read_text()
+        assert "defect" not in said
+        assert code == (1 if arguments[0] == "login" else 0)
+
+
+@pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+async def test_a_terminal_gets_colours_unless_it_wants_none(here, environ, coloured):
+    """``NO_COLOR`` and a dumb terminal are heeded by every command."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = await here.start("doctor", "--offline", env=environ, stdout=theirs)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):
+        while data := await asyncio.to_thread(os.read, ours, 65536):
+            said += data
+    os.close(ours)
+    await process.wait()
+    assert b"settings" in said
+    assert (b"\x1b[" in said) is coloured
+
+
 async def test_a_traceback_is_shown_only_when_it_is_asked_for(here):
     """``--debug`` and FITTENGATE_DEBUG show where an error came from."""
     plain, flag, variable = await asyncio.gather(

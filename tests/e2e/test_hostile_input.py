@@ -237,6 +237,7 @@ async def test_p11_a_query_is_ignored(gateway, query):
 @pytest.mark.parametrize(
     "raw",
     [
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"\x00\x01\x02\x03\r\n\r\n",
         b"GET\r\n\r\n",
         b"GET /?a=\xc3\xa9 HTTP/1.1\r\n\r\n",

@@ -78,6 +78,9 @@ async def test_every_alias_and_method(gateway):
         assert (await ask(gateway, "GET", f"{path}?stream=true")).status == 400
         assert (await ask(gateway, "GET", f"{path}/input_items?limit=0")).status == 400
         assert (await ask(gateway, "GET", f"{path}/input_items?order=up")).status == 400
+        # An empty page would say that there is no more.
+        unknown = await ask(gateway, "GET", f"{path}/input_items?after=msg_unknown")
+        assert (unknown.status, unknown.error["param"]) == (400, "after")
         assert (await ask(gateway, "GET", path, key="wrong")).status == 401
         deleted = await ask(gateway, "DELETE", path)
         assert json.loads(deleted.body) == {"id": made["id"], "object": "response", "deleted": True}

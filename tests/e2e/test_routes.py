@@ -132,6 +132,18 @@ async def test_cors_lets_the_named_origins_in(start):
         assert {"x-request-id", "request-id", "retry-after", "x-should-retry", "x-fittengate-usage"} <= shown
 
 
+async def test_cors_lets_a_page_reach_this_machine_and_read_what_sdks_read(start):
+    """A browser asks whether a page may call a private address; SDKs in it look at the headers that tell of retries."""
+    told = {"request-id", "x-should-retry", "x-fittengate-usage", "anthropic-ratelimit-tokens-remaining", "retry-after"}
+    async with start(server={"cors_origins": ("https://page.example",)}) as gateway:
+        private = f"{PREFLIGHT}Access-Control-Request-Private-Network: true\r\n"
+        reply = await gateway.request("OPTIONS", CHAT, key=None, headers=private)
+        assert reply.status == 200
+        assert reply.headers["access-control-allow-private-network"] == "true"
+        answer = await gateway.request("POST", CHAT, BODY, headers="Origin: https://page.example\r\n")
+        assert told <= {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")}
+
+
 async def test_readyz_follows_the_account(gateway):
     """200 as soon as the account can be used."""
     assert (await gateway.chat("hello")).status == 200

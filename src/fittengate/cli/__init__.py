@@ -54,9 +54,14 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fittengate")
 @click.option("--debug", is_flag=True, help="Show where an error came from.")
-def commands(*, debug: bool) -> None:
-    """Serve a Fitten Code account as OpenAI-compatible APIs."""
+@click.pass_context
+def commands(ctx: click.Context, *, debug: bool) -> None:
+    """Serve a Fitten Code account as OpenAI- and Anthropic-compatible APIs."""
+    from fittengate.server.configure import colourless
+
     del debug  # read by main(), which needs it even when a command never started
+    if colourless():
+        ctx.color = False
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -64,8 +69,11 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     _make_printable()
     try:
-        result: Any = commands.main(given, prog_name="fittengate", standalone_mode=False)
-        sys.stdout.flush()
+        try:
+            result: Any = commands.main(given, prog_name="fittengate", standalone_mode=False)
+            sys.stdout.flush()
+        finally:
+            _settle_output()
     except click.ClickException as error:
         error.show()
         raise SystemExit(error.exit_code) from None
@@ -74,22 +82,27 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001 - no traceback ever reaches a user
         from fittengate.cli import failures
 
-        code = failures.tell(error, debug="--debug" in given[:1])
-        if isinstance(error, BrokenPipeError):
-            _drop_output()
-        raise SystemExit(code) from None
+        raise SystemExit(failures.tell(error, debug="--debug" in given[:1])) from None
     raise SystemExit(result if isinstance(result, int) else 0)
 
 
 def _make_printable() -> None:
+    # A stream that was closed before we began is none at all: whoever writes to it, or reads from it, goes on.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - as long as the process lives
     # A terminal of an old encoding shows an answer with marks in it rather than nothing.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _drop_output() -> None:
-    # Else the interpreter flushes once more when it ends, and complains.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _settle_output() -> None:
+    """Drop what cannot be written: else the interpreter tries once more when it ends, and complains."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)

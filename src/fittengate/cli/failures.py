@@ -21,8 +21,8 @@ def tell(error: Exception, *, debug: bool) -> int:
         for line in lines:
             sys.stderr.write(f"fittengate: {line}\n")
         sys.stderr.flush()
-    except BrokenPipeError:
-        # Nobody reads the errors either: the exit code says it.
+    except OSError:
+        # Nobody reads the errors either, or the disk is full: the exit code says it.
         return code
     return code
 

@@ -157,7 +157,8 @@ async def account_missing(configured: Configured, vault: "TokenVault") -> str | 
 
 def say(line: str) -> None:
     """Tell the person at the terminal, if there is one still."""
-    with contextlib.suppress(BrokenPipeError):
+    # A pipe that nobody reads any more, a terminal whose window was closed.
+    with contextlib.suppress(OSError):
         sys.stderr.write(f"fittengate: {line}\n")
         sys.stderr.flush()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.record import Recalled, Record
 from fittengate.lib.jsonio import to_json
 
@@ -86,10 +87,16 @@ def input_items(chain: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def item_page(items: Sequence[dict[str, Any]], after: str | None, limit: int) -> bytes:
-    """Return the page of ``items`` that begins behind the item ``after``; None begins at the first."""
+    """Return the page of ``items`` that begins behind the item ``after``; None begins at the first.
+
+    Raises Fault (caller_bad_request) where there is no such item: an empty page would say that there is no more.
+    """
     start = 0
     if after is not None:
-        start = next((index + 1 for index, item in enumerate(items) if item["id"] == after), len(items))
+        found = next((index + 1 for index, item in enumerate(items) if item["id"] == after), None)
+        if found is None:
+            raise Fault(FaultKind.CALLER_BAD_REQUEST, "after must be the id of an item in the list.", param="after")
+        start = found
     page = items[start : start + limit]
     return to_json(
         {

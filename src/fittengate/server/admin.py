@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias, TypeVar, get_args
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 import msgspec
 from msgspec import Struct
@@ -122,7 +122,10 @@ class AdminServices(Struct, frozen=True):
 
 
 def admin_path(path: str) -> Target | None:
-    """Return what a path of the API means; None for every other path."""
+    """Return what a path of the API means; None for every other path.
+
+    ``path`` is as it was sent, percent-encoded: the name in it is decoded here, for it may hold a slash.
+    """
     if path in (KEYS, LIMITS, ACCOUNT, USAGE, EXCHANGES):
         return path, ""
     if path.startswith(f"{EXCHANGES}/"):
@@ -130,6 +133,7 @@ def admin_path(path: str) -> Target | None:
     if not path.startswith(f"{KEYS}/"):
         return None
     name, _, rest = path[len(KEYS) + 1 :].partition("/")
+    name = unquote(name)
     return {"": (KEY, name), "rotate": (ROTATE, name)}.get(rest) if name else None
 
 

@@ -106,7 +106,7 @@ class App:
                     raise _wrong_method(request, "POST")
                 await self._exchanges.count(self._counts[path], request)
                 return
-            if (target := admin_path(path)) is not None:
+            if (target := admin_path(_SLASHES.sub("/", request.raw_path).rstrip("/"))) is not None:
                 methods = ADMIN_METHODS[target[0]]
                 if request.method not in methods:
                     raise _wrong_method(request, ", ".join(methods))
@@ -163,6 +163,25 @@ def _no_route(path: str) -> Fault:
     )
 
 
+_LIMITS = [(what, of) for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")]
+
+_EXPOSED = (
+    "x-request-id",
+    "request-id",
+    "server-timing",
+    "x-fittengate-model",
+    "x-fittengate-ignored",
+    "x-fittengate-warning",
+    "x-fittengate-memory",
+    "x-fittengate-usage",
+    "retry-after",
+    "x-should-retry",
+    *(f"x-ratelimit-{what}-{of}" for what, of in _LIMITS),
+    *(f"anthropic-ratelimit-{of}-{what}" for what, of in _LIMITS),
+)
+"""Headers of answers that a page of the web may read."""
+
+
 def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """Return the application with CORS for these origins; as it is when there are none."""
     if not origins:
@@ -178,17 +197,7 @@ def with_cors(app: App, origins: tuple[str, ...]) -> Callable[[Scope, Receive, S
         allow_origins=origins,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
-        expose_headers=[
-            "x-request-id",
-            "request-id",
-            "server-timing",
-            "x-fittengate-model",
-            "x-fittengate-ignored",
-            "x-fittengate-warning",
-            "x-fittengate-memory",
-            "x-fittengate-usage",
-            "retry-after",
-            "x-should-retry",
-            *[f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")],
-        ],
+        # Browsers ask whether a page of the web may call a machine of the user's own: these may, they were named.
+        allow_private_network=True,
+        expose_headers=_EXPOSED,
     )

@@ -97,7 +97,7 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     """Return the log of these settings; ``close`` is owed."""
     log = settings.log
     file = None if log.file in {"", "none"} else Path(log.file)
-    return Log(LogOptions(log.level, log.format == "json", file, log.content), _redactor(settings), terminal)
+    return Log(LogOptions(log.level, log.format == "json", file, log.content), redactor(settings), terminal)
 
 
 def open_database(store: Store) -> Database | None:
@@ -167,15 +167,17 @@ def open_recorder(settings: RecorderSettings) -> Recorder | None:
 
 def bundler(settings: Settings) -> Bundler:
     """Return what makes files of one exchange."""
-    return Bundler(_redactor(settings), secrets.token_bytes(32), content=settings.recorder.content)
+    return Bundler(redactor(settings), secrets.token_bytes(32), content=settings.recorder.content)
 
 
-def _redactor(settings: Settings) -> Redactor:
+def redactor(settings: Settings) -> Redactor:
+    """Return what takes the secrets of these settings out of texts."""
     given = (*settings.server.api_key, settings.account.password, settings.lsp.key, settings.admin.key)
     # Of "Bearer SECRET" the secret alone, too.
     collector = [form for text in settings.telemetry.otlp_headers.values() for form in (text, text.split(" ")[-1])]
-    fleet = unquote(urlsplit(settings.fleet.url).password or "")
-    return Redactor((*given, fleet, *collector, *_store_secrets(settings.store)))
+    servers = [urlsplit(url).password or "" for url in (settings.fleet.url, settings.upstream.proxy)]
+    servers += [unquote(password) for password in servers]
+    return Redactor((*given, *servers, *collector, *_store_secrets(settings.store)))
 
 
 def ssl_context(ca_file: str) -> ssl.SSLContext | None:

@@ -15,6 +15,10 @@ sent, so a file in somebody's repository must not set them for credentials that 
    (``models_url``, ``proxy``, ``ca_file``) is not taken from a file that merely lay in the working directory, whatever
    else that file holds: it cannot be known here whether a stored login will be used.
 
+3. Nor does such a file say who may use the account, by letting others or pages of the web reach the gateway, or where
+   prompts and keys go; and it names places for files in its own directory alone, for lines at the end of a profile
+   are run, and a database that is none of ours is moved aside.
+
 A value equal to the default leads nobody astray. Naming the file with ``--config`` says that it is one's own. The
 proxy variables that all programs share are the user's own too.
 """
@@ -57,6 +61,22 @@ MODELS_URL = "https://api.fittentech.com"
 
 LEADING = ("upstream.base_url", "upstream.models_url", "upstream.proxy", "upstream.ca_file")
 """Settings that decide who can read what is sent."""
+
+CHOSEN = MappingProxyType(
+    {
+        "server.host": "it lets others use your account",
+        "server.cors_origins": "it lets pages of the web use your account",
+        "server.also_ollama": "it lets every program in without a key",
+        "lsp.url": "the files that you edit are sent there",
+        "admin.url": "a key that may do everything is sent there",
+        "fleet.url": "the account's tokens are kept there",
+        "telemetry.otlp_endpoint": "it is told of every request",
+    }
+)
+"""What a file that merely lay in the working directory does not decide, and why."""
+
+WRITTEN = ("server.state_dir", "log.file", "store.url")  # where files are made
+_NOT_YOURS = "expected from a source that you chose, not from a file in the working directory"
 
 MAX_KEY_CHARS = 512
 """Longer keys are refused unread (``services/keys.py``), so none is taken."""
@@ -125,6 +145,12 @@ def debugging(environ: Mapping[str, str] | None = None) -> bool:
     return text.strip().lower() not in {"", "0", "false", "no", "off"}
 
 
+def colourless(environ: Mapping[str, str] | None = None) -> bool:
+    """Tell whether output is wanted without colours: NO_COLOR is set (https://no-color.org), or the terminal is dumb."""
+    environ = os.environ if environ is None else environ
+    return bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+
+
 def prepare_state_dir(path: Path) -> None:
     """Make the directory that holds tokens, keys and the log, for its owner alone (0700). Raises ConfigurationError."""
     try:
@@ -189,6 +215,13 @@ _FLEET_FORM = (
 _FLEET_OPTIONS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 """What may follow the `?` of a rediss:// URL: whom to trust, and what to show. Whatever else redis-py would take from
 there is ours to set, or a word that it stumbles over with the first request."""
+
+
+def _locked(path: str) -> bool:
+    """Tell whether a PEM file has a private key that is encrypted (RFC 7468, section 11; RFC 1421 for the older form)."""
+    with open(path, "rb") as file:  # noqa: PTH123 - as above
+        data = file.read(1024 * 1024)
+    return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in data or b"Proc-Type: 4,ENCRYPTED" in data
 
 
 def _fleet_url(text: str) -> str:
@@ -290,13 +323,7 @@ class _Resolution:
         self._rewrite("upstream.base_url", _service_url, url)
         self._rewrite("upstream.models_url", _service_url, url)
         self._rewrite("lsp.url", _service_url, url)
-        if self._get("lsp.url") and self._gathered.sources["lsp.url"].found:
-            what = "expected from a source that you chose, not from a file in the working directory"
-            self._gathered.wrong("lsp.url", f"{what}: the files that you edit are sent there")
         self._rewrite("admin.url", _service_url, url)
-        if self._get("admin.url") and self._gathered.sources["admin.url"].found:
-            what = "expected from a source that you chose, not from a file in the working directory"
-            self._gathered.wrong("admin.url", f"{what}: a key that may do everything is sent there")
         self._rewrite("upstream.proxy", _proxy_url, "the URL of an HTTP proxy: http://host:port")
         base = self._get("upstream.base_url")
         if not base:
@@ -323,6 +350,8 @@ class _Resolution:
             if text and not (os.path.isfile(text) and os.access(text, os.R_OK)):  # noqa: PTH113 - Path's may raise
                 self._gathered.wrong(key, f"expected a file that can be read; there is none at {text}")
         cert, key = self._get("server.tls_cert"), self._get("server.tls_key")
+        if key and self._good("server.tls_key") and _locked(key):
+            self._gathered.wrong("server.tls_key", "expected a key without a passphrase: nobody is there to type it")
         if cert and not key and self._good("server.tls_key"):
             self._gathered.wrong("server.tls_key", "expected the private key of server.tls_cert", DEFAULT)
         if key and not cert and self._good("server.tls_cert"):
@@ -337,9 +366,6 @@ class _Resolution:
     def _fleet(self) -> None:
         wrong = self._gathered.wrong
         self._rewrite("fleet.url", _fleet_url, _FLEET_FORM)
-        if self._get("fleet.url") and self._gathered.sources["fleet.url"].found:
-            what = "expected from a source that you chose, not from a file in the working directory"
-            wrong("fleet.url", f"{what}: the account's tokens are kept there")
         if not _FLEET.fullmatch(self._get("fleet.name")):
             wrong("fleet.name", "expected at most 64 letters, digits, `.`, `_` and `-`")
         if self._get("server.workers") > 1 and self._good("server.workers", "fleet.url"):
@@ -376,8 +402,7 @@ class _Resolution:
             self._gathered.wrong("store.url", f"expected {_POSTGRES}; {error}")
             return
         if source.found:
-            what = "expected from a source that you chose, not from a file in the working directory"
-            self._gathered.wrong("store.url", f"{what}: keys and what clients keep are sent there")
+            self._gathered.wrong("store.url", f"{_NOT_YOURS}: keys and what clients keep are sent there")
         if source.kind is SourceKind.FLAG and password_of(url):
             what = "expected without a password: everybody on this machine can read a command line"
             self._gathered.wrong("store.url", f"{what}; set FITTENGATE_STORE_URL")
@@ -406,9 +431,6 @@ class _Resolution:
                 "server.host", f"{open_to}; expected server.api_key (FITTENGATE_SERVER_API_KEY) or a loopback address"
             )
         self._values["server.host"] = host
-        if self._get("server.also_ollama") and self._gathered.sources["server.also_ollama"].found:
-            what = "expected from a source that you chose, not from a file in the working directory"
-            wrong("server.also_ollama", f"{what}: it lets every program in without a key")
         origins = [origin.rstrip("/") for origin in self._get("server.cors_origins")]
         if not all(_ORIGIN.fullmatch(origin) for origin in origins):
             wrong("server.cors_origins", "expected web origins such as https://example.org, or *")
@@ -419,19 +441,37 @@ class _Resolution:
             self._gathered.wrong("account.username", "expected the user whose password account.password is", DEFAULT)
 
     def _trust(self) -> None:
-        """Hold the two rules that the head of this file states."""
+        """Hold the rules that the head of this file states."""
+        self._found()
         default = ROWS["upstream.base_url"].default
         harmless = {"upstream.base_url": {default}, "upstream.models_url": {MODELS_URL, self._get("upstream.base_url")}}
         for key in LEADING:
-            source, value = self._gathered.sources[key], self._get(key)
+            source, value, remedy = self._gathered.sources[key], self._get(key), self._remedy(key)
             if source is DEFAULT or not value or value in harmless.get(key, ()) or not self._good(key):
                 continue
-            remedy = f"if it is meant, set {ROWS[key].environment} or name the file: --config {source.name}"
             if (theirs := self._credential_led_astray(source)) is not None:
                 self._gathered.wrong(key, f"would decide where the account from {theirs.name} is sent; {remedy}")
             elif source.found and key != "upstream.base_url":
-                what = "expected from a source that you chose, not from a file in the working directory"
-                self._gathered.wrong(key, f"{what}: it decides who can read a stored login; {remedy}")
+                self._gathered.wrong(key, f"{_NOT_YOURS}: it decides who can read a stored login; {remedy}")
+
+    def _found(self) -> None:
+        for key, why in CHOSEN.items():
+            value, source = self._get(key), self._gathered.sources[key]
+            if value and source.found and not (key == "server.host" and _loopback(value)):
+                self._gathered.wrong(key, f"{_NOT_YOURS}: {why}; {self._remedy(key)}")
+        homes = [os.path.realpath(place) for place in (self._cwd, self._default_state_dir())]
+        for key in WRITTEN:
+            # Where nobody says so, they are in the state directory, and may be links there.
+            told = WRITTEN[0] if self._gathered.sources[key] is DEFAULT else key
+            if self._get(key) == "none" or not self._gathered.sources[told].found or not self._good(told):
+                continue
+            real = Path(os.path.realpath(self._get(key).removeprefix(SQLITE)))
+            if not any(real.is_relative_to(home) for home in homes):
+                self._gathered.wrong(told, f"expected a place in the working directory; {self._remedy(told)}")
+
+    def _remedy(self, key: str) -> str:
+        name = self._gathered.sources[key].name
+        return f"if it is meant, set {ROWS[key].environment} or name the file: --config {name}"
 
     def _credential_led_astray(self, source: Source) -> Source | None:
         """Return the source of credentials for which ``source`` may not speak; None where it may for all."""
@@ -447,9 +487,6 @@ class _Resolution:
         )
         if not self._get("telemetry.otlp_endpoint"):
             return
-        if self._gathered.sources["telemetry.otlp_endpoint"].found:
-            what = "expected from a source that you chose, not from a file in the working directory"
-            self._gathered.wrong("telemetry.otlp_endpoint", f"{what}: it is told of every request")
         for name, value in self._get("telemetry.otlp_headers").items():
             if not (_HEADER_NAME.fullmatch(name) and value.isascii() and value.isprintable()):
                 self._gathered.wrong("telemetry.otlp_headers", "expected names and values that HTTP takes as headers")

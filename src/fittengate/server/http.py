@@ -19,10 +19,10 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
+from fittengate.server.old_http import OldOutlet
 from fittengate.server.outlet import Front, Outlet
 from fittengate.server.patience import Phase, State, Wait
 from fittengate.server.request import GONE, OUTLET, SLOW
-from fittengate.server.unframed import UnframedOutlet
 from fittengate.server.upgrades import StayingProtocol
 
 HEAD_TOO_LARGE = "fittengate.head_too_large"
@@ -134,16 +134,20 @@ class GatewayProtocol(StayingProtocol):
         if version != "1.1":
             scope["http_version"] = version
         scope["path"], scope["raw_path"], scope["query_string"] = self.targets.get(url) or self._parsed(url)
-        if self.max_head_bytes:
-            size = len(url)
-            for name, value in self.headers:
-                size += len(name) + len(value) + 4
-            if size > self.max_head_bytes:
-                scope[HEAD_TOO_LARGE] = True
+        size, hosts = len(url), 0
+        for name, value in self.headers:
+            size += len(name) + len(value) + 4
+            if name == b"host":
+                hosts += 1
+        if hosts > 1:
+            # Whoever stands between may have looked at the other one (RFC 9112, section 3.2).
+            raise ValueError("more than one host")
+        if self.max_head_bytes and size > self.max_head_bytes:
+            scope[HEAD_TOO_LARGE] = True
         before = self.cycle
-        old = version == "1.0"
-        make = UnframedOutlet if old else Outlet
-        cycle = self.cycle = make(self, scope, self.front, keep_alive=not old and parser.should_keep_alive())
+        kind = Outlet if version != "1.0" else OldOutlet
+        keep_alive = version != "1.0" and parser.should_keep_alive()
+        cycle = self.cycle = kind(self, scope, self.front, keep_alive=keep_alive)
         # The request's task begins in a later turn of the loop, or after the one before it.
         scope[OUTLET] = cycle
         if before is None or before.response_complete:

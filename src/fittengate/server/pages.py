@@ -8,11 +8,12 @@ from fittengate import __version__
 from fittengate.server.openapi import document
 from fittengate.server.request import Headers, Request
 
+_POLICY = (
+    b"default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; "
+    b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
 _STRICT: Headers = [
-    (
-        b"content-security-policy",
-        b"default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'",
-    ),
+    (b"content-security-policy", _POLICY),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 ]

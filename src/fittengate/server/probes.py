@@ -88,8 +88,7 @@ class Probes:
     async def model(self, request: Request) -> None:
         """Show one model; a name that an alias covers is shown under that name. Raises Fault."""
         caller = await self._exchanges.enter(request)
-        raw = request.scope.get("raw_path", request.path.encode()).decode("ascii", "replace")
-        name = unquote(raw.partition("/models/")[2]).rstrip("/")
+        name = unquote(request.raw_path.partition("/models/")[2]).rstrip("/")
         card = self._names.find(name)
         require_model(caller, card)
         await request.respond(200, [_JSON], _encode(model_entry(replace(card, id=name), self._context_window)))

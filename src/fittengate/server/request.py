@@ -87,6 +87,12 @@ class Request:
         return "" if value is None else value.decode("ascii", "replace")
 
     @property
+    def raw_path(self) -> str:
+        """The path as it was sent, percent-encoded."""
+        raw: bytes = self.scope.get("raw_path") or self.path.encode()
+        return raw.decode("ascii", "replace")
+
+    @property
     def credentials(self) -> tuple[str, ...]:
         """Every key that the request shows, from ``Authorization: Bearer`` and from ``x-api-key``."""
         found = []

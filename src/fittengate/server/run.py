@@ -2,7 +2,7 @@
 
 The laws of draining (P7): not ready first; running replies finish, for ``drain_seconds`` at most; new requests get 503
 with ``retry-after`` meanwhile, over connections that still reach us; what is left at the end is told so. A second
-signal ends at once.
+signal ends at once: what runs is told so and has its receipt, if that takes no longer than a moment.
 """
 
 import asyncio
@@ -35,6 +35,9 @@ BESIDE_FILES = 256
 GRACE_SECONDS = 2.0
 """How long connections may take to end once every reply has ended or was told to."""
 
+FORCED_SECONDS = 0.25
+"""The same after a second signal: enough for an error and a receipt, and too short to be waited for."""
+
 KEEP_BYTES = 16 * 1024 * 1024
 """Freed memory that is not given back to the system."""
 
@@ -45,6 +48,9 @@ _TICKS = 10
 """Uvicorn's ticks in a second: at every tenth it looks at the clock."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+"""What a terminal sends when its window is closed; Windows has none."""
 
 
 class PortInUseError(OSError):
@@ -104,7 +110,11 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Take the signals while serving; leave with code 0 instead of raising them again."""
-        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        taken = list(_SIGNALS)
+        # Whoever began us under nohup wants us to outlive the terminal.
+        if _HANG_UP is not None and signal.getsignal(_HANG_UP) is not signal.SIG_IGN:
+            taken.append(_HANG_UP)
+        before = {number: signal.signal(number, self.handle_exit) for number in taken}
         try:
             yield
         finally:
@@ -148,23 +158,33 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close what listens and every connection, those with an answer under way after it, for two seconds at most.
 
-        As uvicorn does it, but for how soon it sees that nothing is left.
+        As uvicorn does it, but for how soon it sees that nothing is left, and for what becomes of answers that a second
+        signal ends.
         """
         self._sweep.stop()
+        if self.force_exit:
+            self._evict()
         for listener in (*self.servers, *(sockets or ())):
             listener.close()
         state, wait = self.server_state, 0.001
         for connection in list(state.connections):
             connection.shutdown()
-        deadline = asyncio.get_running_loop().time() + GRACE_SECONDS
+        began = asyncio.get_running_loop().time()
         await asyncio.sleep(0)
-        while (state.connections or state.tasks) and not self.force_exit:
-            if asyncio.get_running_loop().time() >= deadline:
+        while state.connections or state.tasks:
+            grace = FORCED_SECONDS if self.force_exit else GRACE_SECONDS
+            if asyncio.get_running_loop().time() >= began + grace:
                 for task in state.tasks:
                     task.cancel()
                 break
             await asyncio.sleep(wait)
             wait = min(wait * 2, 0.1)
+
+    def _evict(self) -> None:
+        """End what still runs, each request once: the second time would break off how it ends."""
+        for request in tuple(self._gateway.exchanges.running):
+            if not request.evicted:
+                request.evict()
 
     def _begin_drain(self) -> None:
         self._drained = asyncio.create_task(self._drain())
@@ -181,8 +201,7 @@ class _Server(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._drain_seconds):
                     await done.wait()
-            for request in tuple(exchanges.running):
-                request.evict()
+            self._evict()
         self.should_exit = True
         self._stop.set()
 

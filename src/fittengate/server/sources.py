@@ -23,6 +23,8 @@ PREFIX = "FITTENGATE_"
 CONFIG_VARIABLE = "FITTENGATE_CONFIG"
 DEBUG_VARIABLE = "FITTENGATE_DEBUG"
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 MAX_FILE_BYTES = 1024 * 1024
 """A larger settings file is some other file."""
 
@@ -83,6 +85,11 @@ class Gathered:
 
     def take(self, row: Row, value: Any, source: Source) -> None:
         """Take a value that may be of any type."""
+        # What a password may hold is the service's business.
+        plain = row.type is str and row.section != "account" and isinstance(value, str)
+        if plain and _CONTROL.search(value.strip()):
+            self.wrong(row.key, "expected text without control characters", source)
+            return
         try:
             checked = _checked(row, value)
         except (ValueError, OverflowError):

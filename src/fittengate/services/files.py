@@ -33,9 +33,12 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def read_private(path: Path, most_bytes: int) -> bytes:
-    """Return a file's content; a mode that lets others read is narrowed. Raises OSError, ValueError when too large."""
+    """Return a file's content; a mode that lets others read is narrowed. Raises OSError, ValueError when too large.
+
+    What a link leads to keeps its mode: it is not ours, and others may have to read it.
+    """
     with path.open("rb") as file:
-        if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
+        if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077 and not path.is_symlink():
             # Copied by hand or restored from a backup. Where the file is another user's there is nothing to be done.
             with contextlib.suppress(PermissionError):
                 os.fchmod(file.fileno(), MODE)

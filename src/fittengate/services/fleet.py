@@ -26,7 +26,7 @@ class Fleet:
 
     def __init__(self, settings: FleetSettings, replica: str, say: Say) -> None:
         """``replica`` is a name that nobody else ever has."""
-        self.valkey = Valkey(settings.url, say)
+        self.valkey = Valkey(settings.url, say, prefix_of(settings))
         self._settings = settings
         self._prefix = prefix_of(settings)
         self._replica = replica

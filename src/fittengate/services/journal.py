@@ -226,7 +226,9 @@ def _locked(directory: Path, *, make: bool = True) -> "BaseFileLock":
     from filelock import FileLock  # 40 ms to import
 
     if make:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # What is made on the way to a directory has not its mode.
+        for made in (directory.parent, directory):
+            made.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = FileLock(directory / _LOCK, timeout=0, mode=MODE, thread_local=False)
     lock.acquire()
     return lock

@@ -24,6 +24,9 @@ CALL_SECONDS = 0.5
 PROBE_SECONDS = 1.0
 """How often it is tried whether a server that failed works again."""
 
+PROBE_MILLISECONDS = 1000
+"""How long what is written for that is kept."""
+
 LISTEN_SECONDS = 5.0
 """How often a line on which nothing is said is tried."""
 
@@ -68,8 +71,11 @@ def shown_url(url: str) -> str:
 class Valkey:
     """Connections to the server. Belongs to an event loop; ``close`` is owed."""
 
-    def __init__(self, url: str, say: Say) -> None:
-        """Make it; nothing is sent yet. ``url`` begins with redis:// or, for TLS, with rediss://."""
+    def __init__(self, url: str, say: Say, prefix: str = "{fittengate}") -> None:
+        """Make it; nothing is sent yet. ``url`` begins with redis:// or, for TLS, with rediss://.
+
+        ``prefix`` is that of the fleet's keys: the one that is written to see whether the server works again has it too.
+        """
         self.up = True
         """Whether the server is asked at all."""
         self.failures = 0
@@ -86,6 +92,7 @@ class Valkey:
         """Calls that nobody waits for any more."""
         self._url = url
         self._say = say
+        self._probe_key = f"{prefix}:probe"
         self._client: redis.asyncio.Redis | None = None
         self._probing: asyncio.Task[None] | None = None
         self._closing = False
@@ -209,7 +216,8 @@ class Valkey:
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             try:
-                await self._tried(lambda client: client.ping())
+                # A ping is answered, too, by a server that is full, or by a copy of one that may only be read.
+                await self._tried(lambda client: client.set(self._probe_key, b"1", px=PROBE_MILLISECONDS))
             except FleetDownError:
                 self.failures += 1
                 continue

@@ -126,7 +126,7 @@ def stream(plan: Plan, pace: Pace) -> Reply:
     if not plan.last_line_end and pieces:
         last = pieces[-1]
         pieces[-1] = Piece(last.delay, (last.data or b"").rstrip(b"\r\n"))
-    return Reply(pieces=pieces, content_type=NDJSON, cut_at=cut_at)
+    return Reply(pieces=pieces, content_type=NDJSON, cut=plan.cut, cut_at=cut_at)
 
 
 def _lines(plan: Plan, interval: float) -> Iterator[Line]:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Struct
 
-from fittengate.simulator.plan import Page
+from fittengate.simulator.plan import Ending, Page
 
 JSON = "application/json"
 HTML = "text/html"
@@ -70,8 +70,10 @@ class Reply(Struct, frozen=True, kw_only=True):
     """A streamed body, in place of ``body``."""
     content_type: str = JSON
     headers: dict[str, str] = {}
+    cut: Ending | None = None
+    """How it breaks off, where the plan does not say: who asks for a failure in words gets one."""
     cut_at: int | None = None
-    """Bytes of the body up to the text piece after which the plan cuts."""
+    """Bytes of the body up to the text piece after which it is cut."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a mistake of ours

@@ -81,9 +81,10 @@ def prepare(reply: Reply, plan: Plan, *, gzip_offered: bool = False, keep_alive:
     body = reply.pieces if reply.pieces is not None else [Piece(0, reply.body)] * bool(reply.body)
     headers = {"content-type": reply.content_type, **reply.headers}
     gzip = plan.gzip == "always" or (plan.gzip == "offered" and gzip_offered)
-    ending = plan.cut or ("close" if plan.cut_at is not None or plan.cut_after is not None else "end")
+    cut = plan.cut or reply.cut
+    ending = cut or ("close" if plan.cut_at is not None or plan.cut_after is not None else "end")
     at = plan.cut_at if plan.cut_at is not None else reply.cut_at
-    sent, rest = (body, []) if ending == "end" and plan.cut is None else _cut(body, at)
+    sent, rest = (body, []) if ending == "end" and cut is None else _cut(body, at)
     length = sum(len(piece.data or b"") for piece in (sent if ending == "end" else body))
     if ending == "stall":
         sent = [*sent, Piece(0, None), *rest]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from fittengate.server import configure as configuring
-from fittengate.server.configure import ConfigurationError, configure, debugging, prepare_state_dir
+from fittengate.server.assemble import redactor
+from fittengate.server.configure import ConfigurationError, colourless, configure, debugging, prepare_state_dir
 from fittengate.server.sources import SourceKind
 from fittengate.settings import DEFAULT_ALIASES, TABLE
 
@@ -138,8 +139,8 @@ def test_a_variable_is_read_by_the_type_of_its_setting(place, variable, text, ke
 def test_toml_values_keep_their_types(place):
     """An integer does for a number, a text for a list of one, and a list for a list."""
     text = '[server]\nhold_seconds=3\napi_key="a,b"\ncors_origins=["https://c.example"]\n[log]\ncontent=true\n'
-    place.write("work/fittengate.toml", text + '[models.aliases]\n"gpt-4.1*"="fitten-code"\n')
-    got = place.settings()
+    named = place.write("work/fittengate.toml", text + '[models.aliases]\n"gpt-4.1*"="fitten-code"\n')
+    got = place.settings({"config": str(named)})
     assert got.server.hold_seconds == 3
     assert got.server.api_key == ("a", "b")
     assert got.server.cors_origins == ("https://c.example",)
@@ -229,6 +230,14 @@ def test_config_and_debug_are_no_settings(place):
     assert not debugging({})
 
 
+def test_colours_are_left_out_where_nobody_wants_them():
+    """NO_COLOR counts when it is not empty (https://no-color.org), and a dumb terminal knows no colours."""
+    assert colourless({"NO_COLOR": "1", "TERM": "xterm"})
+    assert colourless({"TERM": "dumb"})
+    assert not colourless({"NO_COLOR": "", "TERM": "xterm"})
+    assert not colourless({})
+
+
 def test_everything_wrong_is_told_at_once(place):
     """Whoever repairs one mistake is not met by the next."""
     place.write("work/fittengate.toml", "[server]\nport='x'\nnope=1\n[upstream]\nbase_url='ftp://x'")
@@ -244,6 +253,15 @@ def test_everything_wrong_is_told_at_once(place):
         "FITTENGATE_SERVER_TLS_KEY",
         "server.tls_cert",
     ]
+
+
+def test_p10_the_password_of_a_proxy_is_a_secret(place):
+    """It is in no repr, and the log is told of it, whatever a library may say of the proxy."""
+    url = "http://me:hunter2%40@proxy.example:8080"
+    settings = place.settings(FITTENGATE_UPSTREAM_PROXY=url, FITTENGATE_UPSTREAM_BASE_URL="https://far.example")
+    assert settings.upstream.proxy == url
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in redactor(settings)("no way to me hunter2@ and hunter2%40 there")
 
 
 def test_p10_no_message_and_no_repr_shows_a_secret(place):
@@ -516,7 +534,7 @@ def test_urls_are_kept_in_one_spelling(place, text, url):
     "text",
     [
         *("fc.fittenlab.cn", "ftp://h", "https://", "https://u@h", "https://u:p@h", "https://h?x", "https://h#x"),
-        *("http://h:0", "http://h:99999", "http://h:x", "http://a b", "http://[::1", "http://h\\x", "http://h/\nx"),
+        *("http://h:0", "http://h:99999", "http://h:x", "http://a b", "http://[::1", "http://h\\x"),
         "http://é.example",
     ],
 )
@@ -621,6 +639,15 @@ def test_certificate_and_key_come_together(place):
     assert len(place.problems(FITTENGATE_UPSTREAM_CA_FILE="no.pem")) == 1
 
 
+@pytest.mark.parametrize("head", ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"])
+def test_a_key_behind_a_passphrase_is_refused(place, head):
+    """Nobody is there to type it when a server starts; asking on the terminal would hold up the start for ever."""
+    place.write("work/c.pem", "")
+    place.write("work/k.pem", f"{head}\n")
+    (line,) = place.problems(FITTENGATE_SERVER_TLS_CERT="c.pem", FITTENGATE_SERVER_TLS_KEY="k.pem")
+    assert "FITTENGATE_SERVER_TLS_KEY: server.tls_key: expected a key without a passphrase" in line
+
+
 def test_where_state_is_kept(place):
     """XDG_STATE_HOME if absolute, the home directory else; LOCALAPPDATA on Windows; or what was set."""
 
@@ -676,6 +703,79 @@ def test_a_found_file_does_not_choose_the_server_of_the_store(place):
     (line,) = place.problems({"store.url": "postgresql://u:hunter2@h/fg"})
     assert "set FITTENGATE_STORE_URL" in line
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize("key", ["server.state_dir", "log.file", "store.url", "server.tls_key", "upstream.user_agent"])
+def test_a_text_holds_no_control_characters(place, key):
+    """Neither a path nor a header can have them; a line end around the text is a slip, and no part of it."""
+    section, name = key.split(".")
+    for text in (r"sqlite:///a\u0000b", r"sqlite:///a\r\nb"):
+        place.write("work/x.toml", f'[{section}]\n{name} = "{text}"\n')
+        assert f"x.toml: {key}: expected text without control characters" in place.problems({"config": "x.toml"})
+    assert place.settings(FITTENGATE_SERVER_HOST="127.0.0.2\n").server.host == "127.0.0.2"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("server.host", "0.0.0.0", "others use your account"),
+        ("server.cors_origins", "https://evil.example", "pages of the web use your account"),
+    ],
+)
+def test_a_found_file_opens_the_account_to_nobody(place, key, value, why):
+    """A repository's file could name a key of its own too, and then whoever wrote it could use the stored login."""
+    section, name = key.split(".")
+    named = place.write("work/fittengate.toml", f'[{section}]\n{name} = "{value}"\napi_key = "evil"\n')
+    (line,) = place.problems()
+    assert line.startswith(f"./fittengate.toml: {key}: expected from a source that you chose")
+    assert why in line
+    assert "--config ./fittengate.toml" in line
+    assert place.settings({"config": str(named)}).server.api_key == ("evil",)
+    named.write_text('[server]\nhost = "localhost"\n')
+    assert place.settings().server.host == "localhost"
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("log", "file", "~/.profile"),
+        ("log", "file", "../above.log"),
+        ("log", "file", "link/x.log"),
+        ("server", "state_dir", "~/state"),
+        ("server", "state_dir", "link"),
+        ("store", "url", "sqlite:///../other.db"),
+        ("store", "url", "sqlite:///link/other.db"),
+    ],
+)
+def test_a_found_file_makes_no_files_elsewhere(place, section, name, value):
+    """What is written there would run or be lost: lines at the end of a profile, a database moved aside. Links count too."""
+    named = place.write("work/fittengate.toml", f'[{section}]\n{name} = "{value}"\n')
+    (named.parent / "link").symlink_to(place.home)
+    (line,) = place.problems()
+    assert line.startswith(f"./fittengate.toml: {section}.{name}: expected a place in the working directory")
+    assert "--config ./fittengate.toml" in line
+    place.settings({"config": str(named)})
+
+
+@pytest.mark.parametrize("name", ["fitten_api.log", "fittengate.db"])
+def test_a_found_state_directory_leads_nowhere_else_by_links(place, name):
+    """What lies in a directory that a repository names may be a link to a file that is the user's own."""
+    place.write("work/fittengate.toml", '[server]\nstate_dir = "state"\n')
+    place.write("work/state/kept", "")
+    (place.cwd / "state" / name).symlink_to(place.write("home/.profile", ""))
+    (line,) = place.problems()
+    assert line.startswith("./fittengate.toml: server.state_dir: expected a place in the working directory")
+
+
+def test_a_found_file_may_keep_what_is_kept_beside_it(place):
+    """A project's own state directory, log and database are nobody else's business."""
+    place.write(
+        "work/fittengate.toml",
+        '[server]\nstate_dir = "state"\n[log]\nfile = "logs/x.log"\n[store]\nurl = "sqlite:///x.db"\n',
+    )
+    place.settings()
+    place.write("work/fittengate.toml", '[log]\nfile = "none"\n[store]\nurl = "none"\n')
+    place.settings()
 
 
 def mode(path):

@@ -92,6 +92,16 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 @posix
+def test_reading_leaves_the_mode_of_what_a_link_leads_to(tmp_path):
+    """It is another file, which others may have to read: root would close `/etc/passwd` to everybody."""
+    (tmp_path / "other").write_bytes(b"x")
+    (tmp_path / "other").chmod(0o644)
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    assert read_private(tmp_path / "link", 10) == b"x"
+    assert mode(tmp_path / "other") == 0o644
+
+
+@posix
 def test_reading_narrows_a_mode_that_is_too_wide(tmp_path):
     """A file restored with 0644 is private again after the first look."""
     path = tmp_path / "secret"

@@ -38,6 +38,13 @@ def test_records_outlive_a_journal_that_was_not_closed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_the_directory_of_all_journals_is_private_too(tmp_path):
+    """The first journal makes it, with the mode of everything else that is kept: a state directory may let a group in."""
+    Journal(tmp_path / "journal", "mine").provide()
+    assert stat.S_IMODE((tmp_path / "journal").stat().st_mode) == 0o700
+
+
 def test_a_journal_in_use_is_left_alone(tmp_path):
     """As long as its process holds the lock, nobody else reads or removes it."""
     journal = Journal(tmp_path, "mine")

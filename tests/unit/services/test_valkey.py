@@ -77,6 +77,20 @@ async def test_an_outage_costs_one_call_half_a_second_and_the_others_nothing(one
     assert one.outages == 1
 
 
+async def test_a_server_that_takes_no_writes_stays_down_until_it_does(one, server, said):
+    """One that is full, or a copy that may only be read, answers a ping: coming and going each second would fill the log."""
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(FleetDownError, match="OutOfMemory"):
+        await one.command("SET", "a", "b")
+    await until(lambda: one.failures >= 3)
+    assert not one.up
+    assert [level for level, _ in said] == ["error"]
+    server.ask("CONFIG", "SET", "maxmemory", "0")
+    await until(lambda: one.up)
+    assert [level for level, _ in said] == ["error", "info"]
+    assert one.outages == 1
+
+
 async def test_a_wrong_password_is_an_outage_that_does_not_show_it(server, said):
     """What the server says to it is not quoted."""
     one = Valkey(server.url.replace(PASSWORD, "wrong-word"), lambda level, text, **_: said.append(text))

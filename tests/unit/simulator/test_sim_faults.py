@@ -91,6 +91,15 @@ async def test_a_stall_in_mid_stream_lasts_until_released(client):
     assert client.sim.requests("chat")[0].outcome == "complete"
 
 
+async def test_who_asks_for_a_failure_in_words_gets_one(client):
+    """``fail`` resets the connection after five pieces, ``stall`` goes silent there: the words break what is sent too."""
+    with pytest.raises(aiohttp.ClientError):
+        await client.body("please fail")
+    async with client.chat("now stall") as reply:
+        assert len([await reply.content.readline() for _ in range(5)]) == 5
+        await client.sim.wait_held()
+
+
 async def test_a_client_that_leaves_is_noticed(client):
     """With the time of it, and in the record."""
     client.sim.plan("chat", five(cut="stall", cut_after=1))
