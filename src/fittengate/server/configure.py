@@ -14,7 +14,6 @@ sent, so a file in somebody's repository must not set them for credentials that 
 2. A stored login belongs to the ``base_url`` that it was made for, and is sent to no other. What leads aside from there
    (``models_url``, ``proxy``, ``ca_file``) is not taken from a file that merely lay in the working directory, whatever
    else that file holds: it cannot be known here whether a stored login will be used.
-
 3. Nor does such a file say who may use the account, by letting others or pages of the web reach the gateway, or where
    prompts and keys go; and it names places for files in its own directory alone, for lines at the end of a profile
    are run, and a database that is none of ours is moved aside.
@@ -32,7 +31,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -46,9 +45,9 @@ from fittengate.server.sources import (
     Source,
     SourceKind,
     gather,
-    items,
     located,
 )
+from fittengate.server.urls import FLEET_FORM, bypassed, fleet_url, loopback, proxy_url, service_url
 from fittengate.settings import DEFAULT_ALIASES, Settings
 
 SQLITE = "sqlite:///"
@@ -75,7 +74,9 @@ CHOSEN = MappingProxyType(
 )
 """What a file that merely lay in the working directory does not decide, and why."""
 
-WRITTEN = ("server.state_dir", "log.file", "store.url")  # where files are made
+WRITTEN = ("server.state_dir", "log.file", "store.url")
+"""Settings that say where files are made."""
+
 _NOT_YOURS = "expected from a source that you chose, not from a file in the working directory"
 
 MAX_KEY_CHARS = 512
@@ -179,26 +180,6 @@ def _state_dir_error(path: Path, what: str) -> ConfigurationError:
     return ConfigurationError((f"server.state_dir: {path} {what}. Set server.state_dir to another one.",))
 
 
-def _service_url(text: str) -> str:
-    """Return the URL in one spelling, without a slash at its end. Raises ValueError."""
-    text = text.strip()
-    parts = urlsplit(text)
-    plain = text.isascii() and text.isprintable() and not set(text) & set(' ?#@\\"<>')
-    if not plain or parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-        raise ValueError
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
-
-
-def _proxy_url(text: str) -> str:
-    """Return the URL of a proxy; ``host:port`` alone means http, as with other programs. Raises ValueError."""
-    text = text.strip()
-    parts = urlsplit(text if "://" in text else f"http://{text}")
-    plain = text.isascii() and text.isprintable() and " " not in text
-    if not plain or parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-        raise ValueError
-    return f"{parts.scheme}://{parts.netloc}"
-
-
 def _installed(modules: tuple[str, ...]) -> bool:
     """Tell whether modules could be imported, without importing them."""
     try:
@@ -207,67 +188,11 @@ def _installed(modules: tuple[str, ...]) -> bool:
         return False
 
 
-_FLEET_FORM = (
-    "the URL of a Valkey or Redis: redis://host:port, or rediss://host:port, perhaps with ?ssl_ca_certs=FILE "
-    "(ssl_certfile, ssl_keyfile)"
-)
-
-_FLEET_OPTIONS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
-"""What may follow the `?` of a rediss:// URL: whom to trust, and what to show. Whatever else redis-py would take from
-there is ours to set, or a word that it stumbles over with the first request."""
-
-
 def _locked(path: str) -> bool:
     """Tell whether a PEM file has a private key that is encrypted (RFC 7468, section 11; RFC 1421 for the older form)."""
     with open(path, "rb") as file:  # noqa: PTH123 - as above
         data = file.read(1024 * 1024)
     return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in data or b"Proc-Type: 4,ENCRYPTED" in data
-
-
-def _fleet_url(text: str) -> str:
-    """Return the URL of a fleet's server as it stands. Raises ValueError."""
-    text = text.strip()
-    parts = urlsplit(text)
-    plain = text.isascii() and text.isprintable() and " " not in text
-    if not plain or parts.scheme not in {"redis", "rediss"} or not parts.hostname or parts.port == 0:
-        raise ValueError
-    if parts.path.strip("/") and not parts.path.strip("/").isdigit():
-        raise ValueError
-    options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    if parts.fragment or (options and parts.scheme != "rediss") or not _FLEET_OPTIONS.issuperset(dict(options)):
-        raise ValueError
-    return text
-
-
-def _loopback(host: str) -> bool:
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".") == "localhost"
-
-
-def _bypassed(host: str, port: int, no_proxy: str) -> bool:
-    """Tell whether NO_PROXY covers a host: ``*``, names, their subdomains, addresses, networks; a port may follow."""
-    return any(_covers(item, host, port) for item in items(no_proxy.lower()))
-
-
-def _covers(item: str, host: str, port: int) -> bool:
-    import ipaddress
-
-    name, colon, digits = item.rpartition(":")
-    if colon and ":" not in name and digits.isdigit():
-        if int(digits) != port:
-            return False
-        item = name
-    item = item.removeprefix("*.").strip("[]").lstrip(".")
-    if item in {"*", host} or (item and host.endswith("." + item)):
-        return True
-    try:
-        return "/" in item and ipaddress.ip_address(host) in ipaddress.ip_network(item, strict=False)
-    except ValueError:
-        return False
 
 
 class _Resolution:
@@ -320,17 +245,17 @@ class _Resolution:
 
     def _urls(self) -> None:
         url = "an http:// or https:// URL without user name, query or fragment"
-        self._rewrite("upstream.base_url", _service_url, url)
-        self._rewrite("upstream.models_url", _service_url, url)
-        self._rewrite("lsp.url", _service_url, url)
-        self._rewrite("admin.url", _service_url, url)
-        self._rewrite("upstream.proxy", _proxy_url, "the URL of an HTTP proxy: http://host:port")
+        self._rewrite("upstream.base_url", service_url, url)
+        self._rewrite("upstream.models_url", service_url, url)
+        self._rewrite("lsp.url", service_url, url)
+        self._rewrite("admin.url", service_url, url)
+        self._rewrite("upstream.proxy", proxy_url, "the URL of an HTTP proxy: http://host:port")
         base = self._get("upstream.base_url")
         if not base:
             self._gathered.wrong("upstream.base_url", f"expected {url}")
         if not self._get("upstream.models_url"):
             self._values["upstream.models_url"] = MODELS_URL if base == ROWS["upstream.base_url"].default else base
-        if base.startswith("http://") and not _loopback(self._base_host()):
+        if base.startswith("http://") and not loopback(self._base_host()):
             self._gathered.notes.append(f"{base} is plain http: account and prompts travel unencrypted")
 
     def _base_host(self) -> str:
@@ -365,7 +290,7 @@ class _Resolution:
 
     def _fleet(self) -> None:
         wrong = self._gathered.wrong
-        self._rewrite("fleet.url", _fleet_url, _FLEET_FORM)
+        self._rewrite("fleet.url", fleet_url, FLEET_FORM)
         if not _FLEET.fullmatch(self._get("fleet.name")):
             wrong("fleet.name", "expected at most 64 letters, digits, `.`, `_` and `-`")
         if self._get("server.workers") > 1 and self._good("server.workers", "fleet.url"):
@@ -425,7 +350,7 @@ class _Resolution:
         host = self._get("server.host").strip()
         if not host:
             wrong("server.host", "expected an address, such as 127.0.0.1")
-        elif self._good("server.host", "server.api_key") and not keys and not _loopback(host):
+        elif self._good("server.host", "server.api_key") and not keys and not loopback(host):
             open_to = f"{host} can be reached by others, and no key is set"
             wrong(
                 "server.host", f"{open_to}; expected server.api_key (FITTENGATE_SERVER_API_KEY) or a loopback address"
@@ -457,7 +382,7 @@ class _Resolution:
     def _found(self) -> None:
         for key, why in CHOSEN.items():
             value, source = self._get(key), self._gathered.sources[key]
-            if value and source.found and not (key == "server.host" and _loopback(value)):
+            if value and source.found and not (key == "server.host" and loopback(value)):
                 self._gathered.wrong(key, f"{_NOT_YOURS}: {why}; {self._remedy(key)}")
         homes = [os.path.realpath(place) for place in (self._cwd, self._default_state_dir())]
         for key in WRITTEN:
@@ -483,7 +408,7 @@ class _Resolution:
 
     def _telemetry(self) -> None:
         self._rewrite(
-            "telemetry.otlp_endpoint", _service_url, "an http:// or https:// URL without user name, query or fragment"
+            "telemetry.otlp_endpoint", service_url, "an http:// or https:// URL without user name, query or fragment"
         )
         if not self._get("telemetry.otlp_endpoint"):
             return
@@ -497,7 +422,7 @@ class _Resolution:
     def _proxy(self) -> None:
         if not self._good("upstream.base_url", "upstream.proxy"):
             return
-        if _loopback(self._base_host()):
+        if loopback(self._base_host()):
             self._values["upstream.proxy"] = ""
         elif not self._get("upstream.proxy"):
             parts = urlsplit(self._get("upstream.base_url"))
@@ -506,8 +431,8 @@ class _Resolution:
             text = self._environ.get(variable, "")
             no_proxy = self._environ.get("no_proxy") or self._environ.get("NO_PROXY", "")
             port = parts.port or (443 if parts.scheme == "https" else 80)
-            if text and not _bypassed(self._base_host(), port, no_proxy):
+            if text and not bypassed(self._base_host(), port, no_proxy):
                 self._values["upstream.proxy"] = text
                 source = Source(SourceKind.ENVIRONMENT, variable, SourceKind.ENVIRONMENT)
                 self._gathered.sources["upstream.proxy"] = source
-                self._rewrite("upstream.proxy", _proxy_url, "the URL of an HTTP proxy: http://host:port")
+                self._rewrite("upstream.proxy", proxy_url, "the URL of an HTTP proxy: http://host:port")
