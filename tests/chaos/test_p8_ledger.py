@@ -109,7 +109,10 @@ async def test_p8_the_receipt_is_in_the_journal_before_the_last_byte(serve, simu
 
 
 async def test_p8_every_kind_of_end_has_its_receipt(simulator, tmp_path):
-    """Cancelled, stalled, cut off and failed requests have one receipt each; one without a key, and a count, have none."""
+    """Cancelled, stalled, cut off and failed requests have one receipt each; one without a key, and a count, have none.
+
+    Of a reply that was broken off the books have the prompt and the words that had come, as an estimate.
+    """
     path = tmp_path / "ledger.db"
     store = {"url": f"sqlite:///{path}"}
     late = {"idle_timeout": 0.2, "first_token_timeout": 0.2, "retries": 0}
@@ -118,6 +121,11 @@ async def test_p8_every_kind_of_end_has_its_receipt(simulator, tmp_path):
         assert not (await gateway.chat("stalled", stream=True)).text.endswith("d")
         simulator.plan("chat", Plan(text="a b c d", cut="close", cut_after=2))
         await gateway.chat("cut", stream=True)
+        simulator.plan("chat", Plan(text="a b c d", cut="close", cut_after=3))
+        await gateway.chat("cut", stream=True, tools=[{"type": "function", "function": {"name": "f"}}])
+        simulator.plan("chat", Plan(text="a b c d", cut="close", cut_after=2), times=None)
+        await gateway.chat("cut", n=2)
+        simulator.reset()
         simulator.plan("chat", Plan(status=500), times=None)
         assert (await gateway.chat("failed")).status == 502
         simulator.reset()
@@ -130,8 +138,12 @@ async def test_p8_every_kind_of_end_has_its_receipt(simulator, tmp_path):
         assert (await gateway.request("POST", CHAT, b"{}", key="wrong")).status == 401
         count = b'{"model":"fitten-code","messages":[{"role":"user","content":"x"}]}'
         assert (await gateway.request("POST", "/v1/messages/count_tokens", count, key=KEY)).status == 200
-        await until_rows(path, lambda found: len(found) >= 4)
-    assert [row[0] for row in rows(path, "outcome")] == ["stalled", "truncated", "failed", "cancelled"]
+        await until_rows(path, lambda found: len(found) >= 6)
+    found = rows(path, "outcome, output_tokens, estimated, input_tokens > 0")
+    assert found[:3] == [("stalled", 2, 1, 1), ("truncated", 2, 1, 1), ("truncated", 3, 1, 1)]
+    assert found[3][0] == "failed"
+    assert found[3][1] in {2, 4}
+    assert found[4:] == [("failed", 0, 0, 0), ("cancelled", 1, 1, 1)]
 
 
 async def test_p12_a_locked_store_costs_no_reply_and_heals(simulator, tmp_path):

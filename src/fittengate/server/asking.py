@@ -74,7 +74,7 @@ class Asking:
 
     def __init__(self, upstream: Upstream, again: Again, counts: AskingCounts, leases: "Leases | None" = None) -> None:
         self.spent: Usage | None = None
-        """What all replies that ended came to together; None before the first has."""
+        """What all replies came to together, those that were broken off too; None before the first has ended."""
         self._upstream = upstream
         self._again = again
         self._counts = counts
@@ -95,7 +95,7 @@ class Asking:
             broken: Fault | None = None
             passed: list[Event] = []
             heard = False
-            call = self._upstream.chat(decided.ask, card, None, room_of(lease))
+            call = self._upstream.chat(decided.ask, card, None, room_of(lease), self._add)
             try:
                 async for batch in call:
                     heard = True

@@ -92,7 +92,7 @@ class Choices:
 
     @property
     def spent(self) -> Usage | None:
-        """What all replies that ended came to together; None before the first has."""
+        """What all replies came to together, those that were broken off too; None before the first has ended."""
         spent = [asking.spent for asking in self._askings if asking is not None and asking.spent is not None]
         return usage_of_all(spent + self._plain) if spent or self._plain else None
 
@@ -115,7 +115,7 @@ class Choices:
         if isinstance(ask, FillAsk):
             events = self._upstream.complete(ask)
         else:
-            events = self._upstream.chat(ask, card, None, room_of(lease))
+            events = self._upstream.chat(ask, card, None, room_of(lease), self._plain.append)
         at_work = True
         heard = False
         try:

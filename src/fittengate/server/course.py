@@ -35,6 +35,7 @@ class Course:
         "lease",
         "lease_parts",
         "now",
+        "part",
         "prompt",
         "read_at",
         "reason",
@@ -85,12 +86,18 @@ class Course:
         """What may ask again, or asks several times; None where one call is all there is."""
         self.first: float | None = None
         self.usage: Usage | None = None
+        self.part: Usage | None = None
+        """What a reply came to that was broken off; None where none was."""
         self.fault: Fault | None = None
         self.receipt: Receipt | None = None
         """What it came to; once this is here, it stands."""
         self.prompt: str | None = None
         self.words: list[str] | None = None
         """The reply's text so far, where the log is to have it; None where it is not."""
+
+    def broke_off(self, usage: Usage) -> None:
+        """Note what a reply came to that does not come to its end: the books have it, though the client may not."""
+        self.part = usage
 
     def heard(self, batch: list[Any]) -> None:
         """Note when the first event came and when the last, and the words if they are wanted."""
@@ -162,7 +169,7 @@ class Course:
         else:
             outcome = "truncated" if status == 200 else "failed"
         # Where it was asked again, the books have all replies, and the client the one it got.
-        usage = self.usage if self.asking is None else self.asking.spent
+        usage = (self.usage or self.part) if self.asking is None else self.asking.spent
         agent: Any = request.headers.get(b"user-agent", b"-").split(b" ", 1)[0][:40]
         return Receipt(
             self.at,

@@ -334,7 +334,9 @@ class Exchanges:
             return course.asking.events(cast("Any", ask), course.card)
         if course.filling is not None:
             return course.filling.events()
-        return self._services.upstream.chat(cast("Ask", ask), course.card, sink, room_of(course.lease))
+        return self._services.upstream.chat(
+            cast("Ask", ask), course.card, sink, room_of(course.lease), course.broke_off
+        )
 
     def _head(
         self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: Course

@@ -1,6 +1,6 @@
 """What the server may expect of any service behind it, and what a service may expect of the server."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 from fittengate.core.account import Tokens
@@ -36,13 +36,19 @@ class Upstream(Protocol):
     """A service that goes on with conversations."""
 
     def chat(
-        self, ask: Ask, card: ModelCard, sink: Sink | None = None, room: Room | None = None
+        self,
+        ask: Ask,
+        card: ModelCard,
+        sink: Sink | None = None,
+        room: Room | None = None,
+        tell: Callable[[Usage], object] | None = None,
     ) -> AsyncGenerator[list[Event], None]:
         """Yield the events of the answer, as many at a time as came together; the first is Began, the last Ended.
 
         Events after the first ones and before Ended may go to ``sink`` instead, in their order, while it is open.
         ``room`` is what is reserved for an answer that may grow past it: more is asked for as it does, and where there
-        is none it ends with the reason ``length``.
+        is none it ends with the reason ``length``. ``tell`` is called, once and before the iterator has ended, with what an
+        answer came to that had begun and does not come to its end, as far as that is known.
 
         Closing the iterator (``aclose``) closes the connection behind it at once. May raise Fault: ``upstream_*`` at
         any moment, ``caller_too_long`` before anything is sent.

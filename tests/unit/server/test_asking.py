@@ -27,7 +27,7 @@ class Scripted:
         self.most_open = 0
         self.asks = []
 
-    async def chat(self, ask, card, sink=None, room=None):
+    async def chat(self, ask, card, sink=None, room=None, tell=None):
         """Yield the next reply; a fault in it is raised."""
         self.asks.append(ask)
         self.open += 1

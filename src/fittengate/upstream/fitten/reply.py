@@ -191,17 +191,24 @@ class ReplyStream:
                 reason = StopReason.TOOL_CALLS
         if self._cutter is not None and self._cutter.reason is not None:
             reason, stop, lost = self._cutter.reason, self._cutter.stop_sequence, None
-        told_in, told_out = (None, None) if cut else (self.decoder.input_tokens, self.decoder.output_tokens)
+        most = self._cutter.most if reason is StopReason.LENGTH and cut and self._cutter is not None else None
+        events.append(Ended(reason, self.usage(told=not cut, most=most), stop, lost))
+
+    def usage(self, *, told: bool = True, most: int | None = None) -> Usage:
+        """Return what the reply came to so far. ``told``: what the service said of it counts, as far as it did.
+
+        ``most`` is the length that it was cut to, if it was.
+        """
+        told_in, told_out = (self.decoder.input_tokens, self.decoder.output_tokens) if told else (None, None)
         out = max(self._deltas, self._chars // _CHARS_PER_TOKEN) if told_out is None else told_out
-        if reason is StopReason.LENGTH and cut and self._cutter is not None and self._cutter.most is not None:
-            out = self._cutter.most
-        usage = Usage(
+        if most is not None:
+            out = most
+        return Usage(
             self._count_prompt(self._prompt) if told_in is None else told_in,
             out,
             min(out, self._thoughts),
             estimated=told_in is None or told_out is None,
         )
-        events.append(Ended(reason, usage, stop, lost))
 
     def _lost_call(self) -> Literal["broken", "unwanted"] | None:
         if self.troubles.get(Trouble.UNWANTED):

@@ -197,7 +197,12 @@ class FittenService:
             await asyncio.sleep(pause)
 
     async def chat(
-        self, ask: Ask, card: ModelCard, sink: Sink | None = None, room: Room | None = None
+        self,
+        ask: Ask,
+        card: ModelCard,
+        sink: Sink | None = None,
+        room: Room | None = None,
+        tell: Callable[[Usage], object] | None = None,
     ) -> AsyncGenerator[list[Event], None]:
         """Yield the events of the answer; see :class:`fittengate.upstream.base.Upstream`."""
         trial = Trial(self.chat_breaker)
@@ -244,7 +249,7 @@ class FittenService:
             watch.stop()
             trial.tell(Breaker.left if begun is None else Breaker.passed)
             if begun is not None:
-                self._heed(begun.stream)
+                self._heed(begun.stream, tell)
                 told = begun.stream.decoder.input_tokens
                 # A prompt with a picture has tokens that are no words.
                 if told is not None and rendered.text is rendered.prompt:
@@ -371,8 +376,13 @@ class FittenService:
             response.close()
         return opened
 
-    def _heed(self, stream: ReplyStream) -> None:
-        """Count what a reply held that is worth counting: calls and their oddities, and what is not known of the service."""
+    def _heed(self, stream: ReplyStream, tell: Callable[[Usage], object] | None = None) -> None:
+        """Count what a reply held that is worth counting: calls and their oddities, and what is not known of the service.
+
+        ``tell`` is called with what it came to, where it was broken off.
+        """
+        if tell is not None and not stream.ended:
+            tell(stream.usage())
         self.calls += stream.calls
         if troubles := stream.troubles:
             self.troubles.update(troubles)
