@@ -137,6 +137,10 @@ class Database:
             self._engine = None
 
 
+MAX_ASIDE = 5
+"""Damaged files that are kept: an old one may be what somebody wants to mend."""
+
+
 class SqliteFile:
     """Implements Place. A file that is damaged is set aside, for nothing else would ever heal it."""
 
@@ -179,7 +183,11 @@ class SqliteFile:
         return code is not None and code & 0xFF in _DAMAGED
 
     def clear(self) -> None:
-        """Move the damaged file out of the way."""
+        """Move the damaged file out of the way, beside those that were moved before; the last name is used again."""
+        for number in range(1, MAX_ASIDE + 1):
+            self._aside = f"{self.path.name}.damaged" + (f"-{number}" if number > 1 else "")
+            if not self.path.with_name(self._aside).exists():
+                break
         for suffix in ("", "-wal", "-shm"):
             found = self.path.with_name(self.path.name + suffix)
             with contextlib.suppress(FileNotFoundError):
