@@ -61,6 +61,9 @@ LEADING = ("upstream.base_url", "upstream.models_url", "upstream.proxy", "upstre
 MAX_KEY_CHARS = 512
 """Longer keys are refused unread (``services/keys.py``), so none is taken."""
 
+_SERVICE_FORM = "an http:// or https:// URL without user name, query or fragment"
+_PROXY_FORM = "the URL of an HTTP proxy: http://host:port"
+
 _FLEET = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#\s]+")
@@ -285,19 +288,21 @@ class _Resolution:
             except ValueError:
                 self._gathered.wrong(key, f"expected {wanted}")
 
+    def _refuse_found(self, key: str, why: str) -> None:
+        """Note a problem if the value is from a file that merely lay in the working directory, which may not set it."""
+        if self._get(key) and self._gathered.sources[key].found:
+            what = "expected from a source that you chose, not from a file in the working directory"
+            self._gathered.wrong(key, f"{what}: {why}")
+
     def _urls(self) -> None:
-        url = "an http:// or https:// URL without user name, query or fragment"
+        url = _SERVICE_FORM
         self._rewrite("upstream.base_url", _service_url, url)
         self._rewrite("upstream.models_url", _service_url, url)
         self._rewrite("lsp.url", _service_url, url)
-        if self._get("lsp.url") and self._gathered.sources["lsp.url"].found:
-            what = "expected from a source that you chose, not from a file in the working directory"
-            self._gathered.wrong("lsp.url", f"{what}: the files that you edit are sent there")
+        self._refuse_found("lsp.url", "the files that you edit are sent there")
         self._rewrite("admin.url", _service_url, url)
-        if self._get("admin.url") and self._gathered.sources["admin.url"].found:
-            what = "expected from a source that you chose, not from a file in the working directory"
-            self._gathered.wrong("admin.url", f"{what}: a key that may do everything is sent there")
-        self._rewrite("upstream.proxy", _proxy_url, "the URL of an HTTP proxy: http://host:port")
+        self._refuse_found("admin.url", "a key that may do everything is sent there")
+        self._rewrite("upstream.proxy", _proxy_url, _PROXY_FORM)
         base = self._get("upstream.base_url")
         if not base:
             self._gathered.wrong("upstream.base_url", f"expected {url}")
@@ -337,9 +342,7 @@ class _Resolution:
     def _fleet(self) -> None:
         wrong = self._gathered.wrong
         self._rewrite("fleet.url", _fleet_url, _FLEET_FORM)
-        if self._get("fleet.url") and self._gathered.sources["fleet.url"].found:
-            what = "expected from a source that you chose, not from a file in the working directory"
-            wrong("fleet.url", f"{what}: the account's tokens are kept there")
+        self._refuse_found("fleet.url", "the account's tokens are kept there")
         if not _FLEET.fullmatch(self._get("fleet.name")):
             wrong("fleet.name", "expected at most 64 letters, digits, `.`, `_` and `-`")
         if self._get("server.workers") > 1 and self._good("server.workers", "fleet.url"):
@@ -375,9 +378,7 @@ class _Resolution:
         except ValueError as error:
             self._gathered.wrong("store.url", f"expected {_POSTGRES}; {error}")
             return
-        if source.found:
-            what = "expected from a source that you chose, not from a file in the working directory"
-            self._gathered.wrong("store.url", f"{what}: keys and what clients keep are sent there")
+        self._refuse_found("store.url", "keys and what clients keep are sent there")
         if source.kind is SourceKind.FLAG and password_of(url):
             what = "expected without a password: everybody on this machine can read a command line"
             self._gathered.wrong("store.url", f"{what}; set FITTENGATE_STORE_URL")
@@ -406,9 +407,7 @@ class _Resolution:
                 "server.host", f"{open_to}; expected server.api_key (FITTENGATE_SERVER_API_KEY) or a loopback address"
             )
         self._values["server.host"] = host
-        if self._get("server.also_ollama") and self._gathered.sources["server.also_ollama"].found:
-            what = "expected from a source that you chose, not from a file in the working directory"
-            wrong("server.also_ollama", f"{what}: it lets every program in without a key")
+        self._refuse_found("server.also_ollama", "it lets every program in without a key")
         origins = [origin.rstrip("/") for origin in self._get("server.cors_origins")]
         if not all(_ORIGIN.fullmatch(origin) for origin in origins):
             wrong("server.cors_origins", "expected web origins such as https://example.org, or *")
@@ -430,8 +429,7 @@ class _Resolution:
             if (theirs := self._credential_led_astray(source)) is not None:
                 self._gathered.wrong(key, f"would decide where the account from {theirs.name} is sent; {remedy}")
             elif source.found and key != "upstream.base_url":
-                what = "expected from a source that you chose, not from a file in the working directory"
-                self._gathered.wrong(key, f"{what}: it decides who can read a stored login; {remedy}")
+                self._refuse_found(key, f"it decides who can read a stored login; {remedy}")
 
     def _credential_led_astray(self, source: Source) -> Source | None:
         """Return the source of credentials for which ``source`` may not speak; None where it may for all."""
@@ -442,14 +440,10 @@ class _Resolution:
         return None
 
     def _telemetry(self) -> None:
-        self._rewrite(
-            "telemetry.otlp_endpoint", _service_url, "an http:// or https:// URL without user name, query or fragment"
-        )
+        self._rewrite("telemetry.otlp_endpoint", _service_url, _SERVICE_FORM)
         if not self._get("telemetry.otlp_endpoint"):
             return
-        if self._gathered.sources["telemetry.otlp_endpoint"].found:
-            what = "expected from a source that you chose, not from a file in the working directory"
-            self._gathered.wrong("telemetry.otlp_endpoint", f"{what}: it is told of every request")
+        self._refuse_found("telemetry.otlp_endpoint", "it is told of every request")
         for name, value in self._get("telemetry.otlp_headers").items():
             if not (_HEADER_NAME.fullmatch(name) and value.isascii() and value.isprintable()):
                 self._gathered.wrong("telemetry.otlp_headers", "expected names and values that HTTP takes as headers")
@@ -473,4 +467,4 @@ class _Resolution:
                 self._values["upstream.proxy"] = text
                 source = Source(SourceKind.ENVIRONMENT, variable, SourceKind.ENVIRONMENT)
                 self._gathered.sources["upstream.proxy"] = source
-                self._rewrite("upstream.proxy", _proxy_url, "the URL of an HTTP proxy: http://host:port")
+                self._rewrite("upstream.proxy", _proxy_url, _PROXY_FORM)
