@@ -6,7 +6,7 @@ import msgspec
 
 from fittengate import __version__
 from fittengate.server.openapi import document
-from fittengate.server.request import Headers, Request
+from fittengate.server.request import JSON, Headers, Request
 
 _STRICT: Headers = [
     (
@@ -17,7 +17,6 @@ _STRICT: Headers = [
     (b"referrer-policy", b"no-referrer"),
 ]
 _HTML = (b"content-type", b"text/html; charset=utf-8")
-_JSON = (b"content-type", b"application/json")
 _SCRIPT = (b"content-type", b"text/javascript; charset=utf-8")
 
 
@@ -37,7 +36,7 @@ class Pages:
 
     async def hello(self, request: Request) -> None:
         """Answer the probe of an agent that wants to know whether anybody is here."""
-        await request.respond(200, [_JSON], b'{"status":"ok"}')
+        await request.respond(200, [JSON], b'{"status":"ok"}')
 
     async def docs(self, request: Request) -> None:
         """Show the API as a page."""
@@ -49,4 +48,4 @@ class Pages:
 
     async def openapi(self, request: Request) -> None:
         """Return the API's description (OpenAPI 3.1)."""
-        await request.respond(200, [_JSON], self._openapi)
+        await request.respond(200, [JSON], self._openapi)
