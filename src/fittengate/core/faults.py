@@ -113,7 +113,7 @@ KINDS: dict[FaultKind, KindRow] = {
 }
 
 
-class Fault(Exception):  # noqa: N818 - the design calls it a fault: most of them are nobody's error
+class Fault(Exception):  # noqa: N818 - most of them are nobody's error
     """Something that ends a request: kind, a message safe for the client, and a detail for the log."""
 
     def __init__(

@@ -18,7 +18,7 @@ from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib.clock import Clock
 from fittengate.server.exchange import Exchanges
 from fittengate.server.recorded import Recorded
-from fittengate.server.request import Request
+from fittengate.server.request import JSON, Request
 from fittengate.services.key_rows import KeyRefusedError, KeyRow, NoKeyError, shown
 from fittengate.services.key_store import DAY_SECONDS, KeyStore, KeyWish
 from fittengate.services.queue import Turns
@@ -60,7 +60,6 @@ GRACE_SECONDS = float(DAY_SECONDS)
 
 STORE_DOWN_SECONDS = 5.0
 
-_JSON = (b"content-type", b"application/json")
 _encode = msgspec.json.Encoder().encode
 
 Target: TypeAlias = tuple[str, str]
@@ -178,7 +177,7 @@ class Admin:
                 body = await self._services.recorded.files(name)
             case _:
                 body = self._account()
-        await request.respond(status, [_JSON], _encode(body))
+        await request.respond(status, [JSON], _encode(body))
 
     def _note(self, what: str, key: Mapping[str, Any], caller: Caller, request: Request) -> None:
         """Write into the log who did what to which key; of a key that was rotated, the new one."""

@@ -17,7 +17,7 @@ from fittengate.core.ask import Ask, FillAsk
 from fittengate.core.caller import ModelCard
 from fittengate.core.events import Ended, Event
 from fittengate.core.faults import Fault
-from fittengate.core.reply import Usage
+from fittengate.core.reply import Usage, usage_of_all
 from fittengate.prompting.again import Accept, Again, AskAgain, ToolsAgain
 from fittengate.prompting.again_json import JsonAgain
 from fittengate.services.limits import NO_LEASE, Lease
@@ -148,14 +148,4 @@ class Asking:
 
     def _add(self, usage: Usage) -> None:
         before = self.spent
-        self.spent = usage if before is None else added(before, usage)
-
-
-def added(one: Usage, other: Usage) -> Usage:
-    """Return the sum of two counts, estimated if one of them is."""
-    return Usage(
-        one.input_tokens + other.input_tokens,
-        one.output_tokens + other.output_tokens,
-        one.reasoning_tokens + other.reasoning_tokens,
-        estimated=one.estimated or other.estimated,
-    )
+        self.spent = usage if before is None else usage_of_all((before, usage))

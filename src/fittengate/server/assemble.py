@@ -244,9 +244,9 @@ async def assembled(
 ) -> AsyncIterator[Gateway]:
     """Make the whole gateway on the running loop; its background work is stopped and all closed at the end.
 
-    ``notes`` is the file for what is learned about token counts, and what is not known of the service is kept beside it;
-    None keeps both in memory. ``journals`` is the directory
-    where receipts are safe until the store has them; without it, or without a store, nothing is kept of them.
+    ``notes`` is the file for what is learned about token counts, and what is not known of the service is kept beside
+    it; None keeps both in memory. ``journals`` is the directory where receipts are safe until the store has them;
+    without it, or without a store, nothing is kept of them.
     """
     calibrator = Calibrator(None if notes is None else NoteFile(notes))
     drift = Drift(None if notes is None else NoteFile(notes.with_name(DRIFT_FILE)))

@@ -47,7 +47,16 @@ from fittengate.server.sources import (
     gather,
     located,
 )
-from fittengate.server.urls import FLEET_FORM, bypassed, fleet_url, loopback, proxy_url, service_url
+from fittengate.server.urls import (
+    FLEET_FORM,
+    PROXY_FORM,
+    SERVICE_FORM,
+    bypassed,
+    fleet_url,
+    loopback,
+    proxy_url,
+    service_url,
+)
 from fittengate.settings import DEFAULT_ALIASES, Settings
 
 SQLITE = "sqlite:///"
@@ -81,6 +90,7 @@ _NOT_YOURS = "expected from a source that you chose, not from a file in the work
 
 MAX_KEY_CHARS = 512
 """Longer keys are refused unread (``services/keys.py``), so none is taken."""
+
 
 _FLEET = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -244,12 +254,12 @@ class _Resolution:
                 self._gathered.wrong(key, f"expected {wanted}")
 
     def _urls(self) -> None:
-        url = "an http:// or https:// URL without user name, query or fragment"
+        url = SERVICE_FORM
         self._rewrite("upstream.base_url", service_url, url)
         self._rewrite("upstream.models_url", service_url, url)
         self._rewrite("lsp.url", service_url, url)
         self._rewrite("admin.url", service_url, url)
-        self._rewrite("upstream.proxy", proxy_url, "the URL of an HTTP proxy: http://host:port")
+        self._rewrite("upstream.proxy", proxy_url, PROXY_FORM)
         base = self._get("upstream.base_url")
         if not base:
             self._gathered.wrong("upstream.base_url", f"expected {url}")
@@ -407,9 +417,7 @@ class _Resolution:
         return None
 
     def _telemetry(self) -> None:
-        self._rewrite(
-            "telemetry.otlp_endpoint", service_url, "an http:// or https:// URL without user name, query or fragment"
-        )
+        self._rewrite("telemetry.otlp_endpoint", service_url, SERVICE_FORM)
         if not self._get("telemetry.otlp_endpoint"):
             return
         for name, value in self._get("telemetry.otlp_headers").items():
@@ -435,4 +443,4 @@ class _Resolution:
                 self._values["upstream.proxy"] = text
                 source = Source(SourceKind.ENVIRONMENT, variable, SourceKind.ENVIRONMENT)
                 self._gathered.sources["upstream.proxy"] = source
-                self._rewrite("upstream.proxy", proxy_url, "the URL of an HTTP proxy: http://host:port")
+                self._rewrite("upstream.proxy", proxy_url, PROXY_FORM)

@@ -31,7 +31,7 @@ from fittengate.server.choices import Choices, card_for, scopes_of, with_picture
 from fittengate.server.content import prompt_text
 from fittengate.server.course import Course
 from fittengate.server.faults import as_fault, headers_of
-from fittengate.server.request import SLOW, Headers, Request
+from fittengate.server.request import JSON, SLOW, Headers, Request
 from fittengate.server.stream import ClientStream
 from fittengate.server.typing import Typing
 from fittengate.services.figures import Figures
@@ -49,8 +49,6 @@ from fittengate.services.responses import Responses
 from fittengate.services.traces import Traces
 from fittengate.upstream.base import Sink, Upstream
 from fittengate.upstream.pictures import Pictures
-
-_JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
 
 ESTIMATED: tuple[bytes, bytes] = (b"x-fittengate-usage", b"estimated")
 """On an answer whose token counts are not all the service's own. Headers of a stream go out too early to know."""
@@ -300,7 +298,7 @@ class Exchanges:
         card = self._services.models.find(ask.model)
         require_model(caller, card)
         tokens = self._services.upstream.estimate(ask, card).input_tokens
-        headers: Headers = [_JSON, ESTIMATED, *((name, request.id.encode()) for name in dialect.id_headers)]
+        headers: Headers = [JSON, ESTIMATED, *((name, request.id.encode()) for name in dialect.id_headers)]
         await request.respond(200, headers, dialect.count_body(tokens))
 
     def note(self, dialect: Dialect, request: Request, fault: Fault) -> None:
@@ -318,7 +316,7 @@ class Exchanges:
         self, dialect: Dialect, request: Request, fault: Fault, course: Course | None = None
     ) -> None:
         """Send a fault as a whole answer in the tongue of ``dialect``. Without a ``course`` there is no receipt of it."""
-        headers: Headers = [_JSON, *headers_of(fault)]
+        headers: Headers = [JSON, *headers_of(fault)]
         if fault.limits is not None:
             headers += dialect.limit_headers(fault.limits)
         headers += [(name, request.id.encode()) for name in dialect.id_headers]
@@ -366,7 +364,7 @@ class Exchanges:
 
     async def _whole(self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: Course) -> None:
         head, headers = self._head(dialect, request, ask, course)
-        headers.append(_JSON)
+        headers.append(JSON)
         total: Fold | Folds = Folds(len(ask.asks)) if isinstance(ask, Several) else Fold()
         events = self._events(ask, course)
         try:

@@ -9,7 +9,7 @@ from fittengate.core.record import Record
 from fittengate.dialects import RESPONSES
 from fittengate.lib.jsonio import shown
 from fittengate.server.exchange import Exchanges
-from fittengate.server.request import Request
+from fittengate.server.request import JSON, Request
 
 INPUT_ITEMS = "input_items"
 
@@ -22,8 +22,6 @@ MAX_PAGE = 100
 
 Kept: TypeAlias = tuple[str, str]
 """The id of a response, and what of it is meant: ``input_items``, or empty for all."""
-
-_JSON = (b"content-type", b"application/json")
 
 
 def kept_path(path: str) -> Kept | None:
@@ -43,7 +41,7 @@ async def answer_kept(exchanges: Exchanges, request: Request, kept: Kept) -> Non
     if request.method == "DELETE":
         if not await responses.delete(name, owner):
             raise _not_found(name)
-        await request.respond(200, [_JSON], RESPONSES.deleted(name))
+        await request.respond(200, [JSON], RESPONSES.deleted(name))
         return
     query = parse_qs(request.scope.get("query_string", b"").decode("ascii", "replace"))
     record = await responses.find(name, owner)
@@ -54,7 +52,7 @@ async def answer_kept(exchanges: Exchanges, request: Request, kept: Kept) -> Non
         body = _page(await responses.chain(name, owner) or (record,), query)
     else:
         body = _whole(record, query)
-    await request.respond(200, [_JSON], body)
+    await request.respond(200, [JSON], body)
 
 
 def _whole(record: Record, query: Mapping[str, list[str]]) -> bytes:

@@ -6,7 +6,7 @@ import msgspec
 
 from fittengate import __version__
 from fittengate.server.openapi import document
-from fittengate.server.request import Headers, Request
+from fittengate.server.request import JSON, Headers, Request
 
 _POLICY = (
     b"default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; "
@@ -18,7 +18,6 @@ _STRICT: Headers = [
     (b"referrer-policy", b"no-referrer"),
 ]
 _HTML = (b"content-type", b"text/html; charset=utf-8")
-_JSON = (b"content-type", b"application/json")
 _SCRIPT = (b"content-type", b"text/javascript; charset=utf-8")
 
 
@@ -38,7 +37,7 @@ class Pages:
 
     async def hello(self, request: Request) -> None:
         """Answer the probe of an agent that wants to know whether anybody is here."""
-        await request.respond(200, [_JSON], b'{"status":"ok"}')
+        await request.respond(200, [JSON], b'{"status":"ok"}')
 
     async def docs(self, request: Request) -> None:
         """Show the API as a page."""
@@ -50,4 +49,4 @@ class Pages:
 
     async def openapi(self, request: Request) -> None:
         """Return the API's description (OpenAPI 3.1)."""
-        await request.respond(200, [_JSON], self._openapi)
+        await request.respond(200, [JSON], self._openapi)

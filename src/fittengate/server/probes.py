@@ -11,11 +11,10 @@ from fittengate.core.ask import COMPLETION
 from fittengate.core.caller import ModelCard
 from fittengate.dialects._openai import model_entry, model_list
 from fittengate.server.exchange import Exchanges
-from fittengate.server.request import Request
+from fittengate.server.request import JSON, Request
 from fittengate.services.models import ModelNames
 from fittengate.services.permission import may_ask, require_model
 
-_JSON = (b"content-type", b"application/json")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -53,7 +52,7 @@ class Probes:
 
     async def live(self, request: Request) -> None:
         """Answer 200 as long as the process can answer at all."""
-        await request.respond(200, [_JSON], b'{"status":"ok"}')
+        await request.respond(200, [JSON], b'{"status":"ok"}')
 
     async def ready(self, request: Request) -> None:
         """Answer 200 when a request would be served now, else 503 with the reason."""
@@ -61,16 +60,16 @@ class Probes:
         if problem is None:
             # Replies go on without a ledger, a database and a fleet: no reasons to send clients elsewhere.
             told = {name: part.problem for name, part in self._parts.items() if part.problem is not None}
-            await request.respond(200, [_JSON], _encode({"status": "ready", **told}))
+            await request.respond(200, [JSON], _encode({"status": "ready", **told}))
         else:
-            headers = [_JSON, (b"retry-after", b"5")]
+            headers = [JSON, (b"retry-after", b"5")]
             await request.respond(503, headers, _encode({"status": "not ready", "reason": problem}))
 
     async def models(self, request: Request) -> None:
         """List the models that the key may ask for, in a body that both families of SDKs read."""
         caller = await self._exchanges.enter(request)
         cards = tuple(card for card in self._models() if may_ask(caller, card))
-        await request.respond(200, [_JSON], model_list(cards, self._context_window))
+        await request.respond(200, [JSON], model_list(cards, self._context_window))
 
     async def props(self, request: Request) -> None:
         """Say what llama.cpp's clients ask of a server: the model that completes code, and its context."""
@@ -83,7 +82,7 @@ class Probes:
             "model_path": card.id,
             "modalities": {"vision": False, "audio": False},
         }
-        await request.respond(200, [_JSON], _encode(told))
+        await request.respond(200, [JSON], _encode(told))
 
     async def model(self, request: Request) -> None:
         """Show one model; a name that an alias covers is shown under that name. Raises Fault."""
@@ -91,4 +90,4 @@ class Probes:
         name = unquote(request.raw_path.partition("/models/")[2]).rstrip("/")
         card = self._names.find(name)
         require_model(caller, card)
-        await request.respond(200, [_JSON], _encode(model_entry(replace(card, id=name), self._context_window)))
+        await request.respond(200, [JSON], _encode(model_entry(replace(card, id=name), self._context_window)))

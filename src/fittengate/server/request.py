@@ -19,6 +19,8 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 Handler: TypeAlias = Callable[["Request"], Awaitable[None]]
 """Answers a request. Raises Fault for what is to be answered with an error."""
 
+JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
+
 GONE = "fittengate.gone"
 """Key of the scope: the server protocol calls what stands there when the client goes away."""
 

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from fittengate.core.ask import COMPLETION
 from fittengate.lib.jsonio import to_json
 from fittengate.server.exchange import Exchanges
-from fittengate.server.request import Handler, Request
+from fittengate.server.request import JSON, Handler, Request
 from fittengate.services.models import ModelNames
-
-_JSON = (b"content-type", b"application/json")
 
 
 class Tabby:
@@ -36,15 +34,15 @@ class Tabby:
             # Of Tabby itself, which this is not: a client with no number to compare assumes a new one.
             "version": {"build_date": "", "build_timestamp": "", "git_sha": "", "git_describe": ""},
         }
-        await request.respond(200, [_JSON], to_json(state))
+        await request.respond(200, [JSON], to_json(state))
 
     async def setting(self, request: Request) -> None:
         """Tell clients not to report to anybody else."""
         await self._exchanges.enter(request)
-        await request.respond(200, [_JSON], b'{"disable_client_side_telemetry":true}')
+        await request.respond(200, [JSON], b'{"disable_client_side_telemetry":true}')
 
     async def event(self, request: Request) -> None:
         """Take what a client tells about completions that were shown or chosen, and forget it. Raises Fault."""
         await self._exchanges.enter(request)
         await request.body(self._max_body_bytes)
-        await request.respond(200, [_JSON], b"{}")
+        await request.respond(200, [JSON], b"{}")

@@ -2,8 +2,10 @@
 
 Of one key's requests: equal ones that are under way share one call; a request about a file ends the older one about the
 same file, whose readers are told so (caller_superseded); an answer of the last minutes serves whoever typed on in it
-(``services/memory.py``). A limit that goes by what is left to the key counts for the call, not for what is known. Laws: a call has at least one reader, and when the last one leaves, it is closed before that
-reader is gone; what one call cost is charged to one of its readers, once; nothing of this crosses from key to key.
+(``services/memory.py``). A limit that goes by what is left to the key counts for the call, not for what is known.
+
+Laws: a call has at least one reader, and when the last one leaves, it is closed before that reader is gone; what one
+call cost is charged to one of its readers, once; nothing of this crosses from key to key.
 
 A file is known by its name if the request has one. Otherwise by how it begins and ends, as far as the request tells: the
 end must be the same, and one beginning must begin with the other. Where the two say too little, nobody is cancelled:
@@ -203,9 +205,8 @@ class Typing:
     async def begin(self, fill: FillAsk, caller: Caller, most: int | None = None) -> Filling:
         """Return what reads the answer, once there is a turn for it; ``leave`` is owed.
 
-        ``most`` are the tokens that are left for an answer without a limit of its own; None: any number.
-
-        Raises Fault: gateway_busy when there is none, caller_superseded when a newer request came first.
+        ``most`` are the tokens that are left for an answer without a limit of its own; None: any number. Raises Fault:
+        gateway_busy when there is no turn, caller_superseded when a newer request came first.
         """
         filling = self._filling(fill, caller, most if fill.sampling.max_tokens is None else None)
         try:

@@ -4,6 +4,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from fittengate.server.sources import items
 
+SERVICE_FORM = "an http:// or https:// URL without user name, query or fragment"
+
+PROXY_FORM = "the URL of an HTTP proxy: http://host:port"
+
 FLEET_FORM = (
     "the URL of a Valkey or Redis: redis://host:port, or rediss://host:port, perhaps with ?ssl_ca_certs=FILE "
     "(ssl_certfile, ssl_keyfile)"

@@ -32,8 +32,8 @@ One request to fittengate {version}, kept by its flight recorder, for a bug repo
 
 What is not in it
 =================
-Keys, tokens, cookies and passwords: headers of clients are here by name, and one with its value, the user agent; those of calls to the
-service not at all. What looks like a key, a token, an e-mail address or a phone number is [redacted] everywhere.
+Keys, tokens, cookies and passwords. Of the client's headers there are the names, and the value of one, the user agent;
+headers of calls to the service are left out. What looks like a key, a token, an e-mail address or a phone number is [redacted] everywhere.
 {words}
 """
 

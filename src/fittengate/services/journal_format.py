@@ -1,9 +1,11 @@
 """How receipts lie in a segment of the journal. Pure: bytes in, records out.
 
 A segment begins with a head: what it is, the number that its records are not below, a checksum. Records follow without
-gaps: checksum of the rest, length, number, payload, all little-endian. Law: numbers only grow. A segment is used again without being
-wiped, and a process may die in the middle of writing; so reading ends at the first record that is not whole, whose
-checksum does not fit, or whose number is not above the one before: what stands there is torn, or from an earlier use.
+gaps: checksum of the rest, length, number, payload, all little-endian.
+
+Law: numbers only grow. A segment is used again without being wiped, and a process may die in the middle of writing; so
+reading ends at the first record that is not whole, whose checksum does not fit, or whose number is not above the one
+before: what stands there is torn, or from an earlier use.
 """
 
 import struct

@@ -98,8 +98,9 @@ def named(name: str, kind: bytes) -> bytes:
 def span(trace_id: bytes, span_id: int, parent: int, start: int, end: int, fields: bytes) -> bytes:
     """Return a span.
 
-    ``trace_id`` has 16 bytes. Ids of spans are eight bytes read as a number, the lowest first; a ``parent`` of 0 means none. ``start``
-    and ``end`` are nanoseconds since the epoch; ``fields`` are all others, joined: name and kind (:func:`named`), flags, attributes, status.
+    ``trace_id`` has 16 bytes. Ids of spans are eight bytes read as a number, the lowest first; a ``parent`` of 0 means
+    none. ``start`` and ``end`` are nanoseconds since the epoch; ``fields`` are all others, joined: name and kind
+    (:func:`named`), flags, attributes, status.
     """
     data = _SPAN.pack(b"\x0a\x10", trace_id, b"\x12\x08", span_id, 0x39, start, 0x41, end) + fields
     if parent:

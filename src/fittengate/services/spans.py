@@ -2,8 +2,8 @@
 
 One span for the request, and below it ``auth`` (recognising the key), ``read`` (body, model, limits), ``queue`` (waiting
 for a turn), the call to the service, and ``stream`` or ``translate`` (from the first event, or the last, to the end). The
-names of attributes are OpenTelemetry's for HTTP servers and for generative AI; ours begin with ``fittengate.``. None has a word of
-a prompt or of an answer.
+names of attributes are OpenTelemetry's for HTTP servers and for generative AI; ours begin with ``fittengate.``. None
+has a word of a prompt or of an answer.
 """
 
 from functools import lru_cache

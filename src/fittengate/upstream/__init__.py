@@ -1,1 +1,1 @@
-"""Floor 3b: services that we call. Beside ``pictures.py`` the only place with an HTTP client."""
+"""Floor 3b: services that we call, and the only floor with an HTTP client of ours."""

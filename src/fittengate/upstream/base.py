@@ -28,7 +28,10 @@ class Sink(Protocol):
     flow: Flow
 
     def take(self, events: list[Event], now: float, /) -> None:
-        """Take the next events, which came at ``now`` by the loop's clock; never waits. What it raises is raised in the task that reads the answer."""
+        """Take the next events, which came at ``now`` by the loop's clock; never waits.
+
+        What it raises is raised in the task that reads the answer.
+        """
         ...
 
 

@@ -46,13 +46,8 @@ def built_in() -> tuple[ModelCard, ...]:
 
 def read(body: bytes) -> tuple[ModelCard, ...] | None:
     """Return the cards of a model list, the account's default first; None when the body is no such list or empty."""
-    try:
-        value = msgspec.json.decode(body)
-        if isinstance(value, str):
-            value = msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(value, dict):
+    value = _decoded(body)
+    if value is None:
         return None
     found: list[tuple[Literal["chat", "agent"], str, str]] = []
     sections: tuple[Literal["chat", "agent"], ...] = ("chat", "agent")
@@ -68,19 +63,25 @@ def read(body: bytes) -> tuple[ModelCard, ...] | None:
 
 def strange(body: bytes) -> list[tuple[Literal["answer", "field"], str]]:
     """Return what is not known of a model list, by structure alone; nothing where all is as it was seen to be."""
-    try:
-        value = msgspec.json.decode(body)
-        if isinstance(value, str):
-            value = msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return [("answer", f"model list: {outline(body.decode('utf-8', 'replace'))}")]
-    if not isinstance(value, dict) or not value.keys() & SECTIONS:
+    value = _decoded(body)
+    if value is None or not value.keys() & SECTIONS:
         return [("answer", f"model list: {outline(body.decode('utf-8', 'replace'))}")]
     entries = [entry for name in SECTIONS if isinstance(found := value.get(name), list) for entry in found]
     fields = {name for entry in entries[:MAX_MODELS] if isinstance(entry, dict) for name in entry}
     names = [f"model list: {name_of(name)}" for name in sorted(value.keys() - SECTIONS)]
     names += [f"model list: entry's {name_of(name)}" for name in sorted(fields - FIELDS)]
     return [("field", name) for name in names[:MAX_STRANGE]]
+
+
+def _decoded(body: bytes) -> dict[str, Any] | None:
+    """Return the object in a body, perhaps written as a JSON string (protocol: models); None where there is none."""
+    try:
+        value = msgspec.json.decode(body)
+        if isinstance(value, str):
+            value = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _name(entry: Any, key: str) -> str:

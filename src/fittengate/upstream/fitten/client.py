@@ -1,4 +1,4 @@
-"""Sends bytes to the Fitten service. With ``pictures.py`` the only file that does.
+"""Sends requests to the Fitten service; those for chat go out over the lines of ``call.py``.
 
 One aiohttp session for the life of the gateway. Everything that can go wrong on the wire becomes a Fault here, by the
 type of the exception or by the status, never by the words of a message.

@@ -6,7 +6,6 @@ told apart, what is seen beyond them is only counted; a reply that holds nothing
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
@@ -68,11 +67,6 @@ class Drift:
         elif len(self._seen) < MAX_SAMPLES:
             seen = self._seen[kind, sample] = Seen(kind, sample, 1, now, now)
             self._new.append(seen)
-
-    def note_all(self, found: Iterable[tuple[Kind, str]], now: float) -> None:
-        """Note several."""
-        for kind, sample in found:
-            self.note(kind, sample, now)
 
     def note_status(self, what: str, status: int, now: float) -> None:
         """Note a status if it is none that is known; ``what`` was asked for."""

@@ -1,9 +1,8 @@
 """One reply of the service: bytes to the events of our grammar. Pure; the whole chain behind ``client.py``.
 
 bytes -> decoder -> voice -> reader (where there are tools) or JSON cutter (where the reply is to be JSON) -> cutter ->
-events, with Began before and Ended after them. Law: after the bytes of a reply
-that ended well, or after one of the parts ended the reply itself, the last event is Ended; after any other end ``fault``
-is set and no Ended comes.
+events, with Began before and Ended after them. Law: after the bytes of a reply that ended well, or after one of the
+parts ended the reply itself, the last event is Ended; after any other end ``fault`` is set and no Ended comes.
 """
 
 from collections.abc import Callable, Mapping

@@ -6,6 +6,7 @@ nobody wants the rest (P3).
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 
@@ -166,10 +167,10 @@ class FittenService:
                 self._models_rejected = answer.status == 401
         except Fault as fault:
             return fault
+        cards = None
         if answer.status == 200:
             self._models_rejected = False
-        cards = catalogue.read(answer.body) if answer.status == 200 else None
-        if answer.status == 200:
+            cards = catalogue.read(answer.body)
             for kind, sample in catalogue.strange(answer.body):
                 self._client.note(kind, sample)
         if cards is None:
@@ -183,18 +184,14 @@ class FittenService:
         """Renew tokens and fetch the model list when due, without end; never depends on traffic."""
         next_models = 0.0
         while True:
-            # A login under back-off raises at once and is tried again by the keeper's own rules.
-            try:
+            # The keeper remembers a failure as its ``problem``, and tries again by rules of its own.
+            with contextlib.suppress(Fault):
                 await self.keeper.fresh()
-            except Fault:
-                pause = UPKEEP_SECONDS
-            else:
                 if self._loop.time() >= next_models:
                     failed = await self.refresh_models()
                     wait = MODELS_SECONDS if failed is None else max(MODELS_AGAIN_SECONDS, failed.retry_after or 0.0)
                     next_models = self._loop.time() + wait
-                pause = UPKEEP_SECONDS
-            await asyncio.sleep(pause)
+            await asyncio.sleep(UPKEEP_SECONDS)
 
     async def chat(
         self,
