@@ -235,6 +235,52 @@ async def test_p11_a_query_is_ignored(gateway, query):
 
 
 @pytest.mark.parametrize(
+    "hosts",
+    [
+        b"",
+        b"Host: a\r\nHost: a\r\n",
+        b"Host: a\r\nhost: b\r\n",
+        b"Host: a b\r\n",
+        b"Host: a/b\r\n",
+        b"Host: a@b\r\n",
+        b"Host: a, b\r\n",
+        b"Host: http://a\r\n",
+        b"Host: a:b\r\n",
+        b"Host: a:1:2\r\n",
+        b"Host: [::1\r\n",
+        b"Host: \xe4\r\n",
+    ],
+)
+@pytest.mark.parametrize("path", [b"/livez", b"http://a/livez"])
+async def test_p11_a_request_names_one_host(gateway, hosts, path):
+    """None, two, or one that is none (RFC 9112, 3.2): 400, and the connection is closed."""
+    async with gateway.line() as one:
+        await one.send(b"GET %b HTTP/1.1\r\n%b\r\n" % (path, hosts))
+        reply = await one.reply()
+        assert reply.status == 400
+        assert "Host" in reply.error["message"]
+        assert await one.ended()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /livez HTTP/1.0\r\n",
+        b"GET /livez HTTP/1.0\r\nHost: a\r\n",
+        *[
+            b"GET /livez HTTP/1.1\r\nHost: %b\r\n" % host
+            for host in (b"", b"a", b"A_b.example:5000", b"a.", b"[::1]:80", b"127.0.0.1:", b"xn--caf-dma.example")
+        ],
+    ],
+)
+async def test_hosts_of_every_form_are_taken(gateway, head):
+    """Names, numbers, with a port and without; in HTTP/1.0 none at all."""
+    async with gateway.line() as one:
+        await one.send(head + b"\r\n")
+        assert (await one.reply()).status == 200
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         b"\x00\x01\x02\x03\r\n\r\n",

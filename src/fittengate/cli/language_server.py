@@ -21,7 +21,7 @@ from pygls.protocol import LanguageServerProtocol, lsp_method
 from fittengate import __version__
 from fittengate.cli.completer import Completer
 from fittengate.cli.documents import Change, Documents, Place, units_of
-from fittengate.cli.failures import CommandError
+from fittengate.cli.failures import CommandError, tell
 from fittengate.core.ask import FillAsk
 from fittengate.core.faults import Fault
 
@@ -45,6 +45,15 @@ class _Protocol(LanguageServerProtocol):
     def lsp_text_document__did_change(self, params: lsp.DidChangeTextDocumentParams) -> Iterator[Any]:
         """Hand the changes on as they came."""
         yield self.fm.features[lsp.TEXT_DOCUMENT_DID_CHANGE], (params,), None
+
+
+class _Server(LanguageServer):
+    """The library's server, without its pop-up for every failure: a person who types is not to be stopped."""
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """Write one line for the editor's log of the server's errors."""
+        del source
+        tell(error, debug=False)
 
 
 class Newest:
@@ -81,7 +90,6 @@ class Editor:
 
     def __init__(self, server: LanguageServer, completer: Completer, pause: float) -> None:
         self._server = server
-        self._completer = completer
         self._newest = Newest(completer, pause)
         self._documents = Documents()
         self._said: set[str] = set()
@@ -132,10 +140,6 @@ class Editor:
         )
         return lsp.CompletionList(is_incomplete=True, items=[item])
 
-    async def leave(self, _params: Any = None) -> None:
-        """Close all connections."""
-        await self._completer.close()
-
     async def _proposal(self, kind: str, params: lsp.InlineCompletionParams | lsp.CompletionParams) -> tuple[str, str]:
         """Return what stands before the cursor, and what to insert there."""
         uri = params.text_document.uri
@@ -160,7 +164,7 @@ class Editor:
 def make_server(completer: Completer, pause: float) -> LanguageServer:
     """Return a server that proposes what ``completer`` gives; ``pause`` seconds are waited for a newer request."""
     sync = lsp.TextDocumentSyncKind.Incremental
-    server = LanguageServer("fittengate", __version__, sync, protocol_cls=_Protocol)
+    server = _Server("fittengate", __version__, sync, protocol_cls=_Protocol)
     editor = Editor(server, completer, pause)
     answers: dict[str, Callable[..., Any]] = {
         lsp.TEXT_DOCUMENT_DID_OPEN: editor.opened,
@@ -168,7 +172,6 @@ def make_server(completer: Completer, pause: float) -> LanguageServer:
         lsp.TEXT_DOCUMENT_DID_CLOSE: editor.closed,
         lsp.TEXT_DOCUMENT_INLINE_COMPLETION: editor.inline,
         lsp.TEXT_DOCUMENT_COMPLETION: editor.listed,
-        lsp.SHUTDOWN: editor.leave,
     }
     options: dict[str, Any] = {
         lsp.TEXT_DOCUMENT_COMPLETION: lsp.CompletionOptions(trigger_characters=["."]),
@@ -189,9 +192,11 @@ def _change(change: lsp.TextDocumentContentChangeEvent) -> Change:
 
 def _name(uri: str, root: str | None) -> str:
     """Return a file's path below the folder that is open, its name alone where it is elsewhere: no more is told."""
-    path = PurePosixPath(unquote(urlsplit(uri).path))
-    if root is not None:
-        folder = PurePosixPath(unquote(urlsplit(root).path))
-        if path.is_relative_to(folder):
-            return str(path.relative_to(folder))
+    try:
+        path = PurePosixPath(unquote(urlsplit(uri).path))
+        folder = None if root is None else PurePosixPath(unquote(urlsplit(root).path))
+    except ValueError:
+        return ""
+    if folder is not None and path.is_relative_to(folder):
+        return str(path.relative_to(folder))
     return path.name

@@ -1,6 +1,5 @@
 """``fittengate lsp``: a language server over standard input and output, for editors that know no other way."""
 
-import sys
 from typing import Any
 
 import click
@@ -18,15 +17,16 @@ def command(**options: Any) -> None:
     """
     configured = read_settings(options)
     try:
+        from fittengate.cli.editor_line import serve
         from fittengate.cli.language_server import make_server
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in {"pygls", "lsprotocol"}:
             raise
         raise CommandError("the language server needs pygls. Install it: pip install 'fittengate[lsp]'") from None
     from fittengate.cli.completer import Completer, FromAccount, FromGateway
+    from fittengate.server.configure import debugging
 
+    debug = bool(click.get_current_context().find_root().params.get("debug")) or debugging()
     given = configured.settings.lsp
     completer: Completer = FromGateway(given.url, given.key) if given.url else FromAccount(configured)
-    # The library closes what it is given, and standard output is not its own.
-    with open(sys.stdout.fileno(), "wb", closefd=False) as out:
-        make_server(completer, given.pause).start_io(stdout=out)
+    serve(make_server(completer, given.pause), completer, debug=debug)
