@@ -62,7 +62,7 @@ def routes(gateway):
     found = [("POST", path, dialect.scope or "chat") for path, dialect in app._posts.items()]
     found += [("POST", path, dialect.scope) for path, dialect in app._counts.items()]
     found += [("GET", path, None) for path in app._gets.keys() - OPEN]
-    found += [("POST", path, None) for path in app._tells]
+    found += [("POST", path, "chat" if path.endswith("/compact") else None) for path in app._tells]
     found += [("GET", f"{prefix}fitten-code", None) for prefix in MODEL_PREFIXES]
     responses = [path for path in app._posts if path.endswith("/responses")]
     for path in responses:

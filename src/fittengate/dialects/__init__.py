@@ -30,7 +30,7 @@ DIALECTS: tuple[Dialect, ...] = (
 )
 """Every dialect that is served. The first one speaks where a path belongs to none."""
 
-COUNTING: tuple[CountingDialect, ...] = (_MESSAGES,)
+COUNTING: tuple[CountingDialect, ...] = (_MESSAGES, RESPONSES)
 """Those of them that count tokens."""
 
 KEEPING: Mapping[str, KeepingDialect] = {RESPONSES.name: RESPONSES}
