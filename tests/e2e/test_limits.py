@@ -128,6 +128,7 @@ async def test_no_route_can_be_used_beyond_the_scope_of_a_key(start, simulator, 
                 status = (await call(gateway, route, key)).status
                 assert (status == 403) == (route[2] not in {None, scope}), route
             posted = route[0] == "POST" and route[2] != "admin" and route[1] not in {"/v1/health", "/v1/events"}
+            posted = posted and not route[1].endswith(("/compact", "/cancel"))
             names_model = posted or route[1].endswith("/fitten-code")
             if names_model:
                 reply = await call(gateway, route, elsewhere)
