@@ -361,7 +361,9 @@ async def test_p11_a_compressed_body_is_refused(gateway, coding, path):
 @pytest.mark.parametrize("coding", ["", "identity", "Identity", " identity , "])
 async def test_what_is_no_coding_is_taken(gateway, coding):
     """A header that is empty, or says that nothing was done."""
-    reply = await gateway.request("POST", CHAT, json.dumps(ask("repeat: a")).encode(), headers=f"Content-Encoding: {coding}\r\n")
+    reply = await gateway.request(
+        "POST", CHAT, json.dumps(ask("repeat: a")).encode(), headers=f"Content-Encoding: {coding}\r\n"
+    )
     assert reply.status == 200
 
 
