@@ -36,8 +36,8 @@ MOST_TARGETS = 64
 TARGET_BYTES = 128
 """So many request targets, each no longer than this, are remembered with what they were parsed to."""
 
-_is_host = re.compile(rb"(?:\[[\w:.%~!$&'()*+,;=-]+\]|[\w.%~!$&'()*+,;=-]*)(?::\d*)?", re.ASCII).fullmatch
-"""Tells a host, perhaps with a port (RFC 9110, 7.2). It may be empty."""
+_is_host = re.compile(rb"(?:\[[\w:.%~!$&'()*+,;=-]+\]|[\w.%~!$&'()*+,;=-]*)(?::\d*)?[ \t]*", re.ASCII).fullmatch
+"""Tells a host, perhaps with a port (RFC 9110, 7.2). It may be empty; the parser leaves blanks behind it."""
 
 Target: TypeAlias = tuple[str, bytes, bytes]
 """A request's target: its path, the path before percent-decoding, and its query."""
