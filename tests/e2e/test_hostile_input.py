@@ -269,7 +269,16 @@ async def test_p11_a_request_names_one_host(gateway, hosts, path):
         b"GET /livez HTTP/1.0\r\nHost: a\r\n",
         *[
             b"GET /livez HTTP/1.1\r\nHost: %b\r\n" % host
-            for host in (b"", b"a", b" a:80 \t", b"A_b.example:5000", b"a.", b"[::1]:80", b"127.0.0.1:", b"xn--caf-dma.example")
+            for host in (
+                b"",
+                b"a",
+                b" a:80 \t",
+                b"A_b.example:5000",
+                b"a.",
+                b"[::1]:80",
+                b"127.0.0.1:",
+                b"xn--caf-dma.example",
+            )
         ],
     ],
 )

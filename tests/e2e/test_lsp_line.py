@@ -232,6 +232,26 @@ async def test_changes_out_of_range_and_odd_addresses_stop_nothing(editor):
     assert editor.heard == []
 
 
+async def test_a_defect_shows_no_traceback(simulator, tmp_path):
+    """What the library itself falls over is an error without the place where it fell, and one line."""
+    async with started(simulator, tmp_path, lsp_url="http://127.0.0.1:9") as editor:
+        params = {"capabilities": {}, "processId": None, "rootUri": "http://[x"}
+        answer = await editor.answer(1, "initialize", params)
+        assert answer["error"]["code"] == -32603
+        assert "File" not in json.dumps(answer)
+        code, said = await editor.end()
+        assert code == 0
+        assert len(said.splitlines()) == 1
+
+
+async def test_what_the_editor_does_wrong_is_no_defect_of_ours(editor):
+    """A command that there is none of: an error for the editor, and nothing for the person."""
+    await editor.begin()
+    answer = await editor.answer(1, "workspace/executeCommand", {"command": "none"})
+    assert answer["error"]["code"] == -32602
+    assert await editor.end() == (0, "")
+
+
 async def test_a_thousand_documents_and_a_huge_one(editor):
     """Files of megabytes travel in many pieces; what was opened last is completed."""
     await editor.begin()

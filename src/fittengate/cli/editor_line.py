@@ -186,14 +186,9 @@ def serve(server: LanguageServer, completer: Completer, *, debug: bool) -> None:
         # What the library logs are tracebacks, for whoever works on it.
         logging.getLogger("pygls").addHandler(logging.NullHandler())
         logging.getLogger("pygls").propagate = False
-    signal.signal(signal.SIGTERM, _end)
     output = Output(sys.stdout.fileno())
     server.protocol.set_writer(output)
     asyncio.run(_serve(server, completer, output, sys.stdin.fileno()))
-
-
-def _end(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
 
 
 async def _messages(given: Input) -> AsyncIterator[bytes]:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException, JsonRpcInternalError
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, lsp_method
 
@@ -38,7 +39,7 @@ class _Protocol(LanguageServerProtocol):
     """The library's protocol, without its own copy of texts.
 
     It cuts lines as Python does, and while it applies a change to its copy it writes the place that it found into the
-    change itself.
+    change itself. Nor does it send the tracebacks that the library puts into errors.
     """
 
     @lsp_method(lsp.TEXT_DOCUMENT_DID_CHANGE)
@@ -46,14 +47,21 @@ class _Protocol(LanguageServerProtocol):
         """Hand the changes on as they came."""
         yield self.fm.features[lsp.TEXT_DOCUMENT_DID_CHANGE], (params,), None
 
+    def _send_response(
+        self, msg_id: str | int, result: Any | None = None, error: lsp.ResponseError | None = None
+    ) -> None:
+        told = None if error is None else lsp.ResponseError(error.code, error.message)
+        super()._send_response(msg_id, result, told)
+
 
 class _Server(LanguageServer):
     """The library's server, without its pop-up for every failure: a person who types is not to be stopped."""
 
     def report_server_error(self, error: Exception, source: Any) -> None:
-        """Write one line for the editor's log of the server's errors."""
+        """Write one line for the editor's log of the server's errors, if the error is not the editor's own."""
         del source
-        tell(error, debug=False)
+        if isinstance(error, JsonRpcInternalError) or not isinstance(error, JsonRpcException):
+            tell(error, debug=False)
 
 
 class Newest:

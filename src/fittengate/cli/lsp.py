@@ -1,5 +1,7 @@
 """``fittengate lsp``: a language server over standard input and output, for editors that know no other way."""
 
+import signal
+from types import FrameType
 from typing import Any
 
 import click
@@ -15,6 +17,8 @@ def command(**options: Any) -> None:
 
     With lsp.url a running gateway is asked, with the key in lsp.key; without it the account itself.
     """
+    # Until the server, once it runs, closes its connections first.
+    signal.signal(signal.SIGTERM, _end)
     configured = read_settings(options)
     try:
         from fittengate.cli.editor_line import serve
@@ -30,3 +34,7 @@ def command(**options: Any) -> None:
     given = configured.settings.lsp
     completer: Completer = FromGateway(given.url, given.key) if given.url else FromAccount(configured)
     serve(make_server(completer, given.pause), completer, debug=debug)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
