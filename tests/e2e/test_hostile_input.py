@@ -235,6 +235,61 @@ async def test_p11_a_query_is_ignored(gateway, query):
 
 
 @pytest.mark.parametrize(
+    "hosts",
+    [
+        b"",
+        b"Host: a\r\nHost: a\r\n",
+        b"Host: a\r\nhost: b\r\n",
+        b"Host: a b\r\n",
+        b"Host: a/b\r\n",
+        b"Host: a@b\r\n",
+        b"Host: a, b\r\n",
+        b"Host: http://a\r\n",
+        b"Host: a:b\r\n",
+        b"Host: a:1:2\r\n",
+        b"Host: [::1\r\n",
+        b"Host: \xe4\r\n",
+    ],
+)
+@pytest.mark.parametrize("path", [b"/livez", b"http://a/livez"])
+async def test_p11_a_request_names_one_host(gateway, hosts, path):
+    """None, two, or one that is none (RFC 9112, 3.2): 400, and the connection is closed."""
+    async with gateway.line() as one:
+        await one.send(b"GET %b HTTP/1.1\r\n%b\r\n" % (path, hosts))
+        reply = await one.reply()
+        assert reply.status == 400
+        assert "Host" in reply.error["message"]
+        assert await one.ended()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /livez HTTP/1.0\r\n",
+        b"GET /livez HTTP/1.0\r\nHost: a\r\n",
+        *[
+            b"GET /livez HTTP/1.1\r\nHost: %b\r\n" % host
+            for host in (
+                b"",
+                b"a",
+                b" a:80 \t",
+                b"A_b.example:5000",
+                b"a.",
+                b"[::1]:80",
+                b"127.0.0.1:",
+                b"xn--caf-dma.example",
+            )
+        ],
+    ],
+)
+async def test_hosts_of_every_form_are_taken(gateway, head):
+    """Names, numbers, with a port and without; in HTTP/1.0 none at all."""
+    async with gateway.line() as one:
+        await one.send(head + b"\r\n")
+        assert (await one.reply()).status == 200
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
@@ -303,11 +358,46 @@ async def test_p11_a_bare_line_feed_starts_no_second_request(gateway):
     await works(gateway.port)
 
 
-async def test_p11_a_compressed_body_is_refused(gateway):
-    """Nothing is unpacked: a small body cannot become a large one."""
-    reply = await gateway.request("POST", CHAT, b"\x1f\x8b", headers="Content-Encoding: gzip\r\n")
-    assert reply.status == 400
-    await works(gateway.port)
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "identity, gzip", "nonsense"])
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/api/chat", "/v1/responses/input_tokens"])
+async def test_p11_a_compressed_body_is_refused(gateway, coding, path):
+    """Nothing is unpacked: a small body cannot become a large one. A 415 that says what would be taken (RFC 9110, 15.5.16)."""
+    reply = await gateway.request("POST", path, b"\x1f\x8b", headers=f"Content-Encoding: {coding}\r\n")
+    assert reply.status == 415
+    assert reply.headers["accept-encoding"] == "identity"
+    assert "without Content-Encoding" in str(reply.json["error"])
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "Identity", " identity , "])
+async def test_what_is_no_coding_is_taken(gateway, coding):
+    """A header that is empty, or says that nothing was done."""
+    reply = await gateway.request(
+        "POST", CHAT, json.dumps(ask("repeat: a")).encode(), headers=f"Content-Encoding: {coding}\r\n"
+    )
+    assert reply.status == 200
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/v1/messages", "/v1/completions", "/api/chat"])
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_mark_before_utf_8_is_passed_over(gateway, path, late):
+    """RFC 8259, 8.1: a body may begin with a byte order mark, whole or in pieces; one mark, not two."""
+    said = [{"role": "user", "content": "repeat: a"}]
+    tools = [{"type": "function", "name": "f", "function": {"name": "f", "parameters": {}}, "input_schema": {}}]
+    fields = {"model": "fitten-code", "messages": said, "max_tokens": 9, "input": "a"}
+    fields |= {"prompt": "a"} if path == "/v1/completions" else {}
+    if path in {CHAT, "/v1/responses"}:
+        fields["tools"] = tools
+    body = b"\xef\xbb\xbf" + json.dumps(fields).encode()
+    for sent, status in ((body, 200), (b"\xef\xbb\xbf" + body, 400)):
+        async with gateway.line() as one:
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(sent)}\r\n\r\n"
+            )
+            await one.send(head.encode() + sent[: 2 if late else None])
+            if late:
+                await asyncio.sleep(0.01)
+                await one.send(sent[2:])
+            assert (await one.reply()).status == status
 
 
 @pytest.mark.parametrize("own", ["ok-id_1.2:3", "a" * 128])

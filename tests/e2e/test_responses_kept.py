@@ -52,6 +52,45 @@ async def test_nothing_is_on_the_disk_without_store(serve):
     assert not (other.state_dir / "journal").exists()
 
 
+async def test_tokens_of_a_response_are_counted_and_ask_nobody(gateway, simulator):
+    """By OpenAI's own client: with instructions, tools, a response to go on with, and without any input."""
+    client = openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=KEY, max_retries=0)
+    async with client:
+        made = await client.responses.create(model="gpt-5", input="repeat: one " * 50)
+        simulator.reset()
+        count = client.responses.input_tokens.count
+        short = await count(model="gpt-5", input="one")
+        assert short.object == "response.input_tokens"
+        more = [
+            await count(model="gpt-5", input="one", instructions="Be brief. " * 20),
+            await count(model="gpt-5", input="one", previous_response_id=made.id),
+            await count(model="gpt-5", input=[{"role": "user", "content": "one two three four five " * 5}]),
+        ]
+        assert all(one.input_tokens > short.input_tokens > 0 for one in more)
+        assert (await count(instructions="Be brief.")).input_tokens > 0
+        with pytest.raises(openai.BadRequestError, match="resp_none"):
+            await count(input="one", previous_response_id="resp_none")
+        with pytest.raises(openai.NotFoundError):
+            await count(model="no-such-model", input="one")
+        with pytest.raises(openai.BadRequestError):
+            await count(extra_body={"input": 5})
+    assert not simulator.requests("chat")
+    reply = await ask(gateway, "GET", "/v1/responses/input_tokens")
+    assert (reply.status, reply.headers["allow"]) == (405, "POST")
+
+
+async def test_what_cannot_be_done_with_a_response_says_what_to_do(gateway):
+    """Cancelling and compacting: 400 in OpenAI's form; 404 for a response that is not there, 401 without a key."""
+    made = json.loads((await create(gateway)).body)
+    for path, word in ((f"/v1/responses/{made['id']}/cancel", "connection"), ("/responses/compact", "summary")):
+        reply = await ask(gateway, "POST", path, b"{}")
+        assert (reply.status, reply.error["type"]) == (400, "invalid_request_error")
+        assert word in reply.error["message"]
+        assert (await ask(gateway, "POST", path, key="wrong")).status == 401
+        assert (await ask(gateway, "GET", path)).status == 405
+    assert (await ask(gateway, "POST", "/v1/responses/resp_none/cancel")).status == 404
+
+
 async def test_another_key_sees_nothing(start):
     """404 for fetching, listing and deleting; going on with it is the same error as with one that never was."""
     async with start(server={"api_key": (KEY, OTHER)}) as gateway:
@@ -74,7 +113,7 @@ async def test_every_alias_and_method(gateway):
         assert (await ask(gateway, "HEAD", path)).status == 200
         assert (await ask(gateway, "POST", path, b"{}")).status == 405
         assert (await ask(gateway, "DELETE", f"{path}/input_items")).status == 405
-        assert (await ask(gateway, "GET", f"{path}/cancel")).status == 404
+        assert (await ask(gateway, "GET", f"{path}/nothing")).status == 404
         assert (await ask(gateway, "GET", f"{path}?stream=true")).status == 400
         assert (await ask(gateway, "GET", f"{path}/input_items?limit=0")).status == 400
         assert (await ask(gateway, "GET", f"{path}/input_items?order=up")).status == 400

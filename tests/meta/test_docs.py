@@ -80,7 +80,13 @@ def demo():
             yield printed[-1], environment | openai | anthropic
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=20)
+            try:
+                process.communicate(timeout=20)
+            except subprocess.TimeoutExpired:
+                # Left running it would be told of as a leak, in whatever test comes next.
+                process.kill()
+                process.communicate()
+                raise
 
 
 def run_example(name, wanted, environment):

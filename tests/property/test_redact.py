@@ -55,6 +55,20 @@ def test_p10_values_behind_telling_names_are_gone(before, labelled, after):
     assert value not in REDACT(before + labelled + after).replace(HIDDEN, "")
 
 
+@given(
+    st.sampled_from(["Authorization: Bearer ", "authorization: ", "x-api-key: ", "bearer ", "Bearer  "]),
+    st.text("KEY`.x1_- \t\"',;", max_size=12),
+)
+def test_p10_the_word_for_a_key_hides_no_key(label, rest):
+    """A key may begin with the word that stands for one, or with a quote behind it: its letters do not get out."""
+    secret = f"KEY{rest}".split()[0]
+    for stop in "\"',;":
+        secret = secret.split(stop)[0]
+    assume(secret not in {"KEY`", "KEY`."})
+    assert HIDDEN in REDACT(f"`{label}{secret}")
+    assert secret not in REDACT(f"`{label}{secret}").removeprefix(f"`{label}")
+
+
 @given(st.lists(st.text(min_size=4, max_size=40), max_size=4), st.text(max_size=80), st.text(max_size=80))
 def test_p10_a_known_secret_is_gone_whatever_it_is(secrets, before, after):
     """Told of secrets, none of them is left in any text."""

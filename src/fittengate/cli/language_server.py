@@ -15,13 +15,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException, JsonRpcInternalError
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, lsp_method
 
 from fittengate import __version__
 from fittengate.cli.completer import Completer
 from fittengate.cli.documents import Change, Documents, Place, units_of
-from fittengate.cli.failures import CommandError
+from fittengate.cli.failures import CommandError, tell
 from fittengate.core.ask import FillAsk
 from fittengate.core.faults import Fault
 
@@ -38,13 +39,29 @@ class _Protocol(LanguageServerProtocol):
     """The library's protocol, without its own copy of texts.
 
     It cuts lines as Python does, and while it applies a change to its copy it writes the place that it found into the
-    change itself.
+    change itself. Nor does it send the tracebacks that the library puts into errors.
     """
 
     @lsp_method(lsp.TEXT_DOCUMENT_DID_CHANGE)
     def lsp_text_document__did_change(self, params: lsp.DidChangeTextDocumentParams) -> Iterator[Any]:
         """Hand the changes on as they came."""
         yield self.fm.features[lsp.TEXT_DOCUMENT_DID_CHANGE], (params,), None
+
+    def _send_response(
+        self, msg_id: str | int, result: Any | None = None, error: lsp.ResponseError | None = None
+    ) -> None:
+        told = None if error is None else lsp.ResponseError(error.code, error.message)
+        super()._send_response(msg_id, result, told)
+
+
+class _Server(LanguageServer):
+    """The library's server, without its pop-up for every failure: a person who types is not to be stopped."""
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """Write one line for the editor's log of the server's errors, if the error is not the editor's own."""
+        del source
+        if isinstance(error, JsonRpcInternalError) or not isinstance(error, JsonRpcException):
+            tell(error, debug=False)
 
 
 class Newest:
@@ -81,7 +98,6 @@ class Editor:
 
     def __init__(self, server: LanguageServer, completer: Completer, pause: float) -> None:
         self._server = server
-        self._completer = completer
         self._newest = Newest(completer, pause)
         self._documents = Documents()
         self._said: set[str] = set()
@@ -132,10 +148,6 @@ class Editor:
         )
         return lsp.CompletionList(is_incomplete=True, items=[item])
 
-    async def leave(self, _params: Any = None) -> None:
-        """Close all connections."""
-        await self._completer.close()
-
     async def _proposal(self, kind: str, params: lsp.InlineCompletionParams | lsp.CompletionParams) -> tuple[str, str]:
         """Return what stands before the cursor, and what to insert there."""
         uri = params.text_document.uri
@@ -160,7 +172,7 @@ class Editor:
 def make_server(completer: Completer, pause: float) -> LanguageServer:
     """Return a server that proposes what ``completer`` gives; ``pause`` seconds are waited for a newer request."""
     sync = lsp.TextDocumentSyncKind.Incremental
-    server = LanguageServer("fittengate", __version__, sync, protocol_cls=_Protocol)
+    server = _Server("fittengate", __version__, sync, protocol_cls=_Protocol)
     editor = Editor(server, completer, pause)
     answers: dict[str, Callable[..., Any]] = {
         lsp.TEXT_DOCUMENT_DID_OPEN: editor.opened,
@@ -168,7 +180,6 @@ def make_server(completer: Completer, pause: float) -> LanguageServer:
         lsp.TEXT_DOCUMENT_DID_CLOSE: editor.closed,
         lsp.TEXT_DOCUMENT_INLINE_COMPLETION: editor.inline,
         lsp.TEXT_DOCUMENT_COMPLETION: editor.listed,
-        lsp.SHUTDOWN: editor.leave,
     }
     options: dict[str, Any] = {
         lsp.TEXT_DOCUMENT_COMPLETION: lsp.CompletionOptions(trigger_characters=["."]),
@@ -189,9 +200,11 @@ def _change(change: lsp.TextDocumentContentChangeEvent) -> Change:
 
 def _name(uri: str, root: str | None) -> str:
     """Return a file's path below the folder that is open, its name alone where it is elsewhere: no more is told."""
-    path = PurePosixPath(unquote(urlsplit(uri).path))
-    if root is not None:
-        folder = PurePosixPath(unquote(urlsplit(root).path))
-        if path.is_relative_to(folder):
-            return str(path.relative_to(folder))
+    try:
+        path = PurePosixPath(unquote(urlsplit(uri).path))
+        folder = None if root is None else PurePosixPath(unquote(urlsplit(root).path))
+    except ValueError:
+        return ""
+    if folder is not None and path.is_relative_to(folder):
+        return str(path.relative_to(folder))
     return path.name

@@ -34,6 +34,8 @@ class FaultKind(StrEnum):
     """The path is right, the HTTP method is not."""
     CALLER_BODY_TOO_LARGE = "caller_body_too_large"
     """The body is over ``server.max_body_bytes``."""
+    CALLER_CODED = "caller_coded"
+    """The body is compressed, or coded in another way that nobody here undoes."""
     CALLER_HEAD_TOO_LARGE = "caller_head_too_large"
     """The request line and headers are over ``server.max_head_bytes``."""
     CALLER_SLOW = "caller_slow"
@@ -93,6 +95,7 @@ KINDS: dict[FaultKind, KindRow] = {
     FaultKind.CALLER_NOT_FOUND: KindRow(404, "not_found"),
     FaultKind.CALLER_WRONG_METHOD: KindRow(405, "method_not_allowed"),
     FaultKind.CALLER_BODY_TOO_LARGE: KindRow(413, "body_too_large"),
+    FaultKind.CALLER_CODED: KindRow(415, "unsupported_content_encoding"),
     FaultKind.CALLER_HEAD_TOO_LARGE: KindRow(431, "head_too_large"),
     FaultKind.CALLER_SLOW: KindRow(408, "request_timeout"),
     FaultKind.CALLER_GONE: KindRow(499, "client_closed_request"),

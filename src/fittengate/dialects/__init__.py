@@ -33,7 +33,7 @@ DIALECTS: tuple[Dialect, ...] = (
 BY_HEADER: Mapping[bytes, Dialect] = {b"anthropic-version": _MESSAGES}
 """Headers that a vendor's clients always send: they tell who speaks at a path that more than one vendor has."""
 
-COUNTING: tuple[CountingDialect, ...] = (_MESSAGES,)
+COUNTING: tuple[CountingDialect, ...] = (_MESSAGES, RESPONSES)
 """Those of them that count tokens."""
 
 KEEPING: Mapping[str, KeepingDialect] = {RESPONSES.name: RESPONSES}

@@ -42,8 +42,10 @@ SEALED = "reasoning.encrypted_content"
 _KNOWN_TOOLS: Recurring[Tools] = Recurring("tools", entries=16, most=128 * 1024, read_object=read_object)
 
 
-def read(body: bytes, recalled: Recalled) -> ResponsesAsk:
+def read(body: bytes, recalled: Recalled, *, counting: bool = False) -> ResponsesAsk:
     """Return what the client wants; ``recalled`` is what was kept of the responses that it goes on with.
+
+    Where its tokens are only counted, there need not be any input.
 
     Raises Fault: caller_bad_request, caller_unsupported. A response that should go on and is not among ``recalled`` is
     ``previous_response_not_found``: left out it would be another conversation.
@@ -63,10 +65,11 @@ def read(body: bytes, recalled: Recalled) -> ResponsesAsk:
     previous = _previous(get("previous_response_id"), recalled)
     for old in kept.conversation(previous):
         items.read(old, "previous_response_id")
-    if get("input") is None:
+    if get("input") is not None:
+        items.read(get("input"), "input")
+    elif not counting:
         raise bad("input is missing.", "input")
-    items.read(get("input"), "input")
-    if len(items.messages) == instructions:
+    if len(items.messages) == instructions and not counting:
         raise bad("input must not be empty.", "input")
     choice, allowed = tools.choice(get("tool_choice"), get("parallel_tool_calls"))
     offered, forms = tools.offered(choice, allowed)
@@ -87,7 +90,7 @@ def read(body: bytes, recalled: Recalled) -> ResponsesAsk:
         sealed=SEALED in (get("include") or ()),
         keep=keep,
         previous=previous,
-        given=to_json(_listed(get("input"))) if keep else b"",
+        given=to_json(_listed(get("input"))) if keep and not counting else b"",
     )
 
 

@@ -14,6 +14,7 @@ from fittengate.core.caller import Scope
 from fittengate.core.conversation import Conversation
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.limits import LimitState
+from fittengate.core.record import Recalled
 from fittengate.core.reply import Reply
 from fittengate.dialects._anthropic import THREAD_UNSUPPORTED, error_body, limit_headers, status
 from fittengate.dialects._anthropic_content import Contents, as_json
@@ -63,11 +64,12 @@ class AnthropicMessages:
         limit = whole_number(limit, "max_tokens", 1)
         return replace(ask, sampling=Sampling(limit, _stops(fields.get("stop_sequences"))))
 
-    def read_count(self, body: bytes) -> Ask:
+    def read_count(self, body: bytes, recalled: Recalled) -> Ask:
         """Return what is to be counted: an Ask like any other, without limit, for ``max_tokens`` is not needed.
 
-        Raises Fault: caller_bad_request, caller_unsupported.
+        Nothing is ever recalled. Raises Fault: caller_bad_request, caller_unsupported.
         """
+        del recalled
         return _ask(body)[1]
 
     def count_body(self, tokens: int) -> bytes:

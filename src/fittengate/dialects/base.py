@@ -150,8 +150,8 @@ class CountingDialect(Dialect, Protocol):
     count_paths: tuple[str, ...]
     """Every path that answers such a question."""
 
-    def read_count(self, body: bytes) -> Ask:
-        """Return what is to be counted. Raises Fault as :meth:`Dialect.read`."""
+    def read_count(self, body: bytes, recalled: Recalled) -> Ask:
+        """Return what is to be counted, with the records it goes on with. Raises Fault as :meth:`Dialect.read`."""
         ...
 
     def count_body(self, tokens: int) -> bytes:

@@ -1,4 +1,4 @@
-"""OpenAI's Responses: ``POST /v1/responses``, whole and streamed, and what can be asked about a kept response.
+"""OpenAI's Responses: ``POST /v1/responses``, whole and streamed, its tokens counted, and what concerns kept ones.
 
 Shapes from OpenAI's API reference (responses). Reading stands in ``_responses_reading``, writing in ``_responses_stream``.
 """
@@ -29,6 +29,9 @@ class OpenAIResponses:
 
     name: str = "openai_responses"
     paths: tuple[str, ...] = ("/v1/responses", "/responses", "/v1/v1/responses")
+    count_paths: tuple[str, ...] = tuple([f"{path}/input_tokens" for path in paths])
+    """Every path at which the tokens of a request are counted: :meth:`read_count`, then :meth:`count_body`."""
+
     id_headers: tuple[bytes, ...] = ()
     scope: Scope = "chat"
     tells_input: bool = False
@@ -50,6 +53,14 @@ class OpenAIResponses:
     def read_on(self, body: bytes, recalled: Recalled) -> ResponsesAsk:
         """Return what the client wants, with what was kept. Raises Fault: caller_bad_request, caller_unsupported."""
         return read(body, recalled)
+
+    def read_count(self, body: bytes, recalled: Recalled) -> ResponsesAsk:
+        """Return what is to be counted, with what was kept; ``input`` is not needed. Raises Fault as :meth:`read_on`."""
+        return read(body, recalled, counting=True)
+
+    def count_body(self, tokens: int) -> bytes:
+        """Return the body that tells a count."""
+        return to_json({"object": "response.input_tokens", "input_tokens": tokens})
 
     def record(self, ask: Ask, head: Head, written: bytes | Writer) -> Record | None:
         """Return what is to be kept of a reply; None where the client wants nothing kept."""

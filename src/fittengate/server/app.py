@@ -2,17 +2,18 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 from starlette.middleware.cors import CORSMiddleware
 
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.dialects import BY_HEADER, COUNTING, DIALECTS, OLLAMA
+from fittengate.dialects import BY_HEADER, COUNTING, DIALECTS, OLLAMA, RESPONSES
 from fittengate.dialects.base import CountingDialect, Dialect
 from fittengate.server.admin import ADMIN_METHODS, Admin, admin_path
 from fittengate.server.exchange import Exchanges
 from fittengate.server.http import HEAD_TOO_LARGE
-from fittengate.server.kept import KEPT_METHODS, answer_kept, kept_path
+from fittengate.server.kept import COMPACT, KEPT_METHODS, answer_kept, kept_path, refuse_compact
 from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes
 from fittengate.server.request import OUTLET, Handler, Receive, Request, Scope, Send
@@ -70,7 +71,8 @@ class App:
             **{path: handler for routes in others for path, handler in routes.gets.items()},
         }
         self._tells: Mapping[str, Handler] = {
-            path: handler for routes in others for path, handler in routes.posts.items()
+            **{f"{path}/{COMPACT}": partial(refuse_compact, exchanges) for path in RESPONSES.paths},
+            **{path: handler for routes in others for path, handler in routes.posts.items()},
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,7 +16,7 @@ from fittengate.core.ask import COMPLETION, Ask, FillAsk, Several
 from fittengate.core.caller import Caller, Receipt, Scope
 from fittengate.core.events import Ended, Fold, Folds
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.core.record import Record
+from fittengate.core.record import Recalled, Record
 from fittengate.core.reply import usage_of_all
 from fittengate.core.tape import TAPE
 from fittengate.dialects import KEEPING
@@ -265,7 +265,13 @@ class Exchanges:
 
     async def _read_on(self, dialect: Dialect, body: bytes, caller: Caller) -> Ask:
         """Read a request that may go on with what was kept. Raises Fault."""
-        keeping = KEEPING[dialect.name]
+        return KEEPING[dialect.name].read_on(body, await self._recalled(dialect, body, caller))
+
+    async def _recalled(self, dialect: Dialect, body: bytes, caller: Caller) -> Recalled:
+        """Return what was kept of the responses that a request goes on with; none where nothing is kept."""
+        keeping = KEEPING.get(dialect.name)
+        if keeping is None:
+            return {}
         responses, owner = self._services.responses, caller.owner
         previous, others = keeping.wanted(body)
         recalled: dict[str, tuple[Record, ...]] = {}
@@ -274,7 +280,7 @@ class Exchanges:
             recalled[name] = () if record is None else (record,)
         if previous is not None:
             recalled[previous] = await responses.chain(previous, owner)
-        return keeping.read_on(body, recalled)
+        return recalled
 
     def _keep(
         self,
@@ -294,7 +300,8 @@ class Exchanges:
     async def count(self, dialect: CountingDialect, request: Request) -> None:
         """Tell how many tokens a request has, without sending it. Raises Fault."""
         caller = await self.enter(request, dialect.scope)
-        ask = dialect.read_count(await request.body(self._services.bounds.max_body_bytes))
+        body = await request.body(self._services.bounds.max_body_bytes)
+        ask = dialect.read_count(body, await self._recalled(dialect, body, caller))
         card = self._services.models.find(ask.model)
         require_model(caller, card)
         tokens = self._services.upstream.estimate(ask, card).input_tokens

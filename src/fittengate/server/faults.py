@@ -18,6 +18,9 @@ def headers_of(fault: Fault) -> Headers:
     if fault.kind is FaultKind.CALLER_WRONG_METHOD and fault.detail:
         # A 405 must name what would be taken (RFC 9110, 15.5.6); whoever raises it has it in the detail.
         found.append((b"allow", fault.detail.encode("ascii")))
+    if fault.kind is FaultKind.CALLER_CODED:
+        # What would be taken (RFC 9110, 12.5.3).
+        found.append((b"accept-encoding", b"identity"))
     if fault.retry_after is not None:
         # Whole seconds (RFC 9110, 10.2.3), rounded up: coming back too early earns another refusal.
         found.append((b"retry-after", b"%d" % max(0, -int(-fault.retry_after // 1))))

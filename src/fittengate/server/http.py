@@ -8,6 +8,7 @@ the request's task the moment its client goes away. Uvicorn tells an application
 """
 
 import asyncio
+import re
 import socket
 import struct
 from typing import Any, ClassVar, Protocol, TypeAlias
@@ -34,6 +35,9 @@ MOST_AHEAD = 64
 MOST_TARGETS = 64
 TARGET_BYTES = 128
 """So many request targets, each no longer than this, are remembered with what they were parsed to."""
+
+_is_host = re.compile(rb"(?:\[[\w:.%~!$&'()*+,;=-]+\]|[\w.%~!$&'()*+,;=-]*)(?::\d*)?[ \t]*", re.ASCII).fullmatch
+"""Tells a host, perhaps with a port (RFC 9110, 7.2). It may be empty; the parser leaves blanks behind it."""
 
 Target: TypeAlias = tuple[str, bytes, bytes]
 """A request's target: its path, the path before percent-decoding, and its query."""
@@ -83,6 +87,7 @@ class GatewayProtocol(StayingProtocol):
         """So often the client read too slowly."""
         self._at_work: RequestResponseCycle | None = None
         """The request that is being answered, or was last; ``cycle`` is the one whose head came last."""
+        self._wrong = "This is no valid HTTP request."
         self.wait = Wait()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -138,10 +143,11 @@ class GatewayProtocol(StayingProtocol):
         for name, value in self.headers:
             size += len(name) + len(value) + 4
             if name == b"host":
-                hosts += 1
-        if hosts > 1:
-            # Whoever stands between may have looked at the other one (RFC 9112, section 3.2).
-            raise ValueError("more than one host")
+                hosts += 1 if _is_host(value) else 2
+        if hosts != 1 and (hosts or version == "1.1"):
+            # RFC 9112, 3.2: proxies that disagree on the host would disagree on whose request it is.
+            self._wrong = "A request of HTTP/1.1 has one Host header, with a host's name."
+            raise ValueError("no host, or several")
         if self.max_head_bytes and size > self.max_head_bytes:
             scope[HEAD_TOO_LARGE] = True
         before = self.cycle
@@ -255,7 +261,7 @@ class GatewayProtocol(StayingProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature; its words are plain text
         """Answer what is no HTTP."""
-        self._turn_away("400 Bad Request", "invalid_request", "This is no valid HTTP request.")
+        self._turn_away("400 Bad Request", "invalid_request", self._wrong)
 
     def _turn_away(self, status: str, code: str, message: str) -> None:
         # A reply under way must not get a second head in its middle.

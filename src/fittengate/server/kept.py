@@ -1,4 +1,7 @@
-"""What can be done with a response that was kept: fetch it, delete it, list what it answered."""
+"""What can be done with a response that was kept: fetch it, delete it, list what it answered.
+
+And what cannot be done with one: it is refused with what to do instead.
+"""
 
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -12,8 +15,16 @@ from fittengate.server.exchange import Exchanges
 from fittengate.server.request import JSON, Request
 
 INPUT_ITEMS = "input_items"
+CANCEL = "cancel"
 
-KEPT_METHODS: Mapping[str, tuple[str, ...]] = {"": ("GET", "HEAD", "DELETE"), INPUT_ITEMS: ("GET", "HEAD")}
+COMPACT = "compact"
+"""Stands where an id would."""
+
+KEPT_METHODS: Mapping[str, tuple[str, ...]] = {
+    "": ("GET", "HEAD", "DELETE"),
+    INPUT_ITEMS: ("GET", "HEAD"),
+    CANCEL: ("POST",),
+}
 """For each thing behind the id of a response, the methods it takes."""
 
 PAGE = 20
@@ -29,7 +40,7 @@ def kept_path(path: str) -> Kept | None:
     for base in RESPONSES.paths:
         if path.startswith(f"{base}/"):
             name, _, rest = path[len(base) + 1 :].partition("/")
-            return (name, rest) if name and rest in KEPT_METHODS else None
+            return (name, rest) if name and name != COMPACT and rest in KEPT_METHODS else None
     return None
 
 
@@ -47,12 +58,24 @@ async def answer_kept(exchanges: Exchanges, request: Request, kept: Kept) -> Non
     record = await responses.find(name, owner)
     if record is None:
         raise _not_found(name)
+    if what == CANCEL:
+        message = (
+            "Only a response that is made in the background can be cancelled. To end any other, close its connection."
+        )
+        raise Fault(FaultKind.CALLER_UNSUPPORTED, message, param="response_id")
     if what == INPUT_ITEMS:
         # Where an earlier part of the conversation is gone, its last part is still there.
         body = _page(await responses.chain(name, owner) or (record,), query)
     else:
         body = _whole(record, query)
     await request.respond(200, [JSON], body)
+
+
+async def refuse_compact(exchanges: Exchanges, request: Request) -> None:
+    """Say what to do instead of compacting a conversation, whose result only the vendor's models can read. Raises Fault."""
+    await exchanges.enter(request, "chat")
+    message = "Conversations are not compacted here. Ask for a summary at /v1/responses, and go on with that as input."
+    raise Fault(FaultKind.CALLER_UNSUPPORTED, message)
 
 
 def _whole(record: Record, query: Mapping[str, list[str]]) -> bytes:

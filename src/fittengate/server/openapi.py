@@ -29,6 +29,11 @@ def document(version: str) -> dict[str, Any]:
                 "delete": {**_get("Keep a response no longer.", _KEY), **_ID},
             },
             "/v1/responses/{id}/input_items": {"get": {**_get("What a response was the answer to.", _KEY), **_ID}},
+            "/v1/responses/{id}/cancel": {
+                "post": {**_refused("Cancel a response: a 400, for none is ever made unseen."), **_ID}
+            },
+            "/v1/responses/input_tokens": {"post": _responses_count()},
+            "/v1/responses/compact": {"post": _refused("Compact a conversation: a 400 that says what to do instead.")},
             "/v1/completions": {"post": _completions()},
             "/v1/fim/completions": {"post": _fim()},
             "/infill": {"post": _infill()},
@@ -115,6 +120,10 @@ def _get(summary: str, security: list[dict[str, list[str]]]) -> dict[str, Any]:
     return {"summary": summary, "security": security, "responses": answers}
 
 
+def _refused(summary: str) -> dict[str, Any]:
+    return {"summary": summary, "security": _KEY, "responses": {str(status): _ERROR for status in (400, 401, 404)}}
+
+
 def _field(kind: str | list[str], description: str, **more: Any) -> dict[str, Any]:
     return {"type": kind, "description": description, **more}
 
@@ -186,7 +195,19 @@ def _chat() -> dict[str, Any]:
 
 
 def _responses() -> dict[str, Any]:
-    fields = {
+    about = "OpenAI's Responses. Tools that OpenAI itself would run are listed in the header x-fittengate-ignored."
+    example = {"model": "fitten-code", "input": "Say hello.", "stream": True}
+    return _post("Go on with a conversation.", about, ["input"], _response_fields(), example, streams=_EVENTS)
+
+
+def _responses_count() -> dict[str, Any]:
+    about = "An estimate that errs high, made without asking the service."
+    example = {"model": "fitten-code", "input": "Say hello."}
+    return _post("Count the tokens of a request.", about, [], _response_fields(), example, streams=None)
+
+
+def _response_fields() -> dict[str, Any]:
+    return {
         "model": _field("string", "a name from /v1/models, or one that means one of them"),
         "input": _field(["string", "array"], "a text, or items: messages, calls, what calls gave, reasoning"),
         "instructions": _field(["string", "null"], "what the model is told first; not kept for the next request"),
@@ -200,9 +221,6 @@ def _responses() -> dict[str, Any]:
         "reasoning": _field(["object", "null"], "summary: hand reasoning over as a summary"),
         "text": _field(["object", "null"], "format: the form that the answer must have"),
     }
-    about = "OpenAI's Responses. Tools that OpenAI itself would run are listed in the header x-fittengate-ignored."
-    example = {"model": "fitten-code", "input": "Say hello.", "stream": True}
-    return _post("Go on with a conversation.", about, ["input"], fields, example, streams=_EVENTS)
 
 
 def _completions() -> dict[str, Any]:

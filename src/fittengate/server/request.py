@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -34,6 +35,8 @@ CALLER = "fittengate.caller"
 """Key of the scope: whose request it is, where no key is asked for."""
 
 _STALLED = "The body of the request did not come in time (server.body_idle_timeout, server.body_timeout). Send the request again."
+
+_NO_CODING = frozenset({b"", b"identity"})
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}\Z")
 
@@ -107,20 +110,21 @@ class Request:
         return tuple(found)
 
     async def body(self, limit: int) -> bytes:
-        """Return the whole body.
+        """Return the whole body, without the mark that some editors put before UTF-8 (RFC 8259, 8.1).
 
-        Raises Fault: caller_body_too_large over ``limit`` bytes (0: none), caller_slow, caller_gone.
+        Raises Fault: caller_body_too_large over ``limit`` bytes (0: none), caller_coded, caller_slow, caller_gone.
         """
         length = self.headers.get(b"content-length", b"")
         if limit and length.isdigit() and (len(length) > 18 or int(length) > limit):
             raise _too_large(limit)
-        if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise Fault(FaultKind.CALLER_UNSUPPORTED, "The body is compressed. Send it without Content-Encoding.")
+        coding = self.headers.get(b"content-encoding")
+        if coding is not None and not all(one.strip().lower() in _NO_CODING for one in coding.split(b",")):
+            raise Fault(FaultKind.CALLER_CODED, "The body is compressed. Send it without Content-Encoding.")
         at_once = None if self.outlet is None else self.outlet.taken()
         if at_once is not None:
             if limit and len(at_once) > limit:
                 raise _too_large(limit)
-            return at_once
+            return at_once if at_once[:3] != BOM_UTF8 else at_once[3:]
         message = await self._receive()
         data: bytes = message.get("body", b"")
         if message.get("more_body"):
@@ -137,7 +141,7 @@ class Request:
             raise Fault(FaultKind.CALLER_GONE, "The client went away while sending.")
         if limit and len(data) > limit:
             raise _too_large(limit)
-        return data
+        return data if data[:3] != BOM_UTF8 else data[3:]
 
     def watch_client(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on the current task is cancelled as soon as the client goes away (P3)."""

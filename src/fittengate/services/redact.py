@@ -16,14 +16,17 @@ HIDDEN = "[redacted]"
 SHORT = 4
 """A secret with fewer characters is only hidden where it stands alone: else it would be cut out of every word."""
 
+# Our own advice shows where a key goes: that word, alone between the quotes of code. More of it is a key that begins so.
+_PLACEHOLDER = r"(?!(?:bearer )?(?-i:KEY)`(?=[.,]?(?:[\s\"']|\Z)))"
+
 # Each part begins with something rare or at the beginning of a word, and repeats no more than it must: the time is
 # linear in the length of the text, whoever wrote it. Letters are ASCII's, so that Chinese text around a number ends it.
 _PATTERNS = re.compile(
     r"(?P<name>(?<![a-z])(?:password|passwd|passphrase|pwd|secret|authorization|x-api-key|api[_-]?key|phone|e?mail|cookie|"
-    r"(?:access_|refresh_|client_|fico_|ft_|id_)?token|密码|口令)\\?[\"']?[ ]?[=:\uff1a][ ]?)"
+    r"(?:access_|refresh_|client_|fico_|ft_|id_)?token|密码|口令)\\?[\"']?[ ]?[=:\uff1a][ ]?)" + _PLACEHOLDER +
     # A value in quotes, in quotes inside quotes, or bare; the end may have been cut off.
     r"(?:\[redacted\]|\"(?:[^\"\\]|\\.)*\"?|\\\"[^\"\\]*(?:\\\")?|'(?:[^'\\]|\\.)*'?|(?:bearer |basic )?[^\s&,;}\])\"']+)"
-    r"|(?P<bearer>\bbearer\s{1,4})[^\s,;\"']+"
+    r"|(?P<bearer>\bbearer\s{1,4})" + _PLACEHOLDER + r"[^\s,;\"']+"
     r"|\beyJ[\w-]{8,}(?:\.[\w-]+){0,4}"
     r"|\b(?:fg_|sk-|ft_|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|hf_|npm_|AIza)[\w-]{20,}"
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"

@@ -438,11 +438,11 @@ def test_faults_quote_nothing_of_the_request():
 def test_a_count_needs_no_limit():
     """Requirement 43: the tokens of a request without max_tokens and with no tools are counted."""
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "foo"}], "tools": []}).encode()
-    ask = MESSAGES.read_count(body)
+    ask = MESSAGES.read_count(body, {})
     assert (ask.conversation, ask.sampling) == (read(messages=[{**USER, "content": "foo"}]).conversation, Sampling())
     assert json.loads(MESSAGES.count_body(42)) == {"input_tokens": 42}
     with pytest.raises(Fault, match="messages is missing"):
-        MESSAGES.read_count(b"{}")
+        MESSAGES.read_count(b"{}", {})
 
 
 def test_counts_have_a_path_beside_each_path():

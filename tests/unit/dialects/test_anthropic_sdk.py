@@ -34,7 +34,7 @@ class Gateway:
         status, sort, body = 200, "application/json", b""
         try:
             if request.url.path in MESSAGES.count_paths:
-                self.asks.append(MESSAGES.read_count(request.content))
+                self.asks.append(MESSAGES.read_count(request.content, {}))
                 body = MESSAGES.count_body(17)
             else:
                 assert request.url.path in MESSAGES.paths

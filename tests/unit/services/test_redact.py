@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from fittengate.services.keyring import _HOW
 from fittengate.services.redact import Redactor
 
 JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWJqZWN0Ijp7fX0.c2lnbmF0dXJl"
@@ -45,6 +46,10 @@ KEY = "fg_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
         ("AIza" + "a" * 35, "[redacted]"),
         ("id AKIAIOSFODNN7EXAMPLE used", "id [redacted] used"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----", "[redacted] RSA PRIVATE KEY-----"),
+        ("`Authorization: Bearer KEY1`", "`Authorization: [redacted]"),
+        ("`Authorization: Bearer KEY`x`", "`Authorization: [redacted]"),
+        ("`Authorization: Bearer key`", "`Authorization: [redacted]"),
+        ("`x-api-key: KEY`.x", "`x-api-key: [redacted]"),
         ("password=[redacted] again", "password=[redacted] again"),
     ],
 )
@@ -57,6 +62,9 @@ def test_what_looks_like_a_secret_is_hidden(text, left):
     "text",
     [
         "ServerDisconnectedError: Server disconnected",
+        _HOW,
+        f"No key. {_HOW}\n",
+        f'{{"message":"{_HOW} `fittengate keys create` makes one."}}',
         "the token time expired; tokens=12 max_tokens 5",
         "POST https://fc.fittenlab.cn/codeapi/chat_auth 502 after 1700000000123 ms",
         "at 1700000000.25 job 64f0c0ffee64f0c0ffee64f0 failed",
