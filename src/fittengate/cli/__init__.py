@@ -55,7 +55,7 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="fittengate")
 @click.option("--debug", is_flag=True, help="Show where an error came from.")
 def commands(*, debug: bool) -> None:
-    """Serve a Fitten Code account as OpenAI-compatible APIs."""
+    """Serve a Fitten Code account through the APIs of OpenAI, Anthropic and Ollama."""
     del debug  # read by main(), which needs it even when a command never started
 
 
