@@ -56,7 +56,7 @@ class _Commands(click.Group):
 @click.option("--debug", is_flag=True, help="Show where an error came from.")
 @click.pass_context
 def commands(ctx: click.Context, *, debug: bool) -> None:
-    """Serve a Fitten Code account as OpenAI- and Anthropic-compatible APIs."""
+    """Serve a Fitten Code account through the APIs of OpenAI, Anthropic and Ollama."""
     from fittengate.server.configure import colourless
 
     del debug  # read by main(), which needs it even when a command never started

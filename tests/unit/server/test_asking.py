@@ -7,10 +7,10 @@ from fittengate.core.caller import ModelCard
 from fittengate.core.conversation import Conversation, Message, Text, ToolSpec
 from fittengate.core.events import Began, Ended, TextDelta
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.core.reply import StopReason, Usage
+from fittengate.core.reply import StopReason, Usage, usage_of_all
 from fittengate.prompting.again import ToolsAgain
 from fittengate.prompting.again_json import JsonAgain
-from fittengate.server.asking import Asking, AskingCounts, added, again_for
+from fittengate.server.asking import Asking, AskingCounts, again_for
 
 TOOLS = (ToolSpec("look", "Looks.", b"{}"),)
 PLAIN = Ask(Conversation((Message("user", (Text("Go."),)),)))
@@ -104,5 +104,5 @@ async def test_a_fault_of_the_first_call_is_raised_and_counts_for_nothing():
 def test_a_sum_is_estimated_if_a_part_is():
     """Both ways round."""
     sure, guess = Usage(1, 2, 3), Usage(4, 5, 6, estimated=True)
-    assert added(sure, guess) == added(guess, sure) == Usage(5, 7, 9, estimated=True)
-    assert not added(sure, sure).estimated
+    assert usage_of_all((sure, guess)) == usage_of_all((guess, sure)) == Usage(5, 7, 9, estimated=True)
+    assert not usage_of_all((sure, sure)).estimated

@@ -84,7 +84,6 @@ class ChatDecoder:
         self._tail: list[bytes] = []
         self._tail_bytes = 0
         self._junk = 0
-        self._begun = False
         self._spoke = False
         self._finished = False
         self._last_delta_empty = False
