@@ -19,7 +19,7 @@ ADVANCE_BYTES = 4096
 """Granted together with a tape, and whenever more is asked for: most exchanges need no second grant."""
 
 FIRST_BYTES = 2048
-"""Least room that a stream asks for; there is twice as much each time."""
+"""Least room that a stream asks for; there is four times as much each time."""
 
 PIECE_BYTES = 96
 """What a piece takes up beside its bytes: two objects and their places in a list."""
@@ -100,8 +100,8 @@ class Pieces:
     def _make_room(self) -> None:
         size, room, most = self._size, self._room, self._most
         if self._head is None and room < most:
-            # Twice as much each time, or what there is: a stream that comes in large pieces asks once.
-            wanted = min(max(2 * room, FIRST_BYTES, size), most)
+            # Four times as much each time, or what there is: a stream that comes in large pieces asks once.
+            wanted = min(max(4 * room, FIRST_BYTES, size), most)
             while not self._grant(wanted - room):
                 wanted = (wanted + room) // 2
                 if wanted - room < FIRST_BYTES:
