@@ -11,7 +11,7 @@ from fakes.line import KEY, until
 from fakes.running import command, environment
 from fittengate.simulator import Plan
 
-URI = "file:///work/src/add.py"
+URI = "file:///project/src/add.py"
 BODY = "\n    return a + b"
 
 

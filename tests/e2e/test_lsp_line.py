@@ -11,7 +11,7 @@ from fakes.line import KEY, until
 from fakes.running import command, environment
 from fittengate.simulator import Plan
 
-URI = "file:///work/add.py"
+URI = "file:///project/add.py"
 BODY = "\n    return a + b"
 
 
@@ -256,7 +256,7 @@ async def test_a_thousand_documents_and_a_huge_one(editor):
     """Files of megabytes travel in many pieces; what was opened last is completed."""
     await editor.begin()
     for number in range(1100):
-        editor.open("x", f"file:///work/{number}.py")
+        editor.open("x", f"file:///project/{number}.py")
     editor.open("# 好\n" * 500_000 + "def add(a, b):")
     await editor.process.stdin.drain()
     assert await editor.inline(1, 500_000, 14) == [BODY]
