@@ -43,7 +43,8 @@ class Reader:
     """Takes the TextDeltas and ThoughtDeltas of one reply; gives its text, its reasoning and its calls.
 
     ``make_id`` gives a new id for each call. ``json_reply`` says that the answer itself is to be JSON: then no JSON is
-    taken for calls. ``prompt`` is the text that is answered, which an answer may quote. Reasoning that comes while a call is open, or something is held, comes out after it.
+    taken for calls. ``prompt`` is the text that is answered, which an answer may quote. Reasoning that comes while a call
+    is open, or something is held, comes out after it.
     """
 
     def __init__(

@@ -25,6 +25,9 @@ _MARKED = re.compile(r"\A!FCPREFIX!(.*)!FCSUFFIX!(.*)!FCMIDDLE!\Z", re.DOTALL)
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _HEAD = re.compile(r"^[ \t]*(?:async )?def\s+\w+\(([^()\n]*)\).*:$", re.MULTILINE)
 _RETURN = re.compile(r"\s+return ")
+_BEGUN = re.compile(r"^[ \t]*(?:async )?def [^\n]*:\n[ \t]+\Z", re.MULTILINE)
+"""Right behind the head of a function."""
+
 _FUNCTION = re.compile(r"^\s*def\s+\w+\((\w+)(?::[^,)]*)?,\s*(\w+)(?::[^,)]*)?\).*:$")
 
 
@@ -136,6 +139,8 @@ def suggest(place: Place) -> str:
         return f"\n{indent}    return {function[1]} + {function[2]}"
     if _RETURN.fullmatch(line) and (given := _returned(place.before)):
         return given
+    if _BEGUN.search(place.before[-SIGHT_CHARS:]) and (given := _returned(place.before)):
+        return f"return {given}"
     if line.endswith((":", "{")):
         return f"\n{indent}    pass" if line.endswith(":") else f"\n{indent}    \n{indent}}}"
     if repeated := _earlier(place.before, line):

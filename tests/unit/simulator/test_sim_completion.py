@@ -229,6 +229,8 @@ async def test_project_context_and_version_are_told(serve):
         ("foo(", "bar)", ""),
         ("", "", ""),
         ("def add(a, b):\n    return ", "\n", "a + b"),
+        ("def add(a, b):\n    ", "\n", "return a + b"),
+        ("def add(a, b):\n    total = 1\n    ", "\n", ""),
         ("class A:\n    async def of(self, n: int = 3) -> int:\n        return ", "\n", "n"),
         ("def f():\n    return ", "\n", ""),
         ("x = 1\n    return ", "\n", ""),
