@@ -1,7 +1,8 @@
 """A reply with a content coding: none is asked for, but what stands between the service and us may put one on it.
 
 Law: what comes out depends on the bytes and not on how they were cut; a coding that is not known, bytes that are none of
-it, and an end before its own end leave a Fault in ``fault``, as any reply that did not end well.
+it, and an end before its own end leave a Fault in ``fault``, as any reply that did not end well. So does one read that
+unpacks to more than the longest line may have: that is no reply, but a bomb.
 """
 
 import zlib
@@ -35,6 +36,7 @@ class PackedDecoder(ChatDecoder):
     def feed(self, data: bytes, now: float = 0.0) -> list[Event]:
         """Return the deltas of the lines that ``data`` completes; see :meth:`ChatDecoder.feed`."""
         events: list[Event] = []
+        size = 0
         while data and self.fault is None:
             self._came = True
             if self._inflater.eof:
@@ -44,6 +46,11 @@ class PackedDecoder(ChatDecoder):
                 plain = self._inflater.decompress(data, MAX_LINE_BYTES)
             except zlib.error:
                 self._fail("The Fitten service sent a damaged reply. Try again.", "damaged content coding")
+                break
+            size += len(plain)
+            if size > MAX_LINE_BYTES:
+                # One read is some tens of kilobytes, and words do not shrink to a hundredth.
+                self._fail("The Fitten service sent a damaged reply. Try again.", "a content coding that swells")
                 break
             events += super().feed(plain, now)
             data = self._inflater.unconsumed_tail or self._inflater.unused_data
