@@ -152,8 +152,7 @@ class GatewayProtocol(StayingProtocol):
             scope[HEAD_TOO_LARGE] = True
         before = self.cycle
         kind = Outlet if version != "1.0" else OldOutlet
-        keep_alive = version != "1.0" and parser.should_keep_alive()
-        cycle = self.cycle = kind(self, scope, self.front, keep_alive=keep_alive)
+        cycle = self.cycle = kind(self, scope, self.front, keep_alive=parser.should_keep_alive())
         # The request's task begins in a later turn of the loop, or after the one before it.
         scope[OUTLET] = cycle
         if before is None or before.response_complete:

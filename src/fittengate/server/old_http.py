@@ -1,6 +1,7 @@
-"""Streams for clients of HTTP/1.0: proxies with old settings, load tools. They know no chunks (RFC 9112, section 6.1).
+"""Answers to clients of HTTP/1.0: proxies with old settings, load tools. They know no chunks (RFC 9112, section 6.1).
 
-Law: what goes out is what an :class:`Outlet` sends, without its framing; the end of the stream is the connection's.
+Law: what goes out is what an :class:`Outlet` sends, without its framing; the end of a stream is the connection's. A
+connection is kept behind a whole answer alone, if the client asked for that, and it is told so (RFC 9112, appendix C.2.2).
 """
 
 from collections.abc import Callable
@@ -9,15 +10,21 @@ from typing import Any
 from fittengate.server.outlet import Outlet
 from fittengate.server.request import Headers
 
+_KEPT = b"connection: keep-alive\r\n"
+
 
 class OldOutlet(Outlet):
-    """The cycle of a request by HTTP/1.0, whose connection is never kept."""
+    """The cycle of a request by HTTP/1.0."""
 
     _streaming = False
+
+    def _made(self, status: int, headers: Headers, framing: bytes) -> bytes:
+        return super()._made(status, headers, framing + _KEPT if self.keep_alive else framing)
 
     def begin(self, status: int, headers: Headers) -> None:
         """Hold the head of a stream ready. Raises ValueError for a torn header."""
         if not self.disconnected:
+            self.keep_alive = False
             self._head = self._made(status, headers, b"")
             self.chunked_encoding = False
 
@@ -39,10 +46,14 @@ class OldOutlet(Outlet):
     async def send(self, message: Any) -> None:
         """Send an ASGI message; an answer without a length is a stream."""
         if message["type"] == "http.response.start":
-            self._streaming = all(name.lower() != b"content-length" for name, _ in message.get("headers", ()))
+            headers = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in headers}
+            self._streaming = b"content-length" not in names
             if self._streaming:
-                self.begin(message["status"], list(message.get("headers", ())))
+                self.begin(message["status"], headers)
                 return
+            if self.keep_alive and b"connection" not in names:
+                message = {**message, "headers": [*headers, (b"connection", b"keep-alive")]}
         elif self._streaming:
             if self.paused:
                 await self.writable()

@@ -58,7 +58,7 @@ def by_outlet(status, pieces, *, stream):
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
-@pytest.mark.parametrize("close", [b"", b"connection: close\r\n"])
+@pytest.mark.parametrize("asked", [b"", b"connection: close\r\n", b"connection: keep-alive\r\n"])
 @pytest.mark.parametrize(
     ("method", "status", "pieces", "stream"),
     [
@@ -71,9 +71,9 @@ def by_outlet(status, pieces, *, stream):
         ("POST", 200, [b""], True),
     ],
 )
-async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(method, status, pieces, stream, close, version):
+async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(method, status, pieces, stream, asked, version):
     """Heads, chunks, ends; connections kept and closed."""
-    request = f"{method} / HTTP/{version}\r\nhost: a\r\n".encode() + close + b"\r\n"
+    request = f"{method} / HTTP/{version}\r\nhost: a\r\n".encode() + asked + b"\r\n"
     seen = []
     for way in (by_messages, by_outlet):
         transport, protocol = await through(way(status, pieces, stream=stream), request)
@@ -82,6 +82,29 @@ async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(method, st
         seen.append((b"".join(transport.writes), transport.closed, state, protocol.server_state.total_requests))
     assert seen[0] == seen[1]
     assert seen[0][0].startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize("way", [by_messages, by_outlet])
+@pytest.mark.parametrize(
+    ("asked", "kept", "told"),
+    [
+        (b"", False, b"connection: close"),
+        (b"connection: close\r\n", False, b"connection: close"),
+        (b"Connection: Keep-Alive\r\n", True, b"connection: keep-alive"),
+    ],
+)
+async def test_a_client_of_http_1_0_keeps_its_connection_if_it_asks(way, asked, kept, told):
+    """Such a connection ends with the answer unless both sides say otherwise (RFC 9112, appendix C.2.2)."""
+    request = b"POST / HTTP/1.0\r\n" + asked + b"\r\n"
+    transport, protocol = await through(way(200, [b"hello"], stream=False), request)
+    head, _, body = b"".join(transport.writes).partition(b"\r\n\r\n")
+    assert [line for line in head.split(b"\r\n") if line.startswith(b"connection")] == [told]
+    assert (body, transport.closed) == (b"hello", not kept)
+    if kept:
+        protocol.data_received(request)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert b"".join(transport.writes) == 2 * (head + b"\r\n\r\nhello")
 
 
 @pytest.mark.parametrize("way", [by_messages, by_outlet])
