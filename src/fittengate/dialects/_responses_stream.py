@@ -3,6 +3,7 @@
 Shapes from OpenAI's API reference (responses, "Streaming events").
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -222,12 +223,11 @@ class ResponseWriter:
         A model may leave a namespace out. Where only one tool has the bare name, that one is meant.
         """
         if self._forms is None:
-            self._forms = {form.spoken: form for form in self._ask.forms}
-        found = self._forms.get(name)
-        if found is not None:
-            return found
-        bare = [form for form in self._ask.forms if form.name == name]
-        return bare[0] if len(bare) == 1 else ToolForm(name, "function", name)
+            forms = self._ask.forms
+            times = Counter([form.name for form in forms])
+            self._forms = {form.name: form for form in forms if times[form.name] == 1}
+            self._forms.update({form.spoken: form for form in forms})
+        return self._forms.get(name) or ToolForm(name, "function", name)
 
 
 def whole(reply: Reply, ask: ResponsesAsk, head: Head) -> bytes:

@@ -13,7 +13,17 @@ from fittengate.core.events import Ended, Event, TextDelta
 from fittengate.core.faults import Fault
 from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply, StopReason, Usage
-from fittengate.dialects._fields import Check, bad, flag, known, look_over, model_name, read_object, whole_number
+from fittengate.dialects._fields import (
+    Check,
+    bad,
+    flag,
+    known,
+    look_over,
+    model_name,
+    read_object,
+    text_of,
+    whole_number,
+)
 from fittengate.dialects._fim_markers import MAX_FILL_STOPS
 from fittengate.dialects._openai import limit_headers, stops
 from fittengate.dialects.base import EVENTS, Head, StreamForm
@@ -45,8 +55,8 @@ class LlamaInfill:
         most = -1 if get("n_predict") is None else whole_number(get("n_predict"), "n_predict")
         sampling = Sampling(None if most < 0 else most, stops(get("stop") or None, MAX_FILL_STOPS))
         return FillAsk(
-            _text(fields, "input_prefix") + _text(fields, "prompt"),
-            _text(fields, "input_suffix"),
+            text_of(fields, "input_prefix") + text_of(fields, "prompt"),
+            text_of(fields, "input_suffix"),
             "",
             "",
             model_name(get("model")),
@@ -74,13 +84,6 @@ class LlamaInfill:
     def limit_headers(self, state: LimitState) -> list[tuple[bytes, bytes]]:
         """Return the headers that OpenAI has for it."""
         return limit_headers(state)
-
-
-def _text(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if value is not None and type(value) is not str:
-        raise bad(f"{name} must be a string.", name)
-    return value or ""
 
 
 def _extra(value: Any, name: str, ignored: list[str]) -> None:
