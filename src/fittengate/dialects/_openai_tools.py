@@ -172,15 +172,15 @@ def _allowed(value: Any, place: str, tools: tuple[ToolSpec, ...]) -> tuple[ToolU
     """Return how the tools are to be used that a request allows of those it declares, and these."""
     if type(value) is not dict:
         raise bad("allowed_tools must be an object with a mode and tools.", place)
-    mode = value.get("mode", "auto")
-    if mode not in ("auto", "required"):
+    mode = value.get("mode")
+    if mode not in (None, "auto", "required"):
         raise bad("mode must be auto or required.", f"{place}.mode")
     listed = value.get("tools")
     if type(listed) is not list or (mode == "required" and not listed):
         raise bad("tools must be a list of tools that may be called.", f"{place}.tools")
     names = _names(tools)
     allowed = {_chosen(item, f"{place}.tools[{index}]", names) for index, item in enumerate(listed)}
-    return ToolUse(mode), tuple([tool for tool in tools if tool.name in allowed])
+    return ToolUse(mode or "auto"), tuple([tool for tool in tools if tool.name in allowed])
 
 
 def _names(tools: tuple[ToolSpec, ...]) -> frozenset[str]:

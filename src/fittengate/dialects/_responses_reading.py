@@ -14,6 +14,7 @@ from fittengate.core.record import Recalled
 from fittengate.dialects._fields import (
     MAX_IGNORED,
     Check,
+    as_json,
     bad,
     between,
     flag,
@@ -33,7 +34,7 @@ from fittengate.dialects._responses_items import Items
 from fittengate.dialects._responses_kept import Kept
 from fittengate.dialects._responses_object import echo
 from fittengate.dialects._responses_tools import Tools
-from fittengate.lib.jsonio import shown, to_json
+from fittengate.lib.jsonio import shown
 from fittengate.lib.memo import Recurring
 
 SEALED = "reasoning.encrypted_content"
@@ -90,12 +91,8 @@ def read(body: bytes, recalled: Recalled, *, counting: bool = False) -> Response
         sealed=SEALED in (get("include") or ()),
         keep=keep,
         previous=previous,
-        given=to_json(_listed(get("input"))) if keep and not counting else b"",
+        given=as_json(items.meant(get("input")), "input") if keep and not counting else b"",
     )
-
-
-def _listed(value: Any) -> Any:
-    return [{"type": "message", "role": "user", "content": value}] if type(value) is str else value
 
 
 def _instructions(value: Any, items: Items) -> int:
@@ -135,14 +132,17 @@ def _text(value: Any, name: str, ignored: list[str]) -> None:
         ignored.append(f"{name}.{shown(key)}")
 
 
+_OF_REASONING = ("effort", "summary", "generate_summary", "context", "mode")
+
+
 def _reasoning(value: Any, name: str, ignored: list[str]) -> None:
     if type(value) is not dict:
         raise bad(f"{name} must be an object.", name)
     for key, option in value.items():
         if option is None:
             continue
-        if type(option) is not str:
-            raise bad(f"{shown(key)} must be a string.", f"{name}.{shown(key)}")
+        if key in _OF_REASONING and type(option) is not str:
+            raise bad(f"{key} must be a string.", f"{name}.{key}")
         if key not in ("summary", "generate_summary"):
             ignored.append(f"{name}.{shown(key)}")
 

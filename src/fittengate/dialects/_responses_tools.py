@@ -102,8 +102,8 @@ class Tools:
         return ToolUse("named", self._chosen(value, "tool_choice", self._bare()), parallel=together), None
 
     def _allowed(self, value: Mapping[str, Any], together: bool) -> tuple[ToolUse, frozenset[str]]:  # noqa: FBT001
-        mode = value.get("mode", "auto")
-        if mode not in ("auto", "required"):
+        mode = value.get("mode")
+        if mode not in (None, "auto", "required"):
             raise bad("mode must be auto or required.", "tool_choice.mode")
         names: set[str] = set()
         bare, spaces = self._bare(), self._spaces()
