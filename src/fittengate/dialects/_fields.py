@@ -30,6 +30,16 @@ def unsupported(message: str, param: str) -> Fault:
     return Fault(FaultKind.CALLER_UNSUPPORTED, message, param=param)
 
 
+def message_of(fault: Fault, request_id: str | None) -> str:
+    """Return what a client is told of a fault; a message about our own side ends with the request's id, if it has one.
+
+    The log is searched by that id, and most clients show nothing of an error but its message.
+    """
+    if request_id is None or fault.status < 500:
+        return fault.message
+    return f"{fault.message} (request id {request_id})"
+
+
 def read_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in ``body``, as :func:`fittengate.lib.jsonio.read_object` does. Raises Fault."""
     try:

@@ -17,6 +17,7 @@ from fittengate.dialects._fields import (
     flag,
     known,
     logprobs,
+    message_of,
     model_name,
     of_type,
     top_logprobs,
@@ -177,9 +178,7 @@ def moment(seconds: int) -> str:
 
 def error_body(fault: Fault, request_id: str | None = None) -> bytes:
     """Return Ollama's error object, which has nothing but a text: so the place at fault and the request's id go there."""
-    message = fault.message
+    message = message_of(fault, request_id)
     if fault.param is not None and fault.param not in message:
         message = f"{message} ({fault.param})"
-    if request_id is not None and fault.status >= 500:
-        message = f"{message} (request id {request_id})"
     return to_json({"error": message})

@@ -19,6 +19,7 @@ from fittengate.dialects._fields import (
     flag,
     known,
     look_over,
+    message_of,
     model_name,
     read_object,
     text_of,
@@ -53,7 +54,8 @@ class LlamaInfill:
         if get("input_prefix") is None and get("prompt") is None:
             raise bad("input_prefix is missing.", "input_prefix")
         most = -1 if get("n_predict") is None else whole_number(get("n_predict"), "n_predict")
-        sampling = Sampling(None if most < 0 else most, stops(get("stop") or None, MAX_FILL_STOPS))
+        stop = None if get("stop") == "" else get("stop")
+        sampling = Sampling(None if most < 0 else most, stops(stop, MAX_FILL_STOPS))
         return FillAsk(
             text_of(fields, "input_prefix") + text_of(fields, "prompt"),
             text_of(fields, "input_suffix"),
@@ -118,6 +120,14 @@ _STOP_TYPE: Mapping[StopReason, str] = {
 }
 
 
+_TYPES: Mapping[int, str] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    503: "unavailable_error",
+}
+
+
 def _piece(head: Head, text: str) -> dict[str, Any]:
     return {"index": 0, "id": f"infill-{head.id}", "content": text, "tokens": [], "stop": False}
 
@@ -137,11 +147,10 @@ def _last(head: Head, text: str, reason: StopReason, usage: Usage, stop: str | N
 
 
 def _error(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
-    """Return llama.cpp's error object; a message about our own side ends with the request id."""
-    message = fault.message
-    if request_id is not None and fault.status >= 500:
-        message = f"{message} (request id {request_id})"
-    return {"error": {"code": fault.status, "message": message, "type": fault.code, "param": fault.param}}
+    """Return llama.cpp's error object; ``param`` is ours."""
+    sort = _TYPES.get(fault.status, "server_error" if fault.status >= 500 else "invalid_request_error")
+    message = message_of(fault, request_id)
+    return {"error": {"code": fault.status, "message": message, "type": sort, "param": fault.param}}
 
 
 class InfillWriter:
