@@ -10,7 +10,7 @@ from typing import Any
 from fittengate.core.ask import FillAsk, Sampling, Wishes
 from fittengate.core.caller import Scope
 from fittengate.core.events import Ended, Event, TextDelta
-from fittengate.core.faults import Fault
+from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply, StopReason, Usage
 from fittengate.dialects._fields import (
@@ -124,6 +124,8 @@ _TYPES: Mapping[int, str] = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
+    # It has none for too many requests: both mean later.
+    429: "unavailable_error",
     503: "unavailable_error",
 }
 
@@ -148,7 +150,10 @@ def _last(head: Head, text: str, reason: StopReason, usage: Usage, stop: str | N
 
 def _error(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
     """Return llama.cpp's error object; ``param`` is ours."""
-    sort = _TYPES.get(fault.status, "server_error" if fault.status >= 500 else "invalid_request_error")
+    if fault.kind is FaultKind.CALLER_TOO_LONG:
+        sort = "exceed_context_size_error"
+    else:
+        sort = _TYPES.get(fault.status, "server_error" if fault.status >= 500 else "invalid_request_error")
     message = message_of(fault, request_id)
     return {"error": {"code": fault.status, "message": message, "type": sort, "param": fault.param}}
 
