@@ -15,6 +15,7 @@ from fittengate.core.faults import KINDS, Fault, FaultKind
 from fittengate.core.reply import StopReason, Usage, usage_of_all
 from fittengate.dialects import DIALECTS
 from fittengate.dialects._openai_tools import FunctionsAsk
+from fittengate.dialects.llama_infill import InfillAsk
 from golden.regenerate import FOLDER, head_for
 
 FOR_ALL = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -38,9 +39,11 @@ def _requests(dialect):
 def _asks(dialect):
     """Return what the golden requests of a dialect ask for, those that are refused or want several answers left out.
 
-    So are chat requests with functions of the older form: they are answered with one call at most, which has no id.
+    So are chat requests with functions of the older form, which are answered with one call at most, and it has no id; and
+    those that want parts of the answer alone.
     """
-    return [ask for ask in _all_asks(dialect) if not isinstance(ask, Several | FunctionsAsk)]
+    asks = [ask for ask in _all_asks(dialect) if not isinstance(ask, Several | FunctionsAsk)]
+    return [ask for ask in asks if not (isinstance(ask, InfillAsk) and ask.fields)]
 
 
 def _all_asks(dialect):

@@ -1,10 +1,11 @@
 """llama.cpp's code completion: ``POST /infill``, whole and streamed, as its editor plugins send it.
 
 Shapes from the README of llama.cpp's server ("POST /infill", "POST /completion"). Every request here is a code completion.
-Other files (``input_extra``) have no place in the service's request: they are ignored and reported.
+Other files (``input_extra``) have no place in the service's request: they are ignored and reported. What the answer tells
+beside the text, plugins show in a status line, and one of them fails where ``generation_settings`` are missing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fittengate.core.ask import FillAsk, Sampling, Wishes
@@ -32,6 +33,13 @@ from fittengate.lib import sse
 from fittengate.lib.jsonio import to_json
 
 
+class InfillAsk(FillAsk, frozen=True):
+    """A FillAsk, and which parts of the answer its client wants."""
+
+    fields: tuple[str, ...] = ()
+    """Each with the objects that it stands in before it, ``timings/prompt_n``; empty means all. Streams have all."""
+
+
 class LlamaInfill:
     """The dialect. Holds nothing, so one serves every request."""
 
@@ -42,7 +50,7 @@ class LlamaInfill:
     tells_input: bool = False
     form: StreamForm = EVENTS
 
-    def read(self, body: bytes) -> FillAsk:
+    def read(self, body: bytes) -> InfillAsk:
         """Return what the client wants. Raises Fault: caller_bad_request.
 
         ``prompt`` is the part of the line before the cursor. An ``n_predict`` of 0, with which plugins warm a cache up,
@@ -56,7 +64,7 @@ class LlamaInfill:
         most = -1 if get("n_predict") is None else whole_number(get("n_predict"), "n_predict")
         stop = None if get("stop") == "" else get("stop")
         sampling = Sampling(None if most < 0 else most, stops(stop, MAX_FILL_STOPS))
-        return FillAsk(
+        return InfillAsk(
             text_of(fields, "input_prefix") + text_of(fields, "prompt"),
             text_of(fields, "input_suffix"),
             "",
@@ -65,15 +73,17 @@ class LlamaInfill:
             sampling,
             Wishes(flag(get("stream"), "stream"), show_thoughts=False),
             ignored,
+            tuple(get("response_fields") or ()),
         )
 
-    def writer(self, _ask: FillAsk, head: Head) -> "InfillWriter":
+    def writer(self, ask: InfillAsk, head: Head) -> "InfillWriter":
         """Return the writer of a streamed reply."""
-        return InfillWriter(head)
+        return InfillWriter(head, ask)
 
-    def whole(self, reply: Reply, _ask: FillAsk, head: Head) -> bytes:
-        """Return the body of an unstreamed reply."""
-        return to_json(_last(head, reply.text, reply.reason, reply.usage, reply.stop_sequence))
+    def whole(self, reply: Reply, ask: InfillAsk, head: Head) -> bytes:
+        """Return the body of an unstreamed reply, or the parts of it that are wanted."""
+        last = _last(head, ask, reply.text, Ended(reply.reason, reply.usage, reply.stop_sequence))
+        return to_json(_parts(last, ask.fields) if ask.fields else last)
 
     def error(self, fault: Fault, request_id: str) -> bytes:
         """Return the JSON body of a fault that came before the headers."""
@@ -95,6 +105,14 @@ def _extra(value: Any, name: str, ignored: list[str]) -> None:
         ignored.append(name)
 
 
+def _fields(value: Any, name: str, _ignored: list[str]) -> None:
+    if type(value) is not list:
+        raise bad(f"{name} must be a list.", name)
+    for index, item in enumerate(value):
+        if type(item) is not str:
+            raise bad("A field must be a string.", f"{name}[{index}]")
+
+
 # The format has dozens of options for the sampling of a local model: like every unknown field they are reported.
 FIELDS: Mapping[str, Check] = {
     "input_prefix": known,
@@ -105,6 +123,7 @@ FIELDS: Mapping[str, Check] = {
     "stream": known,
     "model": known,
     "input_extra": _extra,
+    "response_fields": _fields,
     # They promise nothing about the answer.
     "cache_prompt": known,
     "id_slot": known,
@@ -134,18 +153,54 @@ def _piece(head: Head, text: str) -> dict[str, Any]:
     return {"index": 0, "id": f"infill-{head.id}", "content": text, "tokens": [], "stop": False}
 
 
-def _last(head: Head, text: str, reason: StopReason, usage: Usage, stop: str | None) -> dict[str, Any]:
+def _last(head: Head, ask: InfillAsk, text: str, ended: Ended) -> dict[str, Any]:
+    limit = ask.sampling.max_tokens
     return _piece(head, text) | {
         "stop": True,
         "model": head.model,
-        "tokens_evaluated": usage.input_tokens,
-        "tokens_predicted": usage.output_tokens,
+        "tokens_evaluated": ended.usage.input_tokens,
+        "tokens_predicted": ended.usage.output_tokens,
         "tokens_cached": 0,
         "truncated": False,
-        "stop_type": _STOP_TYPE[reason],
-        "stopping_word": stop or "",
-        "timings": {"prompt_n": usage.input_tokens, "predicted_n": usage.output_tokens},
+        "stop_type": _STOP_TYPE[ended.reason],
+        "stopping_word": ended.stop_sequence or "",
+        "generation_settings": {
+            "n_predict": -1 if limit is None else limit,
+            "stop": ask.sampling.stop,
+            "stream": ask.wishes.stream,
+        },
+        "timings": _timings(head, ended.usage),
     }
+
+
+def _timings(head: Head, usage: Usage) -> dict[str, Any]:
+    """Return what llama.cpp tells of times, in milliseconds; until its first event a reply is thought to be read."""
+    first, total = head.times()
+    told: dict[str, Any] = {}
+    for name, count, seconds in (
+        ("prompt", usage.input_tokens, first),
+        ("predicted", usage.output_tokens, total - first),
+    ):
+        told |= {
+            f"{name}_n": count,
+            f"{name}_ms": seconds * 1000,
+            f"{name}_per_token_ms": seconds * 1000 / count if count else 0.0,
+            f"{name}_per_second": count / seconds if seconds else 0.0,
+        }
+    return told
+
+
+def _parts(value: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return the parts of an answer under the names by which they were asked for, those left out that there are not."""
+    found: dict[str, Any] = {}
+    for name in names:
+        holder, slash, inner = name.partition("/")
+        holding = value.get(holder)
+        if not slash and holder in value:
+            found[name] = holding
+        elif type(holding) is dict and inner in holding:
+            found[name] = holding[inner]
+    return found
 
 
 def _error(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
@@ -164,10 +219,11 @@ class InfillWriter:
     Law: one event for each text, then ``close`` once, after Ended, or ``fault`` once, and nothing after either.
     """
 
-    __slots__ = ("_ended", "_head")
+    __slots__ = ("_ask", "_ended", "_head")
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, ask: InfillAsk) -> None:
         self._head = head
+        self._ask = ask
         self._ended: Ended | None = None
 
     def feed(self, events: Sequence[Event], /) -> bytes:
@@ -185,7 +241,7 @@ class InfillWriter:
         ended, self._ended = self._ended, None
         if ended is None:
             raise ValueError("the reply has not ended: it cannot be closed")
-        return sse.data(to_json(_last(self._head, "", ended.reason, ended.usage, ended.stop_sequence)))
+        return sse.data(to_json(_last(self._head, self._ask, "", ended)))
 
     def fault(self, fault: Fault) -> bytes:
         """Return the error event; after it there is no last one, for the reply is not whole."""

@@ -5,8 +5,11 @@ import json
 import pytest
 
 from fittengate.core.ask import Ask, FillAsk, Sampling, Several
+from fittengate.core.events import Began, Ended, TextDelta, fold
 from fittengate.core.faults import Fault, FaultKind
+from fittengate.core.reply import StopReason, Usage
 from fittengate.dialects import DIALECTS
+from fittengate.dialects.base import Head
 
 BY_NAME = {dialect.name: dialect for dialect in DIALECTS}
 BAD, UNSUPPORTED = FaultKind.CALLER_BAD_REQUEST, FaultKind.CALLER_UNSUPPORTED
@@ -82,6 +85,8 @@ def infill(**fields):
         (infill, {"n_predict": 1.5}, BAD, "n_predict"),
         (infill, {"input_extra": {}}, BAD, "input_extra"),
         (infill, {"stop": 0}, BAD, "stop"),
+        (infill, {"response_fields": "content"}, BAD, "response_fields"),
+        (infill, {"response_fields": ["content", 5]}, BAD, "response_fields[1]"),
         (infill, {"stream": 1}, BAD, "stream"),
     ],
 )
@@ -154,6 +159,45 @@ def test_llamas_prompt_is_the_part_of_the_line_before_the_cursor():
     assert ask.ignored == ("input_extra", "t_max_predict_ms")
     assert [infill(n_predict=most).sampling.max_tokens for most in (0, 7, None)] == [0, 7, None]
     assert infill(input_extra=[], stop="").ignored == ()
+
+
+def _answer(**fields):
+    """Return a whole reply, and the last event of a streamed one, to a request that began five seconds ago."""
+    ask = infill(**fields)
+    head = Head("0" * 24, 1, "m", times=lambda: (2.0, 5.0))
+    events = [Began(), TextDelta("y"), Ended(StopReason.STOP_SEQUENCE, Usage(10, 6), "a")]
+    writer = BY_NAME["llama_infill"].writer(ask, head)
+    writer.feed(events)
+    last = json.loads(writer.close().partition(b"data: ")[2])
+    return json.loads(BY_NAME["llama_infill"].whole(fold(events), ask, head)), last
+
+
+def test_llamas_answer_tells_its_settings_and_times():
+    """Plugins show them; the text is in the pieces of a stream, and the rest is in its last event too."""
+    whole, last = _answer(n_predict=7, stop=["a"])
+    assert whole == last | {"content": "y"}
+    assert whole["generation_settings"] == {"n_predict": 7, "stop": ["a"], "stream": False}
+    assert whole["timings"] == {
+        "prompt_n": 10,
+        "prompt_ms": 2000.0,
+        "prompt_per_token_ms": 200.0,
+        "prompt_per_second": 5.0,
+        "predicted_n": 6,
+        "predicted_ms": 3000.0,
+        "predicted_per_token_ms": 500.0,
+        "predicted_per_second": 2.0,
+    }
+    assert _answer()[0]["generation_settings"]["n_predict"] == -1
+
+
+def test_llamas_answer_has_the_fields_that_are_wanted_alone():
+    """An inner field comes under its whole name; what there is not is left out, and a stream has everything."""
+    names = ["content", "timings/prompt_n", "timings", "nothing", "nothing/more", "content/more", "timings/", ""]
+    whole, last = _answer(response_fields=names)
+    assert list(whole) == ["content", "timings/prompt_n", "timings"]
+    assert (whole["content"], whole["timings/prompt_n"], whole["timings"]) == ("y", 10, last["timings"])
+    assert last["stopping_word"] == "a"
+    assert _answer(response_fields=[])[0]["content"] == "y"
 
 
 @pytest.mark.parametrize(
