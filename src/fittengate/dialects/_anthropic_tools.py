@@ -1,9 +1,9 @@
 """The tools of a Messages request: which of them the model is shown, and how it is to call them.
 
 Shapes from Anthropic's API reference (tools, "tool_choice", tool search). A tool with ``defer_loading`` is shown only
-once the conversation has found it. Tools that the vendor runs on its own servers cannot be run here: they are left out
-and reported, and a request that has nothing else gets an answer in words. Of those that the vendor defines and the client
-runs, some are known (:mod:`fittengate.dialects._anthropic_builtin`).
+once the conversation has found it. Tools that the vendor runs on its own servers cannot be run here: they are left
+out and reported, and a request that has nothing else gets an answer in words. Of those that the vendor defines and
+the client runs, some are known (:mod:`fittengate.dialects._anthropic_builtin`).
 """
 
 import re

@@ -177,7 +177,7 @@ def moment(seconds: int) -> str:
 
 
 def error_body(fault: Fault, request_id: str | None = None) -> bytes:
-    """Return Ollama's error object, which has nothing but a text: so the place at fault and the request's id go there."""
+    """Return Ollama's error object. It has nothing but a text: the place at fault and the request's id go there."""
     message = message_of(fault, request_id)
     if fault.param is not None and fault.param not in message:
         message = f"{message} ({fault.param})"

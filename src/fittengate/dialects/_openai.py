@@ -32,7 +32,7 @@ def choices(value: Any) -> int:
 
 
 def stops(value: Any, most: int = MAX_STOPS) -> tuple[str, ...]:
-    """Return the sequences in ``stop``: a string, a list of up to ``most``, or null. Raises Fault (caller_bad_request)."""
+    """Return the sequences in ``stop``: a string, a list of up to ``most``, or null. Raises Fault."""
     if value is None:
         return ()
     if type(value) is str:

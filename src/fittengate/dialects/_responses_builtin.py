@@ -1,8 +1,8 @@
 """Tools that OpenAI built in and the client runs: its shell, in two forms, and its patches of files.
 
-Shapes from OpenAI's API reference (responses, "Local shell", "Shell", "Apply patch"). A request declares them by their type
-alone, for OpenAI's models know them. Ours does not, so it is told of a function; its call and the result are items of a
-type of their own, named after the tool, and hold an object where a function's call has arguments.
+Shapes from OpenAI's API reference (responses, "Local shell", "Shell", "Apply patch"). A request declares them by
+their type alone, for OpenAI's models know them. Ours does not, so it is told of a function; its call and the result
+are items of a type of their own, named after the tool, and hold an object where a function's call has arguments.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,9 +50,10 @@ BUILTIN: Mapping[str, Builtin] = {
     "apply_patch": Builtin(
         "operation",
         {"type": "update_file", "path": "", "diff": ""},
-        "Creates, updates or deletes one file. The diff has a line for each line of the file, with `+` before it where it is "
-        "added, `-` where it is taken away and a blank where it stays; of a file that is updated only the places that change, "
-        "each with some lines around it and `@@` on a line of its own before it. Without a diff where a file is deleted.",
+        "Creates, updates or deletes one file. The diff has a line for each line of the file, with `+` before it where "
+        "it is added, `-` where it is taken away and a blank where it stays; of a file that is updated only the places "
+        "that change, each with some lines around it and `@@` on a line of its own before it. Without a diff where a "
+        "file is deleted.",
         _parameters(
             {
                 "type": {"enum": list(_EDITS)},

@@ -42,7 +42,7 @@ _WHOLE = ("max_output_tokens", "max_tool_calls", "top_logprobs")
 
 
 def echo(fields: Mapping[str, Any], tools: bytes, *, keep: bool) -> bytes:
-    """Return what every response object repeats of its request, as JSON without its braces; ``tools`` is a list as JSON."""
+    """Return what a response object repeats of its request, as JSON without its braces; ``tools`` is a list as JSON."""
     said: dict[str, Any] = {}
     for name, default in _DEFAULTS.items():
         value = fields.get(name)
@@ -84,8 +84,8 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 def error_object(fault: Fault) -> dict[str, Any]:
     """Return the ``error`` of a failed response.
 
-    Its codes are a closed list, of which these are the ones that fit. A prompt that is too long has none there: it keeps the
-    code that it has before a response begins, by which agents know it.
+    Its codes are a closed list, of which these are the ones that fit. A prompt that is too long has none there: it
+    keeps the code that it has before a response begins, by which agents know it.
     """
     if fault.kind is FaultKind.CALLER_TOO_LONG:
         code = fault.code

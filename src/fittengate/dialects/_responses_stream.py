@@ -51,9 +51,10 @@ _CALLS: dict[str, type[CallItem]] = {
 class ResponseWriter:
     """Writes the events of a response.
 
-    Law: ``response.created`` and ``response.in_progress`` come with the first event after Began; items come one after the
-    other, each ended before the next one begins; then ``close`` once, after Ended, or ``fault`` once, and nothing after
-    either. Every event carries the next number. A call that was cut off is never ended and not part of the response.
+    Law: ``response.created`` and ``response.in_progress`` come with the first event after Began; items come one after
+    the other, each ended before the next one begins; then ``close`` once, after Ended, or ``fault`` once, and nothing
+    after either. Every event carries the next number. A call that was cut off is never ended and not part of the
+    response.
     """
 
     __slots__ = (

@@ -1,9 +1,9 @@
 """The tools of a Responses request: what the model is shown of them, and how its calls are to be written.
 
-Shapes from OpenAI's API reference (responses, "Create a model response", ``tools`` and ``tool_choice``). The model knows
-one sort of tool, functions. A custom tool becomes one with a single text, tools of a namespace get its name before their
-own, and the client's own search for tools is a function too, as are the vendor's built-in tools that the client runs.
-Tools that OpenAI itself would run are left out and reported while others remain; alone they are refused.
+Shapes from OpenAI's API reference (responses, "Create a model response", ``tools`` and ``tool_choice``). The model
+knows one sort of tool, functions. A custom tool becomes one with a single text, tools of a namespace get its name
+before their own, and the client's own search for tools is a function too, as are the vendor's built-in tools that the
+client runs. Tools that OpenAI itself would run are left out and reported while others remain; alone they are refused.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,9 @@
 """llama.cpp's code completion: ``POST /infill``, whole and streamed, as its editor plugins send it.
 
-Shapes from the README of llama.cpp's server ("POST /infill", "POST /completion"). Every request here is a code completion.
-Other files (``input_extra``) have no place in the service's request: they are ignored and reported. What the answer tells
-beside the text, plugins show in a status line, and one of them fails where ``generation_settings`` are missing.
+Shapes from the README of llama.cpp's server ("POST /infill", "POST /completion"). Every request here is a code
+completion. Other files (``input_extra``) have no place in the service's request: they are ignored and reported. What
+the answer tells beside the text, plugins show in a status line, and one of them fails where ``generation_settings``
+are missing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """Ollama's ``POST /api/chat``: a conversation, with tools, whole and as lines.
 
-Shapes from Ollama's API reference ("Generate a chat completion"). Tools are declared as OpenAI's. Calls have had ids only
-of late: where a result names no call, it belongs to the first one that waits, of that tool if it names one.
+Shapes from Ollama's API reference ("Generate a chat completion"). Tools are declared as OpenAI's. Calls have had ids
+only of late: where a result names no call, it belongs to the first one that waits, of that tool if it names one.
 """
 
 from collections import deque
@@ -96,8 +96,8 @@ _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system"
 class _Waiting:
     """The calls of the last answer that have no result so far.
 
-    Law: a call is taken once, and the first that fits is. Places of calls that were taken another way are passed over when
-    they are met, so that all takings together cost no more than there are calls and results.
+    Law: a call is taken once, and the first that fits is. Places of calls that were taken another way are passed over
+    when they are met, so that all takings together cost no more than there are calls and results.
     """
 
     def __init__(self, calls: Sequence[ToolCall] = ()) -> None:
@@ -109,7 +109,7 @@ class _Waiting:
                 self._places.setdefault(key, deque()).append(place)
 
     def take(self, call_id: str, tool: str) -> str:
-        """Return the id of the call that a result belongs to: of this id, else of this tool; empty where there is none."""
+        """Return the id of the call that a result belongs to: of this id, else of this tool; empty for none."""
         places = self._places.get(("id", call_id) if call_id else ("tool", tool), ())
         while places:
             found = self._ids.pop(places.popleft(), None)

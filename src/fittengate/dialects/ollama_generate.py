@@ -1,7 +1,8 @@
 """Ollama's ``POST /api/generate``: a prompt answered by the chat, or code filled in, whole and as lines.
 
-Shapes from Ollama's API reference ("Generate a completion"). With a suffix, with a prompt that marks its cursor, or with
-the model for it, the request is a code completion; without a prompt it loads a model, of which there is nothing to do.
+Shapes from Ollama's API reference ("Generate a completion"). With a suffix, with a prompt that marks its cursor, or
+with the model for it, the request is a code completion; without a prompt it loads a model, of which there is nothing
+to do.
 """
 
 from collections.abc import Mapping

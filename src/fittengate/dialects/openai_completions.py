@@ -1,7 +1,7 @@
 """OpenAI's text completions: ``POST /v1/completions``, whole and streamed.
 
-Shapes from OpenAI's API reference ("Completions"). A request with a ``suffix``, a prompt in which a cursor is marked, or
-the model that completes code is a code completion; any other prompt is answered as a question.
+Shapes from OpenAI's API reference ("Completions"). A request with a ``suffix``, a prompt in which a cursor is marked,
+or the model that completes code is a code completion; any other prompt is answered as a question.
 """
 
 from collections.abc import Mapping, Sequence
