@@ -6,12 +6,12 @@ the answer tells beside the text, plugins show in a status line, and one of them
 are missing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fittengate.core.ask import FillAsk, Sampling, Wishes
 from fittengate.core.caller import Scope
-from fittengate.core.events import Ended, Event, TextDelta
+from fittengate.core.events import Ended
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply, StopReason, Usage
@@ -29,6 +29,7 @@ from fittengate.dialects._fields import (
 )
 from fittengate.dialects._fim_markers import MAX_FILL_STOPS
 from fittengate.dialects._openai import limit_headers, stops
+from fittengate.dialects._text_writer import TextWriter
 from fittengate.dialects.base import EVENTS, Head, StreamForm
 from fittengate.lib import sse
 from fittengate.lib.jsonio import to_json
@@ -214,37 +215,22 @@ def _error(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
     return {"error": {"code": fault.status, "message": message, "type": sort, "param": fault.param}}
 
 
-class InfillWriter:
-    """Writes pieces of text; the last event says that it is the last, and why.
+class InfillWriter(TextWriter):
+    """Writes pieces of text; the last event says that it is the last, and why."""
 
-    Law: one event for each text, then ``close`` once, after Ended, or ``fault`` once, and nothing after either.
-    """
-
-    __slots__ = ("_ask", "_ended", "_head")
+    __slots__ = ("_ask", "_head")
 
     def __init__(self, head: Head, ask: InfillAsk) -> None:
+        """Start with nothing written; ``ask`` is what the last event repeats."""
+        super().__init__()
         self._head = head
         self._ask = ask
-        self._ended: Ended | None = None
 
-    def feed(self, events: Sequence[Event], /) -> bytes:
-        """Return the bytes of these events; none for what is no text."""
-        out: list[bytes] = []
-        for event in events:
-            if isinstance(event, TextDelta):
-                out.append(sse.data(to_json(_piece(self._head, event.text))))
-            elif isinstance(event, Ended):
-                self._ended = event
-        return b"".join(out)
+    def _piece(self, text: str) -> bytes:
+        return sse.data(to_json(_piece(self._head, text)))
 
-    def close(self) -> bytes:
-        """Return the last event. Raises ValueError unless Ended was fed: a broken reply has no clean ending."""
-        ended, self._ended = self._ended, None
-        if ended is None:
-            raise ValueError("the reply has not ended: it cannot be closed")
+    def _last(self, ended: Ended) -> bytes:
         return sse.data(to_json(_last(self._head, self._ask, "", ended)))
 
-    def fault(self, fault: Fault) -> bytes:
-        """Return the error event; after it there is no last one, for the reply is not whole."""
-        self._ended = None
+    def _broken(self, fault: Fault) -> bytes:
         return sse.data(to_json(_error(fault)))
