@@ -13,7 +13,7 @@ from fittengate.core.ask import Ask, ToolUse
 from fittengate.core.conversation import ToolCall, ToolSpec
 from fittengate.dialects._fields import as_json, bad, flag, read_object, text_of, unsupported
 from fittengate.dialects._openai_fields import tool_name
-from fittengate.lib.jsonio import shown
+from fittengate.lib.jsonio import shown, to_json
 from fittengate.lib.memo import Recurring
 
 
@@ -90,10 +90,20 @@ def legacy_id(name: str) -> str:
 def _call(item: Any, place: str) -> ToolCall:
     if type(item) is not dict:
         raise bad("A tool call must be an object.", place)
-    if item.get("type") not in (None, "function"):
-        raise unsupported("Only calls of type function are known.", f"{place}.type")
+    kind = text_of(item, "type", place) or "function"
     call_id = text_of(item, "id", place)
+    if kind == "custom":
+        return ToolCall(call_id, *_custom_call(item.get("custom"), f"{place}.custom"))
+    if kind != "function":
+        raise unsupported("Only calls of type function or custom are known.", f"{place}.type")
     return ToolCall(call_id, *_function_call(item.get("function"), f"{place}.function"))
+
+
+def _custom_call(value: Any, place: str) -> tuple[str, str]:
+    """Return the name and arguments of a call that another service's answer made with one raw text."""
+    if type(value) is not dict:
+        raise bad("A custom call must be an object with a name and an input.", place)
+    return tool_name(value.get("name"), f"{place}.name"), to_json({"input": text_of(value, "input", place)}).decode()
 
 
 def _function_call(value: Any, place: str) -> tuple[str, str]:
