@@ -4,7 +4,17 @@ import json
 
 from hypothesis import strategies as st
 
-from fittengate.core.events import Began, Ended, TextDelta, ThoughtDelta, ToolAborted, ToolClosed, ToolDelta, ToolOpened
+from fittengate.core.events import (
+    Began,
+    Ended,
+    RefusalDelta,
+    TextDelta,
+    ThoughtDelta,
+    ToolAborted,
+    ToolClosed,
+    ToolDelta,
+    ToolOpened,
+)
 from fittengate.core.reply import StopReason, Usage
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20) | st.sampled_from(
@@ -52,3 +62,41 @@ def replies(draw, tools=True):
     stop = draw(WORDS) if reason is StopReason.STOP_SEQUENCE else None
     usage = Usage(draw(_COUNTS), draw(_COUNTS), draw(_COUNTS), draw(st.booleans()))
     return [*events, Ended(reason, usage, stop)]
+
+
+@st.composite
+def disorderly_replies(draw, names=(), *, refusable=False):
+    """Make the events of one whole reply in any order that the grammar allows, with calls of tools of these ``names``.
+
+    The arguments of a call are any JSON object, or none at all. With ``refusable`` the words may be a refusal.
+    """
+    usage = Usage(draw(_COUNTS), draw(_COUNTS), draw(_COUNTS), draw(st.booleans()))
+    if refusable and draw(st.booleans()):
+        refused = [RefusalDelta(words) for words in draw(st.lists(WORDS, min_size=1, max_size=3))]
+        return [Began(), *refused, Ended(StopReason.DONE, usage)]
+    events = [Began()]
+    index = 0
+    reason = draw(st.sampled_from([StopReason.DONE, StopReason.STOP_SEQUENCE, StopReason.LENGTH]))
+    for kind in draw(st.lists(st.sampled_from(["text", "thought", *(("call",) if names else ())]), max_size=6)):
+        if kind != "call":
+            events.append((TextDelta if kind == "text" else ThoughtDelta)(draw(WORDS)))
+            continue
+        given = draw(st.just("") | ARGUMENTS.map(lambda value: json.dumps(value, ensure_ascii=False)))
+        events += [ToolOpened(index, f"call_{index}", draw(st.sampled_from(names)))]
+        events += [ToolDelta(piece) for piece in draw(cuts(given))]
+        cut = draw(st.integers(0, 9)) == 0
+        events.append(ToolAborted() if cut else ToolClosed())
+        reason = StopReason.LENGTH if cut else reason
+        index += 1
+    if index and reason is StopReason.DONE:
+        reason = StopReason.TOOL_CALLS
+    return [*events, Ended(reason, usage, draw(WORDS) if reason is StopReason.STOP_SEQUENCE else None)]
+
+
+_SAID = st.sampled_from(["ls", "create_file", "delete_file", "a\u4f60b", ""])
+ARGUMENTS = st.dictionaries(
+    st.sampled_from(["input", "query", "command", "commands", "type", "path", "diff", "timeout_ms", "env", "x"]),
+    _SAID | st.lists(_SAID, max_size=2) | JSON,
+    max_size=4,
+)
+"""Objects with the parameters that vendors' own tools have, of right and wrong types."""

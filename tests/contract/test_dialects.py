@@ -7,13 +7,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contract.readers import READERS
-from contract.replies import replies
+from contract.replies import disorderly_replies, replies
+from contract.sdk_models import PIECES, WHOLE, hold_to_its_types, pieces_of
 from fittengate.core.ask import Ask, FillAsk, Several
 from fittengate.core.events import Began, Ended, OfChoice, TextDelta, ThoughtDelta, fold
 from fittengate.core.faults import KINDS, Fault, FaultKind
 from fittengate.core.reply import StopReason, Usage, usage_of_all
 from fittengate.dialects import DIALECTS
 from fittengate.dialects._openai_tools import FunctionsAsk
+from fittengate.dialects.llama_infill import InfillAsk
 from golden.regenerate import FOLDER, head_for
 
 FOR_ALL = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -37,9 +39,11 @@ def _requests(dialect):
 def _asks(dialect):
     """Return what the golden requests of a dialect ask for, those that are refused or want several answers left out.
 
-    So are chat requests with functions of the older form: they are answered with one call at most, which has no id.
+    So are chat requests with functions of the older form, which are answered with one call at most, and it has no id; and
+    those that want parts of the answer alone.
     """
-    return [ask for ask in _all_asks(dialect) if not isinstance(ask, Several | FunctionsAsk)]
+    asks = [ask for ask in _all_asks(dialect) if not isinstance(ask, Several | FunctionsAsk)]
+    return [ask for ask in asks if not (isinstance(ask, InfillAsk) and ask.fields)]
 
 
 def _all_asks(dialect):
@@ -91,6 +95,20 @@ def test_a_reply_carries_its_content_and_one_id(dialect, reader, data):
     assert answer.calls == tuple((call.id, call.name, call.arguments) for call in reply.calls)
     assert len(answer.ids) == getattr(reader, "ids", True)
     assert all(head_for(ask).id in told for told in answer.ids)
+
+
+@settings(FOR_ALL, max_examples=150)
+@given(data=st.data())
+def test_every_piece_of_a_reply_is_what_the_sdk_declares(dialect, data):
+    """Whole or streamed, in whatever order things come, each object has the very types of the vendor's SDK."""
+    ask = data.draw(st.sampled_from(_asks(dialect)))
+    chat = isinstance(ask, Ask)
+    names = [tool.name for tool in ask.conversation.tools] if chat else []
+    refusable = chat and ask.reply_format is not None
+    events = data.draw(disorderly_replies([*names, "unheard-of"] if names else [], refusable=refusable))
+    hold_to_its_types(dialect.name, WHOLE, dialect.whole(fold(events), ask, head_for(ask)))
+    for piece in pieces_of(_write(dialect, ask, events)):
+        hold_to_its_types(dialect.name, PIECES, piece)
 
 
 @FOR_ALL

@@ -110,7 +110,7 @@ def opening_usage(input_tokens: int) -> dict[str, Any]:
 
 
 def stop_reason(reason: StopReason, *, called: bool, refused: bool = False) -> str:
-    """Return the stop reason; ``called`` says that the message holds a whole tool call, ``refused`` that it is a refusal.
+    """Return the stop reason; ``called`` says that the message holds a whole call, ``refused`` that it is a refusal.
 
     A call always means ``tool_use``, also one that the request forced, and nothing else ever does: agents look here.
     """
@@ -122,5 +122,5 @@ def stop_reason(reason: StopReason, *, called: bool, refused: bool = False) -> s
 
 
 def signature(head_id: str) -> str:
-    """Return what stands as the signature of reasoning. It proves nothing: reasoning that comes back is never checked."""
+    """Return what stands as the signature of reasoning. It proves nothing: what comes back is never checked."""
     return f"fittengate-{head_id}"

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
 from fittengate.core.conversation import Image, Message, Part, Role, Text, Thought, ToolCall, ToolResult
-from fittengate.dialects._fields import bad, flag, unsupported
-from fittengate.lib.jsonio import shown, to_json
+from fittengate.dialects._fields import as_json, bad, flag, unsupported
+from fittengate.lib.jsonio import shown
 
 _MAX_MEDIA_TYPE = 100
 _NO_DOCUMENT = "[document left out: only plain text can be read here]"
@@ -93,14 +93,6 @@ class Contents:
             else:
                 self.left_out[f"content.{shown(kind)}"] = None
         return parts
-
-
-def as_json(value: dict[str, Any], place: str) -> bytes:
-    """Return an object of the request as JSON again. Raises Fault (caller_bad_request) for one that is too deep."""
-    try:
-        return to_json(value)
-    except RecursionError as error:
-        raise bad("The object is nested too deeply.", place) from error
 
 
 def _string(holder: dict[str, Any], name: str, where: str, *, least: int = 0) -> str:

@@ -176,7 +176,7 @@ class MessageWriter:
 
 
 def message(reply: Reply, head: Head, *, show_thoughts: bool) -> bytes:
-    """Return a whole message: reasoning where it is wanted, then text and calls in their order, as a stream has them."""
+    """Return a whole message: reasoning where it is wanted, then text and calls in their order."""
     blocks: list[Any] = []
     if reply.thought and show_thoughts:
         blocks.append(to_json({"type": "thinking", "thinking": reply.thought, "signature": signature(head.id)}))

@@ -1,9 +1,9 @@
 """The tools of a Messages request: which of them the model is shown, and how it is to call them.
 
 Shapes from Anthropic's API reference (tools, "tool_choice", tool search). A tool with ``defer_loading`` is shown only
-once the conversation has found it. Tools that the vendor runs on its own servers cannot be run here: they are left out
-and reported, and a request that has nothing else gets an answer in words. Of those that the vendor defines and the client
-runs, some are known (:mod:`fittengate.dialects._anthropic_builtin`).
+once the conversation has found it. Tools that the vendor runs on its own servers cannot be run here: they are left
+out and reported, and a request that has nothing else gets an answer in words. Of those that the vendor defines and
+the client runs, some are known (:mod:`fittengate.dialects._anthropic_builtin`).
 """
 
 import re
@@ -15,8 +15,7 @@ from msgspec.structs import replace
 from fittengate.core.ask import ToolUse
 from fittengate.core.conversation import ToolSpec
 from fittengate.dialects._anthropic_builtin import builtin
-from fittengate.dialects._anthropic_content import as_json
-from fittengate.dialects._fields import bad, flag
+from fittengate.dialects._fields import as_json, bad, flag, text_of
 from fittengate.lib.jsonio import shown
 
 PLACEHOLDER = "DeferredToolPlaceholder"
@@ -101,11 +100,9 @@ class Tools:
     def _read(self, item: Any, place: str) -> None:
         if type(item) is not dict:
             raise bad("A tool must be an object.", place)
-        kind, name = item.get("type"), item.get("name")
-        if kind is not None and type(kind) is not str:
-            raise bad("type must be a string.", f"{place}.type")
-        known = builtin(kind) if kind is not None and "input_schema" not in item else None
-        if known is None and kind not in (None, "custom", "function") and "input_schema" not in item:
+        kind, name = text_of(item, "type", place), item.get("name")
+        known = builtin(kind) if kind and "input_schema" not in item else None
+        if known is None and kind not in ("", "custom", "function") and "input_schema" not in item:
             self._search = self._search or kind.startswith("tool_search_tool_")
             self.left_out[f"tools.{shown(kind)}"] = None
             if type(name) is str:
@@ -117,12 +114,10 @@ class Tools:
         if known is not None:
             self._declared.append(_Declared(replace(known, name=name), deferred))
             return
-        description = item.get("description")
-        if description is not None and type(description) is not str:
-            raise bad("description must be a string.", f"{place}.description")
+        description = text_of(item, "description", place)
         schema = item.get("input_schema")
         if type(schema) is not dict:
             raise bad("input_schema must be an object.", f"{place}.input_schema")
         if name != PLACEHOLDER:
-            spec = ToolSpec(name, description or "", as_json(schema, f"{place}.input_schema"))
+            spec = ToolSpec(name, description, as_json(schema, f"{place}.input_schema"))
             self._declared.append(_Declared(spec, deferred))

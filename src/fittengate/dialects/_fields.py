@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.lib import jsonio
-from fittengate.lib.jsonio import shown
+from fittengate.lib.jsonio import shown, to_json
 
 MAX_IGNORED = 32
 """So many ignored parameters are named; the rest is ignored without a word, for they travel in one header."""
@@ -28,6 +28,16 @@ def bad(message: str, param: str | None) -> Fault:
 def unsupported(message: str, param: str) -> Fault:
     """Return the fault of a request for what cannot be done and must not be ignored."""
     return Fault(FaultKind.CALLER_UNSUPPORTED, message, param=param)
+
+
+def message_of(fault: Fault, request_id: str | None) -> str:
+    """Return what a client is told of a fault; a message about our own side ends with the request's id, if it has one.
+
+    The log is searched by that id, and most clients show nothing of an error but its message.
+    """
+    if request_id is None or fault.status < 500:
+        return fault.message
+    return f"{fault.message} (request id {request_id})"
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -117,6 +127,25 @@ def flag(value: Any, name: str) -> bool:
     if type(value) is not bool:
         raise bad(f"{name} must be true or false.", name)
     return value
+
+
+def text_of(fields: Mapping[str, Any], name: str, place: str | None = None) -> str:
+    """Return a text, empty where there is none; ``place`` is where ``fields`` stands, None for the body itself.
+
+    Raises Fault (caller_bad_request).
+    """
+    value = fields.get(name)
+    if value is not None and type(value) is not str:
+        raise bad(f"{name} must be a string.", name if place is None else f"{place}.{name}")
+    return value or ""
+
+
+def as_json(value: Any, place: str) -> bytes:
+    """Return a value of the request as JSON again. Raises Fault (caller_bad_request) for one that is too deep."""
+    try:
+        return to_json(value)
+    except RecursionError as error:
+        raise bad("It is nested too deeply.", place) from error
 
 
 def model_name(value: Any) -> str | None:

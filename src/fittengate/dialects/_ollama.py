@@ -12,10 +12,12 @@ from fittengate.core.conversation import Image
 from fittengate.core.faults import Fault
 from fittengate.dialects._fields import (
     Check,
+    as_json,
     bad,
     flag,
     known,
     logprobs,
+    message_of,
     model_name,
     of_type,
     top_logprobs,
@@ -114,10 +116,7 @@ def format_of(value: Any) -> ReplyFormat | None:
         return ReplyFormat(where="format")
     if type(value) is not dict:
         raise bad("format must be json or a JSON schema, an object.", "format")
-    try:
-        return ReplyFormat(schema=to_json(value), strict=True, where="format")
-    except RecursionError as error:
-        raise bad("The schema is nested too deeply.", "format") from error
+    return ReplyFormat(schema=as_json(value, "format"), strict=True, where="format")
 
 
 def images_of(value: Any, place: str) -> tuple[Image, ...]:
@@ -134,14 +133,6 @@ def images_of(value: Any, place: str) -> tuple[Image, ...]:
         # What kind of picture it is, its first bytes tell; the type named here is not looked at.
         found.append(Image(item if item[:5] == "data:" else f"data:image/png;base64,{item}", where))
     return tuple(found)
-
-
-def text_of(fields: Mapping[str, Any], name: str, place: str | None = None) -> str:
-    """Return a text, empty where there is none. Raises Fault (caller_bad_request)."""
-    value = fields.get(name)
-    if value is not None and type(value) is not str:
-        raise bad(f"{name} must be a string.", place or name)
-    return value or ""
 
 
 def _options(value: Any, name: str, ignored: list[str]) -> None:
@@ -186,10 +177,8 @@ def moment(seconds: int) -> str:
 
 
 def error_body(fault: Fault, request_id: str | None = None) -> bytes:
-    """Return Ollama's error object, which has nothing but a text: so the place at fault and the request's id go there."""
-    message = fault.message
+    """Return Ollama's error object. It has nothing but a text: the place at fault and the request's id go there."""
+    message = message_of(fault, request_id)
     if fault.param is not None and fault.param not in message:
         message = f"{message} ({fault.param})"
-    if request_id is not None and fault.status >= 500:
-        message = f"{message} (request id {request_id})"
     return to_json({"error": message})

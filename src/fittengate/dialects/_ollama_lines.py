@@ -1,7 +1,7 @@
 """Writing an answer of Ollama's: as lines, one for each piece, and as one object.
 
-Shapes from Ollama's API reference. Text stands under ``response`` where a prompt was asked, and in a ``message`` in chat:
-a :data:`Shape` puts it there. Counts are those of the events; times are the server's, in nanoseconds.
+Shapes from Ollama's API reference. Text stands under ``response`` where a prompt was asked, and in a ``message`` in
+chat: a :data:`Shape` puts it there. Counts are those of the events; times are the server's, in nanoseconds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ from fittengate.lib import ndjson
 from fittengate.lib.jsonio import one_line, to_json
 
 Shape: TypeAlias = Callable[[str, str, bool], dict[str, Any]]
-"""Gives the fields that carry text and reasoning; the flag adds an empty ``tool_calls``, whose place calls will take."""
+"""Gives the fields that carry text and reasoning; the flag adds an empty ``tool_calls``, which calls will replace."""
 
 _REASONS: Mapping[StopReason, str] = {
     StopReason.DONE: "stop",

@@ -1,7 +1,7 @@
 """What a client asks of Ollama beside talk: its version, its models, and what one of them can do.
 
-Shapes from Ollama's API reference ("Version", "List models", "Show model details"). What only a model's file could tell,
-such as its size, is empty or 0.
+Shapes from Ollama's API reference ("Version", "List models", "Show model details"). What only a model's file could
+tell, such as its size, is empty or 0.
 """
 
 import hashlib

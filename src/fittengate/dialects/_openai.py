@@ -13,12 +13,11 @@ from fittengate.core.caller import ModelCard
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.limits import LimitState
 from fittengate.core.reply import Usage
-from fittengate.dialects._fields import bad, unsupported, whole_number
+from fittengate.dialects._fields import bad, message_of, unsupported, whole_number
 from fittengate.lib.jsonio import to_json
 
 MAX_STOPS = 4
 """OpenAI's own limit on stop sequences."""
-
 
 MAX_CHOICES = 4
 """So many answers are made for one request: each is a call of its own to the service, all at the same time."""
@@ -33,7 +32,7 @@ def choices(value: Any) -> int:
 
 
 def stops(value: Any, most: int = MAX_STOPS) -> tuple[str, ...]:
-    """Return the sequences in ``stop``: a string, a list of up to ``most``, or null. Raises Fault (caller_bad_request)."""
+    """Return the sequences in ``stop``: a string, a list of up to ``most``, or null. Raises Fault."""
     if value is None:
         return ()
     if type(value) is str:
@@ -56,17 +55,18 @@ def error_body(fault: Fault, request_id: str | None = None, prompt: str = "messa
     ``prompt`` is the field in which the format has what is asked: the place of a prompt that is too long.
     Types as in OpenAI's guide to error codes; a wrong key is an ``invalid_request_error`` there too.
     """
-    message = fault.message
-    if request_id is not None and fault.status >= 500:
-        message = f"{message} (request id {request_id})"
-    if fault.kind is FaultKind.POLICY_QUOTA:
-        sort = "insufficient_quota"
-    elif fault.status < 500:
-        sort = "rate_limit_error" if fault.status == 429 else "invalid_request_error"
-    else:
-        sort = "service_unavailable_error" if fault.status == 503 else "server_error"
     param = prompt if fault.kind is FaultKind.CALLER_TOO_LONG and fault.param == "messages" else fault.param
-    return to_json({"error": {"message": message, "type": sort, "param": param, "code": fault.code}})
+    message = message_of(fault, request_id)
+    return to_json({"error": {"message": message, "type": type_of(fault), "param": param, "code": fault.code}})
+
+
+def type_of(fault: Fault) -> str:
+    """Return the sort of error that a fault is, in OpenAI's words, which Mistral has taken over."""
+    if fault.kind is FaultKind.POLICY_QUOTA:
+        return "insufficient_quota"
+    if fault.status < 500:
+        return "rate_limit_error" if fault.status == 429 else "invalid_request_error"
+    return "service_unavailable_error" if fault.status == 503 else "server_error"
 
 
 def limit_headers(state: LimitState) -> list[tuple[bytes, bytes]]:

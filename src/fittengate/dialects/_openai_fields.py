@@ -1,9 +1,19 @@
-"""Checks of fields that OpenAI's formats have in common."""
+"""Reading and checks of fields that OpenAI's formats have in common."""
 
 from typing import Any
 
 from fittengate.dialects._fields import bad, unsupported, whole_number
 from fittengate.lib.jsonio import shown
+
+MAX_TOOL_NAME = 256
+"""Longest name of a tool, in characters. OpenAI allows 64 of a few kinds, other servers more of any."""
+
+
+def tool_name(value: Any, place: str) -> str:
+    """Return the name of a tool or of a group of tools. Raises Fault (caller_bad_request)."""
+    if type(value) is not str or not value.strip() or not value.isprintable() or len(value) > MAX_TOOL_NAME:
+        raise bad(f"name must be a word of at most {MAX_TOOL_NAME} characters.", place)
+    return value
 
 
 def stream_options(value: Any, name: str, ignored: list[str]) -> None:

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fittengate.core.ask import ReplyFormat
-from fittengate.dialects._fields import bad, flag
-from fittengate.lib.jsonio import to_json
+from fittengate.dialects._fields import as_json, bad, flag, text_of
 
 MAX_FORMAT_NAME = 256
 """Longest name of a form, in characters. OpenAI allows 64 of a few kinds."""
@@ -36,22 +35,13 @@ def reply_format(value: Any, place: str, *, flat: bool = False) -> ReplyFormat |
 
 
 def _json_schema(fields: Mapping[str, Any], place: str) -> ReplyFormat:
-    name, description, schema = fields.get("name"), fields.get("description"), fields.get("schema")
+    name, schema = fields.get("name"), fields.get("schema")
     if name is not None and (type(name) is not str or not name.isprintable() or len(name) > MAX_FORMAT_NAME):
         raise bad(f"name must be a word of at most {MAX_FORMAT_NAME} characters.", f"{place}.name")
-    if description is not None and type(description) is not str:
-        raise bad("description must be a string.", f"{place}.description")
+    description = text_of(fields, "description", place)
     if schema is not None and type(schema) is not dict:
         raise bad("schema must be a JSON schema, an object.", f"{place}.schema")
-    try:
-        # Without a schema any object will do, and it is a schema's answer all the same.
-        written = to_json({"type": "object"} if schema is None else schema)
-    except RecursionError as error:
-        raise bad("schema is nested too deeply.", f"{place}.schema") from error
-    return ReplyFormat(
-        name or None,
-        description or "",
-        written,
-        flag(fields.get("strict"), f"{place}.strict"),
-        f"{place}.schema",
-    )
+    where = f"{place}.schema"
+    # Without a schema any object will do, and it is a schema's answer all the same.
+    written = as_json({"type": "object"} if schema is None else schema, where)
+    return ReplyFormat(name or None, description, written, flag(fields.get("strict"), f"{place}.strict"), where)

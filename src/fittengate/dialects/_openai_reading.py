@@ -1,7 +1,7 @@
 """What a chat request asks for: the body of ``POST /v1/chat/completions`` as an Ask.
 
-Shapes from OpenAI's API reference (chat, "Create chat completion"). Reading is strict about what it understands and says
-the place of what is wrong; what it does not know it leaves alone and reports.
+Shapes from OpenAI's API reference (chat, "Create chat completion"). Reading is strict about what it understands and
+says the place of what is wrong; what it does not know it leaves alone and reports.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,9 @@ from fittengate.dialects._openai_tools import (
 
 
 def read(body: bytes) -> Ask | Several:
-    """Return what the client wants, Several where ``n`` is more than 1. Raises Fault: caller_bad_request, caller_unsupported.
+    """Return what the client wants, Several where ``n`` is more than 1.
+
+    Raises Fault: caller_bad_request, caller_unsupported.
 
     Where both ``max_tokens`` and ``max_completion_tokens`` are given the smaller one counts, so that both hold.
     """

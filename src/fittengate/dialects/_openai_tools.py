@@ -4,19 +4,17 @@ Shapes from OpenAI's API reference (chat, "Create chat completion"), the older `
 Tools that OpenAI itself would run are left out and reported while others remain; alone they are refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from fittengate.core.ask import Ask, ToolUse
-from fittengate.core.conversation import Part, ToolCall, ToolSpec
-from fittengate.dialects._fields import bad, flag, read_object, unsupported
+from fittengate.core.conversation import ToolCall, ToolSpec
+from fittengate.dialects._fields import as_json, bad, flag, read_object, text_of, unsupported
+from fittengate.dialects._openai_fields import tool_name
 from fittengate.lib.jsonio import shown, to_json
 from fittengate.lib.memo import Recurring
-
-MAX_TOOL_NAME = 256
-"""Longest name of a tool, in characters. OpenAI allows 64 of a few kinds, other servers more of any."""
 
 
 class FunctionsAsk(Ask, frozen=True):
@@ -64,12 +62,12 @@ def read_tools(
     return offered, use if together else ToolUse(use.choice, use.name, parallel=False)
 
 
-def read_calls(message: Mapping[str, Any], place: str) -> list[Part]:
+def read_calls(message: Mapping[str, Any], place: str) -> list[ToolCall]:
     """Return the calls of an assistant's message, none where there are none. Raises Fault (caller_bad_request).
 
     An id that is missing is an empty one. Arguments are kept as they are, JSON or not; an object becomes its JSON.
     """
-    calls: list[Part] = []
+    calls: list[ToolCall] = []
     value = message.get("tool_calls")
     # Clients that dump the SDK's own objects send empty values for what was not there.
     if value not in (None, [], {}, ""):
@@ -92,24 +90,31 @@ def legacy_id(name: str) -> str:
 def _call(item: Any, place: str) -> ToolCall:
     if type(item) is not dict:
         raise bad("A tool call must be an object.", place)
-    if item.get("type") not in (None, "function"):
-        raise unsupported("Only calls of type function are known.", f"{place}.type")
-    call_id = item.get("id")
-    if call_id is not None and type(call_id) is not str:
-        raise bad("id must be a string.", f"{place}.id")
-    name, arguments = _function_call(item.get("function"), f"{place}.function")
-    return ToolCall(call_id or "", name, arguments)
+    kind = text_of(item, "type", place) or "function"
+    call_id = text_of(item, "id", place)
+    if kind == "custom":
+        return ToolCall(call_id, *_custom_call(item.get("custom"), f"{place}.custom"))
+    if kind != "function":
+        raise unsupported("Only calls of type function or custom are known.", f"{place}.type")
+    return ToolCall(call_id, *_function_call(item.get("function"), f"{place}.function"))
+
+
+def _custom_call(value: Any, place: str) -> tuple[str, str]:
+    """Return the name and arguments of a call that another service's answer made with one raw text."""
+    if type(value) is not dict:
+        raise bad("A custom call must be an object with a name and an input.", place)
+    return tool_name(value.get("name"), f"{place}.name"), to_json({"input": text_of(value, "input", place)}).decode()
 
 
 def _function_call(value: Any, place: str) -> tuple[str, str]:
     if type(value) is not dict:
         raise bad("A function call must be an object with a name and arguments.", place)
-    name = _name(value.get("name"), f"{place}.name")
+    name = tool_name(value.get("name"), f"{place}.name")
     arguments = value.get("arguments")
     if arguments is None:
         return name, ""
     if type(arguments) is dict:
-        return name, to_json(arguments).decode()
+        return name, as_json(arguments, f"{place}.arguments").decode()
     if type(arguments) is not str:
         raise bad("arguments must be a string of JSON.", f"{place}.arguments")
     return name, arguments
@@ -126,9 +131,7 @@ def _tools(value: Any, ignored: list[str]) -> tuple[ToolSpec, ...]:
         place = f"tools[{index}]"
         if type(item) is not dict:
             raise bad("A tool must be an object.", place)
-        kind = item.get("type", "function")
-        if type(kind) is not str:
-            raise bad("type must be a string.", f"{place}.type")
+        kind = text_of(item, "type", place) or "function"
         if kind == "function":
             tools.append(_function(item.get("function"), f"{place}.function"))
         else:
@@ -150,20 +153,12 @@ def _functions(value: Any) -> tuple[ToolSpec, ...]:
 def _function(value: Any, place: str) -> ToolSpec:
     if type(value) is not dict:
         raise bad("A function must be an object with a name.", place)
-    name = _name(value.get("name"), f"{place}.name")
-    description = value.get("description")
-    if description is not None and type(description) is not str:
-        raise bad("description must be a string.", f"{place}.description")
+    name = tool_name(value.get("name"), f"{place}.name")
+    description = text_of(value, "description", place)
     parameters = value.get("parameters")
     if parameters is not None and type(parameters) is not dict:
         raise bad("parameters must be a JSON schema, an object.", f"{place}.parameters")
-    return ToolSpec(name, description or "", to_json(parameters or {}))
-
-
-def _name(value: Any, place: str) -> str:
-    if type(value) is not str or not value.strip() or not value.isprintable() or len(value) > MAX_TOOL_NAME:
-        raise bad(f"name must be a word of at most {MAX_TOOL_NAME} characters.", place)
-    return value
+    return ToolSpec(name, description, as_json(parameters or {}, f"{place}.parameters"))
 
 
 def _choice(value: Any, name: str, tools: tuple[ToolSpec, ...]) -> ToolUse:
@@ -176,38 +171,45 @@ def _choice(value: Any, name: str, tools: tuple[ToolSpec, ...]) -> ToolUse:
     # "any" is Mistral's word for it, whose clients post to the same path.
     if value in ("required", "any") and name == "tool_choice":
         return ToolUse("required")
-    if type(value) is dict and name == "tool_choice":
-        return ToolUse("named", _chosen(value, name, tools))
-    return ToolUse("named", _known(value, name, tools))
+    names = _names(tools)
+    chosen = (
+        _chosen(value, name, names) if type(value) is dict and name == "tool_choice" else _known(value, name, names)
+    )
+    return ToolUse("named", chosen)
 
 
 def _allowed(value: Any, place: str, tools: tuple[ToolSpec, ...]) -> tuple[ToolUse, tuple[ToolSpec, ...]]:
     """Return how the tools are to be used that a request allows of those it declares, and these."""
     if type(value) is not dict:
         raise bad("allowed_tools must be an object with a mode and tools.", place)
-    mode = value.get("mode", "auto")
-    if mode not in ("auto", "required"):
+    mode = value.get("mode")
+    if mode not in (None, "auto", "required"):
         raise bad("mode must be auto or required.", f"{place}.mode")
     listed = value.get("tools")
     if type(listed) is not list or (mode == "required" and not listed):
         raise bad("tools must be a list of tools that may be called.", f"{place}.tools")
-    names = {_chosen(item, f"{place}.tools[{index}]", tools) for index, item in enumerate(listed)}
-    return ToolUse(mode), tuple([tool for tool in tools if tool.name in names])
+    names = _names(tools)
+    allowed = {_chosen(item, f"{place}.tools[{index}]", names) for index, item in enumerate(listed)}
+    return ToolUse(mode or "auto"), tuple([tool for tool in tools if tool.name in allowed])
 
 
-def _chosen(value: Any, place: str, tools: tuple[ToolSpec, ...]) -> str:
+def _names(tools: tuple[ToolSpec, ...]) -> frozenset[str]:
+    return frozenset([tool.name for tool in tools])
+
+
+def _chosen(value: Any, place: str, names: Collection[str]) -> str:
     """Return the name of a function that is named as a tool."""
     if type(value) is not dict:
         raise bad("A tool must be an object that names a function.", place)
-    if value.get("type", "function") != "function":
+    if value.get("type") not in (None, "function"):
         raise unsupported("Only a tool of type function can be chosen.", f"{place}.type")
-    return _known(value.get("function"), f"{place}.function", tools)
+    return _known(value.get("function"), f"{place}.function", names)
 
 
-def _known(value: Any, place: str, tools: tuple[ToolSpec, ...]) -> str:
+def _known(value: Any, place: str, names: Collection[str]) -> str:
     if type(value) is not dict:
         raise bad(f"{place.partition('.')[0]} must be auto, none, required or an object that names a function.", place)
     name = value.get("name")
-    if type(name) is not str or all(tool.name != name for tool in tools):
+    if type(name) is not str or name not in names:
         raise bad(f"{place.partition('.')[0]} must name one of the tools.", f"{place}.name")
     return name

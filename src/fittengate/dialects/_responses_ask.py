@@ -13,7 +13,7 @@ class ToolForm(Struct, frozen=True):
     spoken: str
     """The tool's name in the conversation, unique in it: ``namespace.name`` where it has a namespace."""
     kind: Literal["function", "custom", "search", "builtin"]
-    """A custom tool's argument is raw text; a search is the client's own search for tools; the vendor built others in."""
+    """A custom tool's argument is raw text; a search is the client's own for tools; the vendor built others in."""
     name: str
     namespace: str | None = None
 

@@ -1,17 +1,18 @@
 """Tools that OpenAI built in and the client runs: its shell, in two forms, and its patches of files.
 
-Shapes from OpenAI's API reference (responses, "Local shell", "Shell", "Apply patch"). A request declares them by their type
-alone, for OpenAI's models know them. Ours does not, so it is told of a function; its call and the result are items of a
-type of their own, named after the tool, and hold an object where a function's call has arguments.
+Shapes from OpenAI's API reference (responses, "Local shell", "Shell", "Apply patch"). A request declares them by
+their type alone, for OpenAI's models know them. Ours does not, so it is told of a function; its call and the result
+are items of a type of their own, named after the tool, and hold an object where a function's call has arguments.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from fittengate.lib.jsonio import UnreadableError, read_object, to_json
 
 _TEXTS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 _COUNT = {"type": "integer", "minimum": 1}
+_EDITS = ("create_file", "update_file", "delete_file")
 
 
 class Builtin(NamedTuple):
@@ -49,12 +50,13 @@ BUILTIN: Mapping[str, Builtin] = {
     "apply_patch": Builtin(
         "operation",
         {"type": "update_file", "path": "", "diff": ""},
-        "Creates, updates or deletes one file. The diff has a line for each line of the file, with `+` before it where it is "
-        "added, `-` where it is taken away and a blank where it stays; of a file that is updated only the places that change, "
-        "each with some lines around it and `@@` on a line of its own before it. Without a diff where a file is deleted.",
+        "Creates, updates or deletes one file. The diff has a line for each line of the file, with `+` before it where "
+        "it is added, `-` where it is taken away and a blank where it stays; of a file that is updated only the places "
+        "that change, each with some lines around it and `@@` on a line of its own before it. Without a diff where a "
+        "file is deleted.",
         _parameters(
             {
-                "type": {"enum": ["create_file", "update_file", "delete_file"]},
+                "type": {"enum": list(_EDITS)},
                 "path": {"type": "string"},
                 "diff": {"type": "string"},
             },
@@ -70,6 +72,26 @@ OUTPUTS: Mapping[str, str] = {f"{name}_call_output": name for name in BUILTIN}
 """Types of items, and the tool they belong to."""
 
 
+def _is_texts(value: Any) -> bool:
+    return type(value) is list and all(type(one) is str for one in value)
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int
+
+
+_FITS: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
+    "local_shell": {"command": _is_texts, "timeout_ms": _is_count, "working_directory": _is_text},
+    "shell": {"commands": _is_texts, "timeout_ms": _is_count, "max_output_length": _is_count},
+    "apply_patch": {"type": _EDITS.__contains__, "path": _is_text, "diff": _is_text},
+}
+"""What the model may say of each tool's object, and what tells whether it is of the right kind."""
+
+
 def run_by_client(item: Mapping[str, Any]) -> bool:
     """Tell whether a declared tool is one of these and not to run at the vendor's, as a shell with a container is."""
     if item.get("type") not in BUILTIN:
@@ -79,16 +101,16 @@ def run_by_client(item: Mapping[str, Any]) -> bool:
 
 
 def written(name: str, arguments: str) -> dict[str, Any]:
-    """Return the object of a call; what its arguments do not have is empty."""
-    empty = BUILTIN[name].empty
+    """Return the object of a call; what its arguments do not have, or not of the right kind, is empty."""
     try:
         given = read_object(arguments.encode("utf-8", "replace"))
     except UnreadableError:
         given = {}
-    made = {key: given.get(key, value) for key, value in empty.items()}
-    for key in ("command", "commands"):
-        if type(made.get(key)) is str:
-            made[key] = ["sh", "-c", made[key]] if key == "command" else [made[key]]
+    for key, before in (("command", ["sh", "-c"]), ("commands", [])):
+        if type(given.get(key)) is str:
+            given[key] = [*before, given[key]]
+    made = dict(BUILTIN[name].empty)
+    made |= {key: given[key] for key, fits in _FITS[name].items() if key in given and fits(given[key])}
     if made.get("type") == "delete_file":
         del made["diff"]
     return made

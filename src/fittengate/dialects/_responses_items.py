@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fittengate.core.conversation import Image, Message, Part, Role, Text, Thought, ToolCall, ToolResult
-from fittengate.dialects._fields import bad, unsupported
+from fittengate.dialects._fields import bad, text_of, unsupported
 from fittengate.dialects._responses_builtin import CALLS, OUTPUTS, result, told
 from fittengate.dialects._responses_raw import PARAMETER
 from fittengate.dialects._responses_tools import SEARCH, Tools, spoken
@@ -49,17 +49,18 @@ class Items:
                 raise bad("An item must be an object.", where)
             self._item(item, where)
 
+    def meant(self, value: Any) -> list[Any]:
+        """Return ``input``, which was read, as a list of items that refers to nothing outside of it."""
+        if type(value) is str:
+            return [{"type": "message", "role": "user", "content": value}]
+        return [self._find(item["id"]) if _refers(item) else item for item in value if not self._is_passed_over(item)]
+
     def _item(self, item: Mapping[str, Any], place: str) -> None:
-        kind = item.get("type")
-        if kind == "item_reference" or (kind is None and "role" not in item and "id" in item):
-            item = self._referred(item, place)
-            kind = item.get("type")
-            if kind == "nothing":
+        if _refers(item):
+            if self._is_passed_over(item):
                 return
-        if kind is None:
-            kind = "message"
-        if type(kind) is not str:
-            raise bad("type must be a string.", f"{place}.type")
+            item = self._referred(item, place)
+        kind = text_of(item, "type", place) or "message"
         reader = _READERS.get(kind)
         if reader is not None:
             reader(self, item, place)
@@ -68,17 +69,19 @@ class Items:
         else:
             self.left_out[f"input.{shown(kind)}"] = None
 
+    def _is_passed_over(self, item: Mapping[str, Any]) -> bool:
+        """Tell whether an item refers to reasoning that was not kept: it is not missed, for what it led to is there."""
+        name = item.get("id")
+        return _refers(item) and type(name) is str and name.startswith("rs_") and self._find(name) is None
+
     def _referred(self, item: Mapping[str, Any], place: str) -> Mapping[str, Any]:
         name = item.get("id")
         if type(name) is not str:
             raise bad("id must be a string.", f"{place}.id")
         found = self._find(name)
-        if found is not None:
-            return found
-        if name.startswith("rs_"):
-            # Reasoning says nothing to the model; what it led to is there without it.
-            return {"type": "nothing"}
-        raise bad(f"Item with id '{shown(name)}' not found. Send the item itself.", f"{place}.id")
+        if found is None:
+            raise bad(f"Item with id '{shown(name)}' not found. Send the item itself.", f"{place}.id")
+        return found
 
     def _say(self, role: Role, parts: tuple[Part, ...]) -> None:
         if role == "assistant" and self._thoughts:
@@ -132,7 +135,7 @@ class Items:
 
     def _builtin_output(self, item: Mapping[str, Any], place: str) -> None:
         # Of these results one form has the call's id as its own.
-        call_id = _call_id(item, place) or _call_id({"call_id": item.get("id")}, place)
+        call_id = _call_id(item, place) or text_of(item, "id", place)
         failed = item.get("status") == "failed"
         self._say("user", (ToolResult(call_id, (Text(result(item)),), is_error=failed),))
 
@@ -164,21 +167,22 @@ _READERS: Mapping[str, Callable[[Items, Mapping[str, Any], str], None]] = {
 }
 
 
+def _refers(item: Mapping[str, Any]) -> bool:
+    """Tell whether an item stands for another one, which was kept: by its type, or with nothing but an id."""
+    kind = item.get("type")
+    return kind == "item_reference" or (kind is None and "role" not in item and "id" in item)
+
+
 def _call_id(item: Mapping[str, Any], place: str) -> str:
     """Return the id of a call; one that is missing is an empty one."""
-    value = item.get("call_id")
-    if value is not None and type(value) is not str:
-        raise bad("call_id must be a string.", f"{place}.call_id")
-    return value or ""
+    return text_of(item, "call_id", place)
 
 
 def _tool_name(item: Mapping[str, Any], place: str) -> str:
-    name, space = item.get("name"), item.get("namespace")
-    if type(name) is not str or not name:
-        raise bad("name must be a string.", f"{place}.name")
-    if space is not None and type(space) is not str:
-        raise bad("namespace must be a string.", f"{place}.namespace")
-    return spoken(name, space)
+    name = text_of(item, "name", place)
+    if not name:
+        raise bad("name is missing.", f"{place}.name")
+    return spoken(name, text_of(item, "namespace", place))
 
 
 def _content(content: Any, place: str) -> tuple[Text | Image, ...]:

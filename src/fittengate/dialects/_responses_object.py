@@ -37,20 +37,37 @@ _DEFAULTS: Mapping[str, Any] = {
     "user": None,
 }
 
+_WHOLE = ("max_output_tokens", "max_tool_calls", "top_logprobs")
+"""Numbers that a client may have written as 1.0; one of a typed language does not read them so."""
+
 
 def echo(fields: Mapping[str, Any], tools: bytes, *, keep: bool) -> bytes:
-    """Return what every response object repeats of its request, as JSON without its braces; ``tools`` is a list as JSON."""
+    """Return what a response object repeats of its request, as JSON without its braces; ``tools`` is a list as JSON."""
     said: dict[str, Any] = {}
     for name, default in _DEFAULTS.items():
         value = fields.get(name)
         said[name] = default if value is None else value
+    for name in _WHOLE:
+        if type(said[name]) is float:
+            said[name] = int(said[name])
+    choice = said["tool_choice"]
+    if type(choice) is dict and choice["type"] == "allowed_tools":
+        said["tool_choice"] = {**choice, "mode": choice.get("mode") or "auto"}
     text, reasoning = fields.get("text") or {}, fields.get("reasoning") or {}
-    said["text"] = {
-        "format": text.get("format") or {"type": "text"},
-        "verbosity": text.get("verbosity") or "medium",
-    }
+    said["text"] = {"format": _format(text.get("format")), "verbosity": text.get("verbosity") or "medium"}
     said["reasoning"] = {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")}
+    # Whatever was wished for, there is no other.
+    said["service_tier"] = "default"
     return b'%s,"tools":%s,"store":%s' % (to_json(said)[1:-1], tools, to_json(keep))
+
+
+def _format(given: Any) -> Any:
+    """Return the form of the text with the keys that clients of typed languages insist on."""
+    if given is None:
+        return {"type": "text"}
+    if given["type"] != "json_schema":
+        return given
+    return {**given, "name": given.get("name") or "", "schema": given.get("schema") or {}}
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:
@@ -65,7 +82,11 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 
 
 def error_object(fault: Fault) -> dict[str, Any]:
-    """Return the ``error`` of a failed response; its codes are a closed list, of which these are the ones that fit."""
+    """Return the ``error`` of a failed response.
+
+    Its codes are a closed list, of which these are the ones that fit. A prompt that is too long has none there: it
+    keeps the code that it has before a response begins, by which agents know it.
+    """
     if fault.kind is FaultKind.CALLER_TOO_LONG:
         code = fault.code
     elif fault.status == 429:
@@ -78,12 +99,13 @@ def error_object(fault: Fault) -> dict[str, Any]:
 class Frame:
     """What is the same in all response objects of one reply."""
 
-    __slots__ = ("_after", "_before")
+    __slots__ = ("_after", "_before", "_head", "_model")
 
     def __init__(self, ask: ResponsesAsk, head: Head) -> None:
-        # When the response was complete is not known here: a writer has no clock.
-        form = b'{"id":"%s%s","object":"response","created_at":%d,"completed_at":null,"model":%s,'
-        self._before = form % (PREFIX.encode(), head.id.encode(), head.created, to_json(head.model))
+        self._head = head
+        form = b'{"id":"%s%s","object":"response","created_at":%d,"completed_at":'
+        self._before = form % (PREFIX.encode(), head.id.encode(), head.created)
+        self._model = b',"model":%s,' % to_json(head.model)
         self._after = b"," + ask.echo + b"}"
 
     def response(
@@ -102,4 +124,6 @@ class Frame:
             "incomplete_details": None if incomplete is None else {"reason": incomplete},
             "usage": None if usage is None else usage_object(usage),
         }
-        return b"".join((self._before, to_json(rest)[1:-1], b',"output":[', b",".join(output), b"]", self._after))
+        completed = b"%d" % (self._head.created + self._head.times()[1]) if status == "completed" else b"null"
+        before = (self._before, completed, self._model, to_json(rest)[1:-1])
+        return b"".join((*before, b',"output":[', b",".join(output), b"]", self._after))

@@ -55,9 +55,9 @@ class Item(ABC):
         """Return what is still to be sent as a delta when no more comes."""
         return ""
 
+    @abstractmethod
     def closed(self) -> Told:
         """Return what is told after the last delta."""
-        return []
 
     def ended(self, status: str) -> dict[str, Any]:
         """Return the item in full."""

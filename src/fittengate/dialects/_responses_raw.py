@@ -1,8 +1,8 @@
 """The raw text inside the arguments of a custom tool's call, decoded while it comes.
 
-A custom tool takes one text. The model is told of it as a tool with the one parameter ``input``, so what comes is JSON
-text, cut anywhere, and what the client wants is the text in it. Law: the pieces returned depend, once joined, on what was
-fed and not on how it was cut; half a character never comes out, for a half that stays alone becomes U+FFFD.
+A custom tool takes one text. The model is told of it as a tool with the one parameter ``input``, so what comes is
+JSON text, cut anywhere, and what the client wants is the text in it. Law: the pieces returned depend, once joined, on
+what was fed and not on how it was cut; half a character never comes out, for a half that stays alone becomes U+FFFD.
 """
 
 import json

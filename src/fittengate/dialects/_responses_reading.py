@@ -1,10 +1,10 @@
 """What a Responses request asks for: the body of ``POST /v1/responses`` as an Ask.
 
-Shapes from OpenAI's API reference (responses, "Create a model response"). Reading is strict about what it understands and
-says the place of what is wrong; what it does not know it leaves alone and reports.
+Shapes from OpenAI's API reference (responses, "Create a model response"). Reading is strict about what it understands
+and says the place of what is wrong; what it does not know it leaves alone and reports.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fittengate.core.ask import Sampling, Wishes
@@ -14,6 +14,7 @@ from fittengate.core.record import Recalled
 from fittengate.dialects._fields import (
     MAX_IGNORED,
     Check,
+    as_json,
     bad,
     between,
     flag,
@@ -33,7 +34,7 @@ from fittengate.dialects._responses_items import Items
 from fittengate.dialects._responses_kept import Kept
 from fittengate.dialects._responses_object import echo
 from fittengate.dialects._responses_tools import Tools
-from fittengate.lib.jsonio import shown, to_json
+from fittengate.lib.jsonio import shown
 from fittengate.lib.memo import Recurring
 
 SEALED = "reasoning.encrypted_content"
@@ -59,18 +60,10 @@ def read(body: bytes, recalled: Recalled, *, counting: bool = False) -> Response
             _KNOWN_TOOLS.keep(body, declared)
     # Items of this request may add to them.
     tools = declared.copy()
+    previous = _previous(get("previous_response_id"), recalled)
     kept = Kept(recalled)
     items = Items(tools, kept.item)
-    instructions = _instructions(get("instructions"), items)
-    previous = _previous(get("previous_response_id"), recalled)
-    for old in kept.conversation(previous):
-        items.read(old, "previous_response_id")
-    if get("input") is not None:
-        items.read(get("input"), "input")
-    elif not counting:
-        raise bad("input is missing.", "input")
-    if len(items.messages) == instructions and not counting:
-        raise bad("input must not be empty.", "input")
+    _read_items(items, fields, kept.conversation(previous), counting=counting)
     choice, allowed = tools.choice(get("tool_choice"), get("parallel_tool_calls"))
     offered, forms = tools.offered(choice, allowed)
     limit, store = get("max_output_tokens"), get("store")
@@ -90,23 +83,26 @@ def read(body: bytes, recalled: Recalled, *, counting: bool = False) -> Response
         sealed=SEALED in (get("include") or ()),
         keep=keep,
         previous=previous,
-        given=to_json(_listed(get("input"))) if keep and not counting else b"",
+        given=as_json(items.meant(get("input")), "input") if keep and not counting else b"",
     )
 
 
-def _listed(value: Any) -> Any:
-    return [{"type": "message", "role": "user", "content": value}] if type(value) is str else value
-
-
-def _instructions(value: Any, items: Items) -> int:
-    """Read ``instructions``, a text or items; return how many messages they made."""
-    if value is None or value == "":
-        return 0
-    if type(value) is str:
-        items.messages.append(Message("system", (Text(value),)))
-    else:
-        items.read(value, "instructions")
-    return len(items.messages)
+def _read_items(items: Items, fields: Mapping[str, Any], before: Iterable[list[Any]], *, counting: bool) -> None:
+    """Read ``instructions``, a text or items, then what is gone on with, then ``input``. Raises Fault."""
+    instructions, given = fields.get("instructions"), fields.get("input")
+    if type(instructions) is not str:
+        items.read([] if instructions is None else instructions, "instructions")
+    elif instructions:
+        items.messages.append(Message("system", (Text(instructions),)))
+    told = len(items.messages)
+    for old in before:
+        items.read(old, "previous_response_id")
+    if given is not None:
+        items.read(given, "input")
+    elif not counting:
+        raise bad("input is missing.", "input")
+    if len(items.messages) == told and not counting:
+        raise bad("input must not be empty.", "input")
 
 
 def _previous(value: Any, recalled: Recalled) -> str | None:
@@ -135,14 +131,17 @@ def _text(value: Any, name: str, ignored: list[str]) -> None:
         ignored.append(f"{name}.{shown(key)}")
 
 
+_OF_REASONING = ("effort", "summary", "generate_summary", "context", "mode")
+
+
 def _reasoning(value: Any, name: str, ignored: list[str]) -> None:
     if type(value) is not dict:
         raise bad(f"{name} must be an object.", name)
     for key, option in value.items():
         if option is None:
             continue
-        if type(option) is not str:
-            raise bad(f"{shown(key)} must be a string.", f"{name}.{shown(key)}")
+        if key in _OF_REASONING and type(option) is not str:
+            raise bad(f"{key} must be a string.", f"{name}.{key}")
         if key not in ("summary", "generate_summary"):
             ignored.append(f"{name}.{shown(key)}")
 

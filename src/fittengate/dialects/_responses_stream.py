@@ -3,6 +3,7 @@
 Shapes from OpenAI's API reference (responses, "Streaming events").
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -50,9 +51,10 @@ _CALLS: dict[str, type[CallItem]] = {
 class ResponseWriter:
     """Writes the events of a response.
 
-    Law: ``response.created`` and ``response.in_progress`` come with the first event after Began; items come one after the
-    other, each ended before the next one begins; then ``close`` once, after Ended, or ``fault`` once, and nothing after
-    either. Every event carries the next number. A call that was cut off is never ended and not part of the response.
+    Law: ``response.created`` and ``response.in_progress`` come with the first event after Began; items come one after
+    the other, each ended before the next one begins; then ``close`` once, after Ended, or ``fault`` once, and nothing
+    after either. Every event carries the next number. A call that was cut off is never ended and not part of the
+    response.
     """
 
     __slots__ = (
@@ -222,12 +224,11 @@ class ResponseWriter:
         A model may leave a namespace out. Where only one tool has the bare name, that one is meant.
         """
         if self._forms is None:
-            self._forms = {form.spoken: form for form in self._ask.forms}
-        found = self._forms.get(name)
-        if found is not None:
-            return found
-        bare = [form for form in self._ask.forms if form.name == name]
-        return bare[0] if len(bare) == 1 else ToolForm(name, "function", name)
+            forms = self._ask.forms
+            times = Counter([form.name for form in forms])
+            self._forms = {form.name: form for form in forms if times[form.name] == 1}
+            self._forms.update({form.spoken: form for form in forms})
+        return self._forms.get(name) or ToolForm(name, "function", name)
 
 
 def whole(reply: Reply, ask: ResponsesAsk, head: Head) -> bytes:

@@ -1,9 +1,9 @@
 """The tools of a Responses request: what the model is shown of them, and how its calls are to be written.
 
-Shapes from OpenAI's API reference (responses, "Create a model response", ``tools`` and ``tool_choice``). The model knows
-one sort of tool, functions. A custom tool becomes one with a single text, tools of a namespace get its name before their
-own, and the client's own search for tools is a function too, as are the vendor's built-in tools that the client runs.
-Tools that OpenAI itself would run are left out and reported while others remain; alone they are refused.
+Shapes from OpenAI's API reference (responses, "Create a model response", ``tools`` and ``tool_choice``). The model
+knows one sort of tool, functions. A custom tool becomes one with a single text, tools of a namespace get its name
+before their own, and the client's own search for tools is a function too, as are the vendor's built-in tools that the
+client runs. Tools that OpenAI itself would run are left out and reported while others remain; alone they are refused.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from fittengate.core.ask import ToolUse
 from fittengate.core.conversation import ToolSpec
-from fittengate.dialects._fields import bad, flag, unsupported
-from fittengate.dialects._openai_tools import MAX_TOOL_NAME
+from fittengate.dialects._fields import as_json, bad, flag, text_of, unsupported
+from fittengate.dialects._openai_fields import tool_name
 from fittengate.dialects._responses_ask import ToolForm
 from fittengate.dialects._responses_builtin import BUILTIN, run_by_client
 from fittengate.dialects._responses_raw import PARAMETER
@@ -99,31 +99,43 @@ class Tools:
             raise bad("tool_choice must be auto, none, required or an object that names a tool.", "tool_choice")
         if value["type"] == "allowed_tools":
             return self._allowed(value, together)
-        return ToolUse("named", self._chosen(value, "tool_choice"), parallel=together), None
+        return ToolUse("named", self._chosen(value, "tool_choice", self._bare()), parallel=together), None
 
     def _allowed(self, value: Mapping[str, Any], together: bool) -> tuple[ToolUse, frozenset[str]]:  # noqa: FBT001
-        mode = value.get("mode", "auto")
-        if mode not in ("auto", "required"):
+        mode = value.get("mode")
+        if mode not in (None, "auto", "required"):
             raise bad("mode must be auto or required.", "tool_choice.mode")
         names: set[str] = set()
+        bare, spaces = self._bare(), self._spaces()
         for item, place in _listed(value.get("tools"), "tool_choice.tools"):
             if type(item) is not dict or type(item.get("type")) is not str:
                 raise bad("A tool must be an object with a type.", place)
-            if not _is_left_out(item["type"]):
-                names.update(self._members(item, place))
+            if item["type"] == "namespace":
+                # Taken out: a namespace that is named again brings nothing more.
+                space = item.get("name")
+                if type(space) is not str or space not in spaces:
+                    raise bad("tool_choice must name one of the tools.", f"{place}.name")
+                names.update(spaces[space])
+                spaces[space] = []
+            elif not _is_left_out(item["type"]):
+                names.add(self._chosen(item, place, bare))
         if mode == "required" and not names:
             raise bad("tool_choice asks for a call, but allows no tool.", "tool_choice.tools")
         return ToolUse("required" if mode == "required" else "auto", parallel=together), frozenset(names)
 
-    def _members(self, item: Mapping[str, Any], place: str) -> Iterable[str]:
-        if item["type"] != "namespace":
-            return [self._chosen(item, place)]
-        found = [name for name, tool in self._tools.items() if tool.form.namespace == item.get("name")]
-        if not found:
-            raise bad("tool_choice must name one of the tools.", f"{place}.name")
-        return found
+    def _spaces(self) -> dict[str, list[str]]:
+        """Return the names of the tools of each namespace."""
+        spaces: dict[str, list[str]] = {}
+        for name, tool in self._tools.items():
+            if tool.form.namespace is not None:
+                spaces.setdefault(tool.form.namespace, []).append(name)
+        return spaces
 
-    def _chosen(self, value: Mapping[str, Any], place: str) -> str:
+    def _bare(self) -> dict[str, str]:
+        """Return for each name without its namespace the first tool that has it."""
+        return {tool.form.name: name for name, tool in reversed(self._tools.items())}
+
+    def _chosen(self, value: Mapping[str, Any], place: str, bare: Mapping[str, str]) -> str:
         kind, name, space = value["type"], value.get("name"), value.get("namespace")
         if _is_left_out(kind):
             raise unsupported("Only tools that the client itself runs can be chosen.", f"{place}.type")
@@ -132,9 +144,8 @@ class Tools:
         if type(name) is str and type(space) in (str, type(None)):
             if spoken(name, space) in self._tools:
                 return spoken(name, space)
-            bare = [known for known, tool in self._tools.items() if tool.form.name == name and space is None]
-            if bare:
-                return bare[0]
+            if space is None and name in bare:
+                return bare[name]
         raise bad("tool_choice must name one of the tools.", f"{place}.name")
 
     def _read(self, item: Any, place: str, space: str | None) -> bool:
@@ -144,22 +155,22 @@ class Tools:
         kind = item.get("type")
         if type(kind) is not str:
             raise bad("type must be a string.", f"{place}.type")
-        description = _text(item, "description", place)
+        description = text_of(item, "description", place)
         if kind == "namespace" and space is None:
-            name = _name(item.get("name"), f"{place}.name")
+            name = tool_name(item.get("name"), f"{place}.name")
             for inner, where in _listed(item.get("tools"), f"{place}.tools"):
                 self._read(inner, where, name)
         elif kind == "function":
             parameters = item.get("parameters")
             if parameters is not None and type(parameters) is not dict:
                 raise bad("parameters must be a JSON schema, an object.", f"{place}.parameters")
-            self._put(item, "function", place, space, description, to_json(parameters or {}))
+            self._put(item, "function", place, space, description, as_json(parameters or {}, f"{place}.parameters"))
         elif kind == "custom":
             self._put(item, "custom", place, space, _with_grammar(item, description, place), _RAW)
         elif kind == SEARCH and item.get("execution") == "client":
             self._search = True
             parameters = item.get("parameters")
-            schema = to_json(parameters if type(parameters) is dict else _SEARCHED)
+            schema = as_json(parameters if type(parameters) is dict else _SEARCHED, f"{place}.parameters")
             form = ToolForm(SEARCH, "search", SEARCH)
             self._take(_Tool(ToolSpec(SEARCH, description or _FIND, schema), form, deferred=False))
         elif run_by_client(item):
@@ -173,7 +184,7 @@ class Tools:
     def _put(
         self, item: Mapping[str, Any], kind: Any, place: str, space: str | None, description: str, schema: bytes
     ) -> None:
-        name = _name(item.get("name"), f"{place}.name")
+        name = tool_name(item.get("name"), f"{place}.name")
         form = ToolForm(spoken(name, space), kind, name, space)
         deferred = flag(item.get("defer_loading"), f"{place}.defer_loading")
         self._take(_Tool(ToolSpec(form.spoken, description, schema), form, deferred))
@@ -217,21 +228,6 @@ def _with_grammar(item: Mapping[str, Any], description: str, place: str) -> str:
         return description
     if kind != "grammar":
         raise bad("format must be an object with type text or grammar.", f"{place}.format")
-    syntax, definition = _text(form, "syntax", f"{place}.format"), _text(form, "definition", f"{place}.format")
+    syntax, definition = text_of(form, "syntax", f"{place}.format"), text_of(form, "definition", f"{place}.format")
     told = f"The input must match this {syntax or 'lark'} grammar:\n{definition}"
     return f"{description}\n\n{told}" if description else told
-
-
-def _text(item: Mapping[str, Any], key: str, place: str) -> str:
-    value = item.get(key)
-    if value is None:
-        return ""
-    if type(value) is not str:
-        raise bad(f"{key} must be a string.", f"{place}.{key}")
-    return value
-
-
-def _name(value: Any, place: str) -> str:
-    if type(value) is not str or not value.strip() or not value.isprintable() or len(value) > MAX_TOOL_NAME:
-        raise bad(f"name must be a word of at most {MAX_TOOL_NAME} characters.", place)
-    return value

@@ -1,7 +1,7 @@
-"""Tabby's request for a code completion: it comes to OpenAI's path for text completions, and has ``segments`` for a prompt.
+"""Tabby's request for a code completion: it comes to OpenAI's path for text, and has ``segments`` for a prompt.
 
-Shapes from Tabby's API reference ("completions"). Its answer is a part of OpenAI's, so it is answered as such. Code from
-other places, which its clients send along, has no place in the service's request: it is ignored and reported.
+Shapes from Tabby's API reference ("completions"). Its answer is a part of OpenAI's, so it is answered as such. Code
+from other places, which its clients send along, has no place in the service's request: it is ignored and reported.
 """
 
 from collections.abc import Mapping

@@ -17,12 +17,13 @@ from fittengate.core.limits import LimitState
 from fittengate.core.record import Recalled
 from fittengate.core.reply import Reply
 from fittengate.dialects._anthropic import THREAD_UNSUPPORTED, error_body, limit_headers, status
-from fittengate.dialects._anthropic_content import Contents, as_json
+from fittengate.dialects._anthropic_content import Contents
 from fittengate.dialects._anthropic_stream import MessageWriter, message
 from fittengate.dialects._anthropic_tools import Tools
 from fittengate.dialects._fields import (
     MAX_IGNORED,
     Check,
+    as_json,
     bad,
     between,
     flag,

@@ -1,24 +1,45 @@
 """llama.cpp's code completion: ``POST /infill``, whole and streamed, as its editor plugins send it.
 
-Shapes from the README of llama.cpp's server ("POST /infill", "POST /completion"). Every request here is a code completion.
-Other files (``input_extra``) have no place in the service's request: they are ignored and reported.
+Shapes from the README of llama.cpp's server ("POST /infill", "POST /completion"). Every request here is a code
+completion. Other files (``input_extra``) have no place in the service's request: they are ignored and reported. What
+the answer tells beside the text, plugins show in a status line, and one of them fails where ``generation_settings``
+are missing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fittengate.core.ask import FillAsk, Sampling, Wishes
 from fittengate.core.caller import Scope
-from fittengate.core.events import Ended, Event, TextDelta
-from fittengate.core.faults import Fault
+from fittengate.core.events import Ended
+from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply, StopReason, Usage
-from fittengate.dialects._fields import Check, bad, flag, known, look_over, model_name, read_object, whole_number
+from fittengate.dialects._fields import (
+    Check,
+    bad,
+    flag,
+    known,
+    look_over,
+    message_of,
+    model_name,
+    read_object,
+    text_of,
+    whole_number,
+)
 from fittengate.dialects._fim_markers import MAX_FILL_STOPS
 from fittengate.dialects._openai import limit_headers, stops
+from fittengate.dialects._text_writer import TextWriter
 from fittengate.dialects.base import EVENTS, Head, StreamForm
 from fittengate.lib import sse
 from fittengate.lib.jsonio import to_json
+
+
+class InfillAsk(FillAsk, frozen=True):
+    """A FillAsk, and which parts of the answer its client wants."""
+
+    fields: tuple[str, ...] = ()
+    """Each with the objects that it stands in before it, ``timings/prompt_n``; empty means all. Streams have all."""
 
 
 class LlamaInfill:
@@ -31,7 +52,7 @@ class LlamaInfill:
     tells_input: bool = False
     form: StreamForm = EVENTS
 
-    def read(self, body: bytes) -> FillAsk:
+    def read(self, body: bytes) -> InfillAsk:
         """Return what the client wants. Raises Fault: caller_bad_request.
 
         ``prompt`` is the part of the line before the cursor. An ``n_predict`` of 0, with which plugins warm a cache up,
@@ -43,25 +64,28 @@ class LlamaInfill:
         if get("input_prefix") is None and get("prompt") is None:
             raise bad("input_prefix is missing.", "input_prefix")
         most = -1 if get("n_predict") is None else whole_number(get("n_predict"), "n_predict")
-        sampling = Sampling(None if most < 0 else most, stops(get("stop") or None, MAX_FILL_STOPS))
-        return FillAsk(
-            _text(fields, "input_prefix") + _text(fields, "prompt"),
-            _text(fields, "input_suffix"),
+        stop = None if get("stop") == "" else get("stop")
+        sampling = Sampling(None if most < 0 else most, stops(stop, MAX_FILL_STOPS))
+        return InfillAsk(
+            text_of(fields, "input_prefix") + text_of(fields, "prompt"),
+            text_of(fields, "input_suffix"),
             "",
             "",
             model_name(get("model")),
             sampling,
             Wishes(flag(get("stream"), "stream"), show_thoughts=False),
             ignored,
+            tuple(get("response_fields") or ()),
         )
 
-    def writer(self, _ask: FillAsk, head: Head) -> "InfillWriter":
+    def writer(self, ask: InfillAsk, head: Head) -> "InfillWriter":
         """Return the writer of a streamed reply."""
-        return InfillWriter(head)
+        return InfillWriter(head, ask)
 
-    def whole(self, reply: Reply, _ask: FillAsk, head: Head) -> bytes:
-        """Return the body of an unstreamed reply."""
-        return to_json(_last(head, reply.text, reply.reason, reply.usage, reply.stop_sequence))
+    def whole(self, reply: Reply, ask: InfillAsk, head: Head) -> bytes:
+        """Return the body of an unstreamed reply, or the parts of it that are wanted."""
+        last = _last(head, ask, reply.text, Ended(reply.reason, reply.usage, reply.stop_sequence))
+        return to_json(_parts(last, ask.fields) if ask.fields else last)
 
     def error(self, fault: Fault, request_id: str) -> bytes:
         """Return the JSON body of a fault that came before the headers."""
@@ -76,18 +100,19 @@ class LlamaInfill:
         return limit_headers(state)
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if value is not None and type(value) is not str:
-        raise bad(f"{name} must be a string.", name)
-    return value or ""
-
-
 def _extra(value: Any, name: str, ignored: list[str]) -> None:
     if type(value) is not list:
         raise bad(f"{name} must be a list.", name)
     if value:
         ignored.append(name)
+
+
+def _fields(value: Any, name: str, _ignored: list[str]) -> None:
+    if type(value) is not list:
+        raise bad(f"{name} must be a list.", name)
+    for index, item in enumerate(value):
+        if type(item) is not str:
+            raise bad("A field must be a string.", f"{name}[{index}]")
 
 
 # The format has dozens of options for the sampling of a local model: like every unknown field they are reported.
@@ -100,6 +125,7 @@ FIELDS: Mapping[str, Check] = {
     "stream": known,
     "model": known,
     "input_extra": _extra,
+    "response_fields": _fields,
     # They promise nothing about the answer.
     "cache_prompt": known,
     "id_slot": known,
@@ -115,62 +141,96 @@ _STOP_TYPE: Mapping[StopReason, str] = {
 }
 
 
+_TYPES: Mapping[int, str] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    # It has none for too many requests: both mean later.
+    429: "unavailable_error",
+    503: "unavailable_error",
+}
+
+
 def _piece(head: Head, text: str) -> dict[str, Any]:
     return {"index": 0, "id": f"infill-{head.id}", "content": text, "tokens": [], "stop": False}
 
 
-def _last(head: Head, text: str, reason: StopReason, usage: Usage, stop: str | None) -> dict[str, Any]:
+def _last(head: Head, ask: InfillAsk, text: str, ended: Ended) -> dict[str, Any]:
+    limit = ask.sampling.max_tokens
     return _piece(head, text) | {
         "stop": True,
         "model": head.model,
-        "tokens_evaluated": usage.input_tokens,
-        "tokens_predicted": usage.output_tokens,
+        "tokens_evaluated": ended.usage.input_tokens,
+        "tokens_predicted": ended.usage.output_tokens,
         "tokens_cached": 0,
         "truncated": False,
-        "stop_type": _STOP_TYPE[reason],
-        "stopping_word": stop or "",
-        "timings": {"prompt_n": usage.input_tokens, "predicted_n": usage.output_tokens},
+        "stop_type": _STOP_TYPE[ended.reason],
+        "stopping_word": ended.stop_sequence or "",
+        "generation_settings": {
+            "n_predict": -1 if limit is None else limit,
+            "stop": ask.sampling.stop,
+            "stream": ask.wishes.stream,
+        },
+        "timings": _timings(head, ended.usage),
     }
 
 
+def _timings(head: Head, usage: Usage) -> dict[str, Any]:
+    """Return what llama.cpp tells of times, in milliseconds; until its first event a reply is thought to be read."""
+    first, total = head.times()
+    told: dict[str, Any] = {}
+    for name, count, seconds in (
+        ("prompt", usage.input_tokens, first),
+        ("predicted", usage.output_tokens, total - first),
+    ):
+        told |= {
+            f"{name}_n": count,
+            f"{name}_ms": seconds * 1000,
+            f"{name}_per_token_ms": seconds * 1000 / count if count else 0.0,
+            f"{name}_per_second": count / seconds if seconds else 0.0,
+        }
+    return told
+
+
+def _parts(value: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return the parts of an answer under the names by which they were asked for, those left out that there are not."""
+    found: dict[str, Any] = {}
+    for name in names:
+        holder, slash, inner = name.partition("/")
+        holding = value.get(holder)
+        if not slash and holder in value:
+            found[name] = holding
+        elif type(holding) is dict and inner in holding:
+            found[name] = holding[inner]
+    return found
+
+
 def _error(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
-    """Return llama.cpp's error object; a message about our own side ends with the request id."""
-    message = fault.message
-    if request_id is not None and fault.status >= 500:
-        message = f"{message} (request id {request_id})"
-    return {"error": {"code": fault.status, "message": message, "type": fault.code, "param": fault.param}}
+    """Return llama.cpp's error object; ``param`` is ours."""
+    if fault.kind is FaultKind.CALLER_TOO_LONG:
+        sort = "exceed_context_size_error"
+    else:
+        sort = _TYPES.get(fault.status, "server_error" if fault.status >= 500 else "invalid_request_error")
+    message = message_of(fault, request_id)
+    return {"error": {"code": fault.status, "message": message, "type": sort, "param": fault.param}}
 
 
-class InfillWriter:
-    """Writes pieces of text; the last event says that it is the last, and why.
+class InfillWriter(TextWriter):
+    """Writes pieces of text; the last event says that it is the last, and why."""
 
-    Law: one event for each text, then ``close`` once, after Ended, or ``fault`` once, and nothing after either.
-    """
+    __slots__ = ("_ask", "_head")
 
-    __slots__ = ("_ended", "_head")
-
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, ask: InfillAsk) -> None:
+        """Start with nothing written; ``ask`` is what the last event repeats."""
+        super().__init__()
         self._head = head
-        self._ended: Ended | None = None
+        self._ask = ask
 
-    def feed(self, events: Sequence[Event], /) -> bytes:
-        """Return the bytes of these events; none for what is no text."""
-        out: list[bytes] = []
-        for event in events:
-            if isinstance(event, TextDelta):
-                out.append(sse.data(to_json(_piece(self._head, event.text))))
-            elif isinstance(event, Ended):
-                self._ended = event
-        return b"".join(out)
+    def _piece(self, text: str) -> bytes:
+        return sse.data(to_json(_piece(self._head, text)))
 
-    def close(self) -> bytes:
-        """Return the last event. Raises ValueError unless Ended was fed: a broken reply has no clean ending."""
-        ended, self._ended = self._ended, None
-        if ended is None:
-            raise ValueError("the reply has not ended: it cannot be closed")
-        return sse.data(to_json(_last(self._head, "", ended.reason, ended.usage, ended.stop_sequence)))
+    def _last(self, ended: Ended) -> bytes:
+        return sse.data(to_json(_last(self._head, self._ask, "", ended)))
 
-    def fault(self, fault: Fault) -> bytes:
-        """Return the error event; after it there is no last one, for the reply is not whole."""
-        self._ended = None
+    def _broken(self, fault: Fault) -> bytes:
         return sse.data(to_json(_error(fault)))

@@ -4,32 +4,34 @@ Shapes from Mistral's API reference ("Fim Completion"): the request has a prompt
 chat. Every request here is a code completion, whatever its model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from fittengate.core.ask import FillAsk, Sampling, Wishes
 from fittengate.core.caller import Scope
-from fittengate.core.events import Ended, Event, TextDelta
+from fittengate.core.events import Ended
 from fittengate.core.faults import Fault
 from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply, StopReason, Usage
 from fittengate.dialects._fields import (
-    MAX_IGNORED,
     Check,
     bad,
     between,
     flag,
     known,
     look_over,
+    message_of,
     model_name,
     of_type,
     read_object,
+    text_of,
     unsupported,
     whole_number,
 )
 from fittengate.dialects._fim_markers import MAX_FILL_STOPS, read_marked
-from fittengate.dialects._openai import limit_headers, stops
+from fittengate.dialects._openai import limit_headers, stops, type_of
 from fittengate.dialects._openai_fields import seed, stream_options
+from fittengate.dialects._text_writer import TextWriter
 from fittengate.dialects.base import EVENTS, Head, StreamForm
 from fittengate.lib import sse
 from fittengate.lib.jsonio import to_json
@@ -53,23 +55,19 @@ class MistralFim:
         fields = read_object(body)
         ignored = look_over(fields, FIELDS)
         get = fields.get
-        prompt, suffix = get("prompt"), get("suffix")
-        if type(prompt) is not str:
-            raise bad("prompt is missing." if prompt is None else "prompt must be a string.", "prompt")
-        if suffix is not None and type(suffix) is not str:
-            raise bad("suffix must be a string.", "suffix")
-        marked = read_marked(prompt, "prompt") if suffix is None else None
-        if marked is not None:
-            prompt, suffix, file_name = marked
-        else:
-            file_name = ""
+        if get("prompt") is None:
+            raise bad("prompt is missing.", "prompt")
+        prompt, suffix = text_of(fields, "prompt"), text_of(fields, "suffix")
+        marked = read_marked(prompt, "prompt") if get("suffix") is None else None
+        prompt, suffix, file_name = marked or (prompt, suffix, "")
+        stop = None if get("stop") == "" else get("stop")
         most = None if get("max_tokens") is None else whole_number(get("max_tokens"), "max_tokens", 1)
-        sampling = Sampling(most, stops(get("stop") or None, MAX_FILL_STOPS))
+        sampling = Sampling(most, stops(stop, MAX_FILL_STOPS))
         options = get("stream_options") or {}
         usage = flag(options.get("include_usage"), "stream_options.include_usage")
         wishes = Wishes(flag(get("stream"), "stream"), usage, show_thoughts=False)
         model = model_name(get("model"))
-        return FillAsk(prompt, suffix or "", file_name, "", model, sampling, wishes, ignored[:MAX_IGNORED])
+        return FillAsk(prompt, suffix, file_name, "", model, sampling, wishes, ignored)
 
     def writer(self, _ask: FillAsk, head: Head) -> "FimWriter":
         """Return the writer of a streamed reply."""
@@ -154,50 +152,30 @@ def _usage(usage: Usage) -> dict[str, int]:
 
 
 def _error(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
-    """Return Mistral's error object, which is flat; a message about our own side ends with the request id."""
-    message = fault.message
-    if request_id is not None and fault.status >= 500:
-        message = f"{message} (request id {request_id})"
-    return {"object": "error", "message": message, "type": fault.kind.value, "param": fault.param, "code": fault.code}
+    """Return Mistral's error object, which is flat."""
+    message = message_of(fault, request_id)
+    return {"object": "error", "message": message, "type": type_of(fault), "param": fault.param, "code": fault.code}
 
 
-class FimWriter:
-    """Writes chunks of a chat's shape; the last one has finish and usage, as Mistral sends them.
+class FimWriter(TextWriter):
+    """Writes chunks of a chat's shape; the first one says who speaks, the last one has finish and usage."""
 
-    Law: the first chunk says who speaks; then ``close`` once, after Ended, or ``fault`` once, and nothing after either.
-    """
-
-    __slots__ = ("_ended", "_head", "_started")
+    __slots__ = ("_head", "_started")
 
     def __init__(self, head: Head) -> None:
+        """Start with nothing written; ``head`` is what all chunks have in common."""
+        super().__init__()
         self._head = head
         self._started = False
-        self._ended: Ended | None = None
 
-    def feed(self, events: Sequence[Event], /) -> bytes:
-        """Return the chunks of these events; none for what is no text."""
-        out: list[bytes] = []
-        for event in events:
-            if isinstance(event, TextDelta):
-                out.append(sse.data(to_json(self._chunk(event.text, None))))
-            elif isinstance(event, Ended):
-                self._ended = event
-        return b"".join(out)
+    def _piece(self, text: str) -> bytes:
+        return sse.data(to_json(self._chunk(text, None)))
 
-    def close(self) -> bytes:
-        """Return the chunk with finish and usage, and ``[DONE]``.
-
-        Raises ValueError unless Ended was fed: a reply that did not end well has no clean ending.
-        """
-        ended, self._ended = self._ended, None
-        if ended is None:
-            raise ValueError("the reply has not ended: it cannot be closed")
+    def _last(self, ended: Ended) -> bytes:
         last = self._chunk("", _FINISH[ended.reason]) | {"usage": _usage(ended.usage)}
         return sse.data(to_json(last)) + _DONE
 
-    def fault(self, fault: Fault) -> bytes:
-        """Return the error event; after it there is no ``[DONE]``, for the reply is not whole."""
-        self._ended = None
+    def _broken(self, fault: Fault) -> bytes:
         return sse.data(to_json({"error": _error(fault)}))
 
     def _chunk(self, text: str, finish: str | None) -> dict[str, Any]:

@@ -1,20 +1,21 @@
 """Ollama's ``POST /api/chat``: a conversation, with tools, whole and as lines.
 
-Shapes from Ollama's API reference ("Generate a chat completion"). Tools are declared as OpenAI's. Calls have had ids only
-of late: where a result names no call, it belongs to the first one that waits, of that tool if it names one.
+Shapes from Ollama's API reference ("Generate a chat completion"). Tools are declared as OpenAI's. Calls have had ids
+only of late: where a result names no call, it belongs to the first one that waits, of that tool if it names one.
 """
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fittengate.core.ask import Ask, FillAsk
 from fittengate.core.caller import Scope
-from fittengate.core.conversation import Conversation, Message, Part, Role, Text, Thought, ToolCall, ToolResult
+from fittengate.core.conversation import Conversation, Image, Message, Role, Text, Thought, ToolCall, ToolResult
 from fittengate.core.faults import Fault
 from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply
 from fittengate.dialects import _ollama_lines
-from fittengate.dialects._fields import MAX_IGNORED, Check, bad, known, look_over, read_object
+from fittengate.dialects._fields import MAX_IGNORED, Check, bad, known, look_over, read_object, text_of
 from fittengate.dialects._ollama import (
     FIELDS,
     error_body,
@@ -23,7 +24,6 @@ from fittengate.dialects._ollama import (
     load,
     needed_model,
     sampling_of,
-    text_of,
     wishes_of,
 )
 from fittengate.dialects._ollama_lines import LineWriter
@@ -93,52 +93,71 @@ def _said(text: str, thought: str, calls: bool) -> dict[str, Any]:  # noqa: FBT0
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 
 
+class _Waiting:
+    """The calls of the last answer that have no result so far.
+
+    Law: a call is taken once, and the first that fits is. Places of calls that were taken another way are passed over
+    when they are met, so that all takings together cost no more than there are calls and results.
+    """
+
+    def __init__(self, calls: Sequence[ToolCall] = ()) -> None:
+        self._ids = {place: call.id for place, call in enumerate(calls)}
+        """Of those that wait, by their places in the answer."""
+        self._places: dict[tuple[str, str], deque[int]] = {}
+        for place, call in enumerate(calls):
+            for key in (("id", call.id), ("tool", call.name), ("tool", "")):
+                self._places.setdefault(key, deque()).append(place)
+
+    def take(self, call_id: str, tool: str) -> str:
+        """Return the id of the call that a result belongs to: of this id, else of this tool; empty for none."""
+        places = self._places.get(("id", call_id) if call_id else ("tool", tool), ())
+        while places:
+            found = self._ids.pop(places.popleft(), None)
+            if found is not None:
+                return found
+        return call_id
+
+
 def _messages(value: Any) -> tuple[Message, ...]:
     if value is None:
         return ()
     if type(value) is not list:
         raise bad("messages must be a list.", "messages")
-    waiting: list[ToolCall] = []
-    return tuple([_message(item, f"messages[{index}]", waiting) for index, item in enumerate(value)])
+    messages: list[Message] = []
+    waiting = _Waiting()
+    for index, item in enumerate(value):
+        message = _message(item, f"messages[{index}]", waiting)
+        if message.role == "assistant":
+            waiting = _Waiting([part for part in message.parts if isinstance(part, ToolCall)])
+        messages.append(message)
+    return tuple(messages)
 
 
-def _message(item: Any, place: str, waiting: list[ToolCall]) -> Message:
-    """Return a turn; ``waiting`` are the calls that have no result so far, and is kept up to date."""
+def _message(item: Any, place: str, waiting: _Waiting) -> Message:
     if type(item) is not dict:
         raise bad("A message must be an object.", place)
     role = item.get("role")
-    content = text_of(item, "content", f"{place}.content")
-    parts: list[Part] = [Text(content)] if content else []
-    parts += images_of(item.get("images"), f"{place}.images")
+    content = text_of(item, "content", place)
+    parts: tuple[Text | Image, ...] = ((Text(content),) if content else ()) + images_of(
+        item.get("images"), f"{place}.images"
+    )
     if role == "tool":
-        call_id = _answered(item, place, waiting)
-        return Message("user", (ToolResult(call_id, tuple(parts)),))  # type: ignore[arg-type]
+        tool = text_of(item, "tool_name", place) or text_of(item, "name", place)
+        call_id = waiting.take(text_of(item, "tool_call_id", place), tool)
+        return Message("user", (ToolResult(call_id, parts),))
     ours = _ROLES.get(role) if type(role) is str else None
     if ours is None:
         raise bad("role must be system, user, assistant or tool.", f"{place}.role")
-    if ours == "assistant":
-        thought = text_of(item, "thinking", f"{place}.thinking")
-        calls = [_named(part, number) for number, part in enumerate(read_calls(item, place))]
-        waiting[:] = calls
-        parts = [*((Thought(thought),) if thought else ()), *parts, *calls]
-    return Message(ours, tuple(parts))
+    if ours != "assistant":
+        return Message(ours, parts)
+    thought = text_of(item, "thinking", place)
+    calls = [_named(call, number) for number, call in enumerate(read_calls(item, place))]
+    return Message(ours, (*((Thought(thought),) if thought else ()), *parts, *calls))
 
 
-def _named(call: Part, number: int) -> ToolCall:
+def _named(call: ToolCall, number: int) -> ToolCall:
     """Return a call with an id: its own, or one that is made from its place in the turn."""
-    assert isinstance(call, ToolCall)  # noqa: S101
     return call if call.id else ToolCall(f"call:{number}", call.name, call.arguments)
-
-
-def _answered(item: dict[str, Any], place: str, waiting: list[ToolCall]) -> str:
-    """Return the id of the call that a result belongs to; empty where there is none."""
-    call_id = text_of(item, "tool_call_id", f"{place}.tool_call_id")
-    tool = text_of(item, "tool_name", f"{place}.tool_name") or text_of(item, "name", f"{place}.name")
-    for call in waiting:
-        if call.id == call_id if call_id else tool in ("", call.name):
-            waiting.remove(call)
-            return call.id
-    return call_id
 
 
 _FIELDS: Mapping[str, Check] = {**FIELDS, "messages": known, "tools": known}

@@ -1,7 +1,8 @@
 """Ollama's ``POST /api/generate``: a prompt answered by the chat, or code filled in, whole and as lines.
 
-Shapes from Ollama's API reference ("Generate a completion"). With a suffix, with a prompt that marks its cursor, or with
-the model for it, the request is a code completion; without a prompt it loads a model, of which there is nothing to do.
+Shapes from Ollama's API reference ("Generate a completion"). With a suffix, with a prompt that marks its cursor, or
+with the model for it, the request is a code completion; without a prompt it loads a model, of which there is nothing
+to do.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from fittengate.core.faults import Fault
 from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply
 from fittengate.dialects import _ollama_lines
-from fittengate.dialects._fields import MAX_IGNORED, Check, flag, known, look_over, read_object
+from fittengate.dialects._fields import Check, flag, known, look_over, read_object, text_of
 from fittengate.dialects._fim_markers import read_marked
 from fittengate.dialects._ollama import (
     FIELDS,
@@ -25,7 +26,6 @@ from fittengate.dialects._ollama import (
     load,
     needed_model,
     sampling_of,
-    text_of,
     wishes_of,
 )
 from fittengate.dialects._ollama_lines import LineWriter
@@ -49,7 +49,7 @@ class OllamaGenerate:
         A suffix counts unless it is empty, which is what clients send for none.
         """
         fields = read_object(body)
-        ignored = look_over(fields, _FIELDS)[:MAX_IGNORED]
+        ignored = look_over(fields, _FIELDS)
         get = fields.get
         model = needed_model(get("model"))
         prompt, suffix, system = text_of(fields, "prompt"), text_of(fields, "suffix"), text_of(fields, "system")

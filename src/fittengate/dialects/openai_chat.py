@@ -120,7 +120,7 @@ _CLOSE = b'},"logprobs":null,"finish_reason":null}]'
 
 
 def _finish(reason: StopReason, ask: Any) -> str:
-    """Return OpenAI's word for the end; a call that ``tool_choice`` named is no reason to stop, but the whole answer."""
+    """Return OpenAI's word for the end; a call that ``tool_choice`` named is the whole answer and no reason to stop."""
     if reason is StopReason.TOOL_CALLS:
         if ask.tool_use.choice == "named":
             return "stop"

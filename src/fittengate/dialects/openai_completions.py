@@ -1,7 +1,7 @@
 """OpenAI's text completions: ``POST /v1/completions``, whole and streamed.
 
-Shapes from OpenAI's API reference ("Completions"). A request with a ``suffix``, a prompt in which a cursor is marked, or
-the model that completes code is a code completion; any other prompt is answered as a question.
+Shapes from OpenAI's API reference ("Completions"). A request with a ``suffix``, a prompt in which a cursor is marked,
+or the model that completes code is a code completion; any other prompt is answered as a question.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 from fittengate.core.ask import COMPLETION, Ask, FillAsk, Sampling, Several, Wishes
 from fittengate.core.caller import Scope
 from fittengate.core.conversation import Conversation, Message, Text
-from fittengate.core.events import Ended, Event, TextDelta
+from fittengate.core.events import Ended
 from fittengate.core.faults import Fault
 from fittengate.core.limits import LimitState
 from fittengate.core.reply import Reply, StopReason, Usage, usage_of_all
@@ -32,6 +32,7 @@ from fittengate.dialects._openai import MAX_CHOICES, MAX_STOPS, choices, error_b
 from fittengate.dialects._openai_choices import ChoicesChunkWriter
 from fittengate.dialects._openai_fields import logit_bias, seed, stream_options
 from fittengate.dialects._tabby_segments import read_segments
+from fittengate.dialects._text_writer import TextWriter
 from fittengate.dialects.base import EVENTS, Head, StreamForm
 from fittengate.lib import sse
 from fittengate.lib.jsonio import to_json
@@ -209,53 +210,36 @@ def _object(head: Head, made: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-class CompletionWriter:
-    """Writes ``text_completion`` chunks.
+class CompletionWriter(TextWriter):
+    """Writes ``text_completion`` chunks."""
 
-    Law: one chunk for each text, then ``close`` once, after Ended, or ``fault`` once, and nothing after either.
-    """
-
-    __slots__ = ("_ended", "_head", "_index", "_wishes")
+    __slots__ = ("_head", "_index", "_wishes")
 
     def __init__(self, head: Head, wishes: Wishes, index: int = 0) -> None:
         """``index`` is the answer's place among several."""
+        super().__init__()
         self._head = head
         self._wishes = wishes
         self._index = index
-        self._ended: Ended | None = None
-
-    def feed(self, events: Sequence[Event], /) -> bytes:
-        """Return the chunks of these events; none for what is no text."""
-        out: list[bytes] = []
-        for event in events:
-            if isinstance(event, TextDelta):
-                out.append(self._chunk([_choice(self._index, event.text, None)]))
-            elif isinstance(event, Ended):
-                self._ended = event
-        return b"".join(out)
-
-    def close(self) -> bytes:
-        """Return the finish chunk, the usage chunk if it was asked for, and ``[DONE]``.
-
-        Raises ValueError unless Ended was fed: a reply that did not end well has no clean ending.
-        """
-        ended = self._ended
-        return self.finish() + (b"" if ended is None else self.end(ended.usage))
 
     def finish(self) -> bytes:
         """Return the finish chunk alone. Raises ValueError unless Ended was fed."""
-        ended, self._ended = self._ended, None
-        if ended is None:
-            raise ValueError("the reply has not ended: it cannot be closed")
-        return self._chunk([_choice(self._index, "", FINISH[ended.reason])])
+        return self._finished(self._taken())
 
     def end(self, usage: Usage) -> bytes:
         """Return what comes after every finish: the usage chunk if it was asked for, and ``[DONE]``."""
         return (self._chunk([], usage) if self._wishes.include_usage else b"") + _DONE
 
-    def fault(self, fault: Fault) -> bytes:
-        """Return the error event; after it there is no ``[DONE]``, for the reply is not whole."""
-        self._ended = None
+    def _piece(self, text: str) -> bytes:
+        return self._chunk([_choice(self._index, text, None)])
+
+    def _last(self, ended: Ended) -> bytes:
+        return self._finished(ended) + self.end(ended.usage)
+
+    def _finished(self, ended: Ended) -> bytes:
+        return self._chunk([_choice(self._index, "", FINISH[ended.reason])])
+
+    def _broken(self, fault: Fault) -> bytes:
         return sse.data(error_body(fault, prompt="prompt"))
 
     def _chunk(self, made: list[dict[str, Any]], usage: Usage | None = None) -> bytes:

@@ -1,6 +1,7 @@
 """OpenAI's Responses: ``POST /v1/responses``, whole and streamed, its tokens counted, and what concerns kept ones.
 
-Shapes from OpenAI's API reference (responses). Reading stands in ``_responses_reading``, writing in ``_responses_stream``.
+Shapes from OpenAI's API reference (responses). Reading stands in ``_responses_reading``, writing in
+``_responses_stream``.
 """
 
 from collections.abc import Sequence
@@ -55,7 +56,7 @@ class OpenAIResponses:
         return read(body, recalled)
 
     def read_count(self, body: bytes, recalled: Recalled) -> ResponsesAsk:
-        """Return what is to be counted, with what was kept; ``input`` is not needed. Raises Fault as :meth:`read_on`."""
+        """Return what is to be counted, with what was kept; ``input`` is not needed. Raises as :meth:`read_on`."""
         return read(body, recalled, counting=True)
 
     def count_body(self, tokens: int) -> bytes:
@@ -91,7 +92,7 @@ class OpenAIResponses:
         return limit_headers(state)
 
     def listed(self, chain: Sequence[Record], after: str | None, limit: int, *, newest_first: bool) -> bytes:
-        """Return a page of what the last response of ``chain`` was the answer to, beginning behind the item ``after``."""
+        """Return a page of what the last response of ``chain`` was the answer to, from behind the item ``after`` on."""
         items = kept.input_items(chain)
         return kept.item_page(items[::-1] if newest_first else items, after, limit)
 

@@ -194,15 +194,32 @@ def test_what_is_malformed_about_tools_is_refused_at_its_place(fields, place):
     [
         ({"tools": [F], "tool_choice": {"type": "custom", "custom": {"name": "f"}}}, "tool_choice.type"),
         (
-            {"messages": [{"role": "assistant", "tool_calls": [{"type": "custom"}]}]},
+            {"messages": [{"role": "assistant", "tool_calls": [{"type": "mcp"}]}]},
             "messages[0].tool_calls[0].type",
         ),
     ],
     ids=str,
 )
 def test_calls_of_other_types_are_refused_by_name(fields, place):
-    """They hold free text where a function has arguments."""
+    """Nobody knows what they hold, and a custom tool cannot be called."""
     assert refused(**fields) == (UNSUPPORTED, place)
+
+
+def test_a_call_with_raw_text_stays_in_the_conversation():
+    """A conversation that another service began goes on here; the text is told as the one argument."""
+    call = {"type": "custom", "id": "c1", "custom": {"name": "patch", "input": 'a "b"'}}
+    body = json.dumps({"messages": [{"role": "assistant", "tool_calls": [call]}]}).encode()
+    assert CHAT.read(body).conversation.messages[0].parts == (ToolCall("c1", "patch", '{"input":"a \\"b\\""}'),)
+
+
+@pytest.mark.parametrize(
+    ("custom", "place"),
+    [(None, "custom"), ("x", "custom"), ({"name": 5}, "custom.name"), ({"name": "p", "input": {}}, "custom.input")],
+)
+def test_a_call_with_raw_text_that_is_malformed_is_refused_at_its_place(custom, place):
+    """The name must be a word, the text a string."""
+    calls = [{"type": "custom", "custom": custom}]
+    assert refused(messages=[{"role": "assistant", "tool_calls": calls}]) == (BAD, f"messages[0].tool_calls[0].{place}")
 
 
 def test_a_schema_that_is_nested_too_deeply_is_refused_or_read():

@@ -131,6 +131,15 @@ def test_reasoning_belongs_to_what_it_led_to():
         ({"type": "function_call_output", "call_id": 5, "output": "x"}, BAD, "input[0].call_id"),
         ({"type": "custom_tool_call", "name": "p", "call_id": "c"}, BAD, "input[0].input"),
         ({"type": "item_reference", "id": "msg_unknown"}, BAD, "input[0].id"),
+        ({"type": "item_reference"}, BAD, "input[0].id"),
+        ({"id": 5}, BAD, "input[0].id"),
+        ({"type": 5, "role": "user"}, BAD, "input[0].type"),
+        ({"type": "reasoning", "summary": "hm"}, BAD, "input[0].summary"),
+        ({"type": "function_call", "name": "f", "arguments": 5}, BAD, "input[0].arguments"),
+        ({"type": "function_call", "name": "f", "namespace": 5}, BAD, "input[0].namespace"),
+        ({"type": "shell_call_output", "id": 5}, BAD, "input[0].id"),
+        ({"role": "user", "content": ["x"]}, BAD, "input[0].content[0]"),
+        ({"role": "user", "content": [{"type": "input_image", "image_url": ""}]}, BAD, "input[0].content[0].image_url"),
         ({"type": "compaction", "encrypted_content": "x"}, UNSUPPORTED, "input[0].type"),
     ],
 )
@@ -255,6 +264,16 @@ def test_tools_that_items_bring_can_be_called():
             ToolUse(),
             ["mcp.f", "mcp.exec"],
         ),
+        (
+            {"type": "allowed_tools", "mode": None, "tools": [{"type": "namespace", "name": "mcp"}] * 2},
+            ToolUse(),
+            ["mcp.f", "mcp.exec"],
+        ),
+        (
+            {"type": "allowed_tools", "tools": [{"type": "custom", "name": "exec"}, {"type": "web_search"}]},
+            ToolUse(),
+            ["mcp.exec"],
+        ),
     ],
 )
 def test_tool_choice_in_all_its_forms(choice, expected, offered):
@@ -272,6 +291,11 @@ def test_tool_choice_in_all_its_forms(choice, expected, offered):
         ({"type": "allowed_tools", "mode": "never", "tools": []}, BAD, "tool_choice.mode"),
         ({"type": "allowed_tools", "mode": "required", "tools": []}, BAD, "tool_choice.tools"),
         ({"type": "allowed_tools", "tools": [{"type": "function", "name": "x"}]}, BAD, "tool_choice.tools[0].name"),
+        ({"type": "allowed_tools", "tools": [{"type": "namespace", "name": "x"}]}, BAD, "tool_choice.tools[0].name"),
+        ({"type": "allowed_tools", "tools": [{"type": "namespace", "name": {}}]}, BAD, "tool_choice.tools[0].name"),
+        ({"type": "allowed_tools", "tools": [{"name": "f"}]}, BAD, "tool_choice.tools[0]"),
+        ({"type": "allowed_tools", "tools": "f"}, BAD, "tool_choice.tools"),
+        ({"type": "function", "name": "f", "namespace": "mcp"}, BAD, "tool_choice.name"),
     ],
 )
 def test_a_tool_choice_that_cannot_be_is_refused(choice, kind, place):
@@ -299,18 +323,40 @@ def test_what_cannot_be_honoured_is_reported_and_the_rest_taken():
         safety_identifier="s",
         user=None,
         news=1,
+        stream_options={"include_obfuscation": True, "other": False},
+        max_tool_calls=2.0,
+        background=False,
+        moderation={"model": "m"},
     )
     assert set(ask.ignored) == {
         *("temperature", "truncation", "text.verbosity", "reasoning.effort", "reasoning.context"),
-        *("include.file_search_call.results", "news"),
+        *("include.file_search_call.results", "news", "stream_options.include_obfuscation", "max_tool_calls"),
+        "moderation",
     }
     assert (ask.summarised, ask.sealed) == (True, True)
+
+
+def test_what_reasoning_may_be_told_of_later_is_left_alone():
+    """Requirement 3: options that are not known may be of any type; null is as good as nothing."""
+    ask = read(reasoning={"news": {"a": 1}, "effort": None}, text={"news": [1], "verbosity": None}, include=None)
+    assert set(ask.ignored) == {"text.news", "reasoning.news"}
 
 
 @pytest.mark.parametrize(
     ("fields", "kind", "place"),
     [
         ({"temperature": 2.1}, BAD, "temperature"),
+        ({"text": []}, BAD, "text"),
+        ({"reasoning": "high"}, BAD, "reasoning"),
+        ({"reasoning": {"mode": 5}}, BAD, "reasoning.mode"),
+        ({"include": "all"}, BAD, "include"),
+        ({"include": [5]}, BAD, "include[0]"),
+        ({"stream_options": True}, BAD, "stream_options"),
+        ({"max_tool_calls": 0}, BAD, "max_tool_calls"),
+        ({"tools": [{"name": "f"}]}, BAD, "tools[0].type"),
+        ({"tools": ["f"]}, BAD, "tools[0]"),
+        ({"tools": [{"type": "function", "name": "f", "parameters": []}]}, BAD, "tools[0].parameters"),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": {}}]}, BAD, "tools[0].tools"),
         ({"top_p": -1}, BAD, "top_p"),
         ({"max_output_tokens": 0}, BAD, "max_output_tokens"),
         ({"truncation": "some"}, BAD, "truncation"),
@@ -367,6 +413,24 @@ def test_a_kept_conversation_is_gone_on_with():
     assert RESPONSES.wanted(reference) == (None, (first.id,))
     (message,) = RESPONSES.read_on(reference, {first.id: (first,)}).conversation.messages
     assert message.parts == (Text("two"),)
+
+
+def test_what_an_item_refers_to_is_kept_with_it():
+    """A conversation is gone on with though an item of it referred to a response that is no part of it."""
+    tail, words = "0" * 24, {"type": "message", "role": "assistant", "content": "two"}
+    first = Record(f"resp_{tail}", None, b"[]", json.dumps({"output": [words | {"id": f"msg_{tail}0000"}]}).encode())
+    items = [
+        {"id": f"msg_{tail}0000"},
+        {"type": "item_reference", "id": "rs_gone"},
+        {"role": "user", "content": "three"},
+    ]
+    ask = RESPONSES.read_on(json.dumps({"input": items}).encode(), {first.id: (first,)})
+    assert json.loads(ask.given) == [words | {"id": f"msg_{tail}0000"}, items[2]]
+    second = Record("resp_" + "1" * 24, None, ask.given, b'{"output":[]}')
+    again = read({second.id: (second,)}, previous_response_id=second.id)
+    assert [message.parts[0].text for message in again.conversation.messages] == ["two", "three", "x"]
+    listed = json.loads(RESPONSES.listed((second,), None, 10, newest_first=False))["data"]
+    assert [item["type"] for item in listed] == ["message", "message"]
 
 
 def test_an_unknown_previous_response_has_its_own_code():

@@ -4,6 +4,7 @@ import json
 
 import pydantic
 import pytest
+from msgspec.structs import replace
 from openai.types.responses import Response, ResponseStreamEvent
 
 from contract.readers import RESPONSE_KEYS
@@ -129,6 +130,28 @@ def test_a_search_for_tools_has_an_object_as_arguments():
     item = found[-2]["item"]
     assert (item["type"], item["execution"]) == ("tool_search_call", "client")
     assert (item["arguments"], item["call_id"]) == ({"query": "q"}, "call_abc")
+
+
+def test_what_a_request_says_loosely_is_repeated_strictly():
+    """A client of a typed language reads back what it sent: whole numbers as such, and no key missing."""
+    choice = {"type": "allowed_tools", "tools": [{"type": "function", "name": "f"}]}
+    form = {"format": {"type": "json_schema"}}
+    sent = {"max_output_tokens": 5.0, "max_tool_calls": 2.0, "top_logprobs": 0.0, "service_tier": "flex"}
+    for event in events(DONE, tool_choice=choice, text=form, **sent):
+        if "response" in event:
+            told = Response.model_validate_json(json.dumps(event["response"]), strict=True)
+            assert (told.max_output_tokens, told.max_tool_calls, told.top_logprobs) == (5, 2, 0)
+            assert (told.tool_choice.mode, told.service_tier) == ("auto", "default")
+            assert (told.text.format.name, told.text.format.schema_) == ("", {})
+
+
+@pytest.mark.parametrize(("reason", "at"), [(StopReason.DONE, HEAD.created + 61), (StopReason.LENGTH, None)])
+def test_a_response_says_when_it_was_completed(reason, at):
+    """The time stands in the last event of one that came to its end, and nowhere else."""
+    writer = RESPONSES.writer(ask(), replace(HEAD, times=lambda: (2.5, 61.25)))
+    written = writer.feed([Began(), TextDelta("a"), Ended(reason, Usage(1, 1))]) + writer.close()
+    found = [json.loads(block.partition("data: ")[2]) for block in written.decode().split("\n\n") if block]
+    assert [event["response"]["completed_at"] for event in found if "response" in event] == [None, None, at]
 
 
 @pytest.mark.parametrize(
