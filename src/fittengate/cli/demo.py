@@ -21,7 +21,7 @@ from fittengate.settings import DEFAULT_ALIASES, Account, Log, Models, Server, S
 def command(**options: Any) -> None:
     """Run the gateway with a simulated Fitten service behind it: no account is needed.
 
-    The answers come from no model. Say "help" to the demo to see what it can play.
+    The answers come from no model. Say "help" to it, and it tells what it can play.
     """
     from fittengate.services.keys import make_key
 

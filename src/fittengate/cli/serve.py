@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -204,24 +205,27 @@ def show_key(configured: Configured, *, new_key: bool) -> None:
 def _store_has_keys(configured: Configured) -> bool:
     """Tell whether `fittengate keys create` has made keys: then none is to be made at the first start."""
     from fittengate.server.assemble import open_database
-    from fittengate.services.key_rows import last_change
-    from fittengate.services.keys import stored_keys
+    from fittengate.services.key_rows import listed
+    from fittengate.services.keys import BUNDLE_KEY, stored_keys
     from fittengate.services.store import StoreDownError
 
     database = open_database(configured.settings.store)
     if configured.settings.server.api_key or database is None or not database.there:
         return False
-    if stored_keys(configured.state_dir):
+    if any(not key.moved for key in stored_keys(configured.state_dir)):
         return False
     try:
         with database.begin() as connection:
-            return last_change(connection) > 0
+            rows = [row for row in listed(connection) if row.name != BUNDLE_KEY]
     except StoreDownError as error:
         # There may be keys in it: one more would be shown to whoever happens to start the gateway.
         say(f"the store cannot be used ({error}); keys in it will work when it can, and no first key is made")
         return True
     finally:
         database.close()
+    if rows and not any(row.works(time.time()) for row in rows):
+        say("no key works any more; `fittengate keys create --name NAME` makes one")
+    return bool(rows)
 
 
 def open_socket(host: str, port: int) -> socket.socket:

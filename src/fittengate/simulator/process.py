@@ -1,6 +1,7 @@
 """The simulator as a program of its own."""
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Callable
@@ -28,8 +29,10 @@ def run(host: str, port: int, scenario_path: Path | None = None) -> None:
 async def _serve(host: str, port: int, scenario: Scenario) -> None:
     simulator = Simulator(scenario)
     await simulator.start(host, port)
-    sys.stdout.write(f"listening on {simulator.base_url}\n")
-    sys.stdout.flush()
+    # Whoever started it may not read what it says.
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(f"listening on {simulator.base_url}\n")
+        sys.stdout.flush()
     stop = asyncio.Event()
     if sys.platform != "win32":
         for number in (signal.SIGINT, signal.SIGTERM):
