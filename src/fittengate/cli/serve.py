@@ -117,7 +117,8 @@ async def _serve(
         vault = FileVault(configured.state_dir / "account.json")
         notes = _numbered(configured.state_dir / "tokens.json", worker)
         keys, journals = stored_keys(configured.state_dir), configured.state_dir / "journal"
-        async with assembled(settings, vault, keys, log, notes, journals) as gateway:
+        siblings = None if worker is None else worker.siblings
+        async with assembled(settings, vault, keys, log, notes, journals, siblings) as gateway:
             url = f"{'https' if settings.server.tls_cert else 'http'}://{shown_address(sock)}"
             missing = await account_missing(configured, gateway.vault)
 
@@ -135,6 +136,8 @@ async def _serve(
             settle_memory()
             await serve(gateway, settings.server, sock, say, ready, door)
     finally:
+        if worker is not None:
+            await worker.siblings.close()
         log.close()
 
 

@@ -34,5 +34,7 @@ def command(host: str, port: str, scenario: Path | None) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise CommandError(f"port {port} is in use. Choose another one with --port.") from error
-        reason = os.strerror(error.errno).lower() if (error.errno or 0) > 0 else "no such host"
+        number = error.errno or 0
+        # Names that cannot be resolved have numbers of their own, below zero.
+        reason = os.strerror(number).lower() if number > 0 else "no such host"
         raise CommandError(f"cannot listen on {host}:{port} ({reason}). Check --host and --port.") from error
