@@ -57,7 +57,7 @@ from fittengate.services.store import Database
 from fittengate.services.store_watch import StoreWatch
 from fittengate.services.traces import Collector, Traces
 from fittengate.services.vault_outage import through_outages
-from fittengate.settings import Limits, Settings, Store
+from fittengate.settings import Limits, Models, Settings, Store
 from fittengate.settings import Overload as Full
 from fittengate.settings import Recorder as RecorderSettings
 from fittengate.upstream.base import TokenVault
@@ -304,7 +304,7 @@ async def assembled(
                 recorder=open_recorder(settings.recorder),
             )
         )
-        window = settings.models.context_window
+        window = settings.models.context_window or Models().context_window
         probes = Probes(exchanges, service.models, names, service.problem, window, _parts(ledger, database, fleet))
         tell = _nobody if fleet is None else fleet.tell
         key_store = open_key_store(settings.store, database, secrets.token_bytes, tell)
