@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from fittengate.simulator.scenario import DEMO_PACE, Scenario, load
-from fittengate.simulator.simulator import Simulator
+from fittengate.simulator.scenario import DEMO_PACE, Scenario, ScenarioError, load
+from fittengate.simulator.simulator import Simulator, check
 
 
 def run(host: str, port: int, scenario_path: Path | None = None) -> None:
@@ -17,13 +17,22 @@ def run(host: str, port: int, scenario_path: Path | None = None) -> None:
     Without a scenario it answers at the pace of the real service. Raises ScenarioError for a file that cannot be read
     and OSError for a port that cannot be had.
     """
-    scenario = load(scenario_path) if scenario_path else Scenario(pace=DEMO_PACE)
+    scenario = _checked(scenario_path) if scenario_path else Scenario(pace=DEMO_PACE)
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
         try:
             runner.run(_serve(host, port, scenario))
         except KeyboardInterrupt:
             # Asked to stop where signals cannot be handled otherwise: a clean end.
             return
+
+
+def _checked(path: Path) -> Scenario:
+    scenario = load(path)
+    try:
+        check(scenario)
+    except ScenarioError as error:
+        raise ScenarioError(f"{path}: {error}") from error
+    return scenario
 
 
 async def _serve(host: str, port: int, scenario: Scenario) -> None:

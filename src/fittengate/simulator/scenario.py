@@ -21,9 +21,9 @@ class ScenarioError(ValueError):
 class AccountRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Somebody who can sign in."""
 
-    username: str
+    username: Annotated[str, Meta(min_length=1)]
     password: str
-    user_id: str = ""
+    user_id: Annotated[str, Meta(pattern="^([0-9a-f]{24})?$")] = ""
     """24 hexadecimal digits; empty: derived from the user name, so it stays the same."""
     email: str = ""
     phone: str = ""
@@ -124,7 +124,7 @@ class Completion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Fast(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A fixed chat reply, made once, for benchmarks. Requests answered so are counted but not logged."""
 
-    deltas: Count = 20
+    deltas: Annotated[int, Meta(ge=0, le=1_000_000)] = 20
     interval_ms: Millis = 0
     text: str = " token"
     pieces: tuple[str, ...] = ()
@@ -173,6 +173,8 @@ def parse(data: bytes, *, toml: bool = False) -> Scenario:
 
 def read_as(data: bytes, kind: type[T], *, toml: bool = False) -> T:
     """Return ``data`` as a value of ``kind``; raises ScenarioError that names the field."""
+    if not toml and not data.strip():
+        raise ScenarioError("there is nothing in it; {} says that everything is as usual")
     try:
         if toml:
             return msgspec.toml.decode(data, type=kind)
@@ -188,6 +190,6 @@ def load(path: Path) -> Scenario:
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from error
     try:
-        return parse(data, toml=path.suffix == ".toml")
+        return parse(data, toml=path.suffix.lower() == ".toml")
     except ScenarioError as error:
         raise ScenarioError(f"{path}: {error}") from error
