@@ -176,7 +176,7 @@ async def test_readiness_says_when_receipts_might_be_lost(serve):
 
 
 async def test_the_commands_on_a_server(serve, simulator, shell, postgres, postgres_server):
-    """Migrated, used, checked and summed up in PostgreSQL; backups are pg_dump's; no password is shown, also when it is down."""
+    """Migrated, used, checked and summed up in PostgreSQL; backups are pg_dump's; no password is ever shown."""
     given = {"FITTENGATE_STORE_URL": postgres}
     said = []
 

@@ -1,4 +1,4 @@
-"""``fittengate bundle``: what the running gateway's flight recorder knows of one request, as a file for a bug report."""
+"""``fittengate bundle``: what a running gateway's flight recorder knows of one request, as a file for a bug report."""
 
 import gzip
 import http.client
@@ -40,9 +40,9 @@ _OTHER = re.compile(r"[^A-Za-z0-9._-]")
 def command(*, request_id: str, output: str | None, **options: Any) -> None:
     """Ask the running gateway for one of the last requests and write it to a .tar.gz file for a bug report.
 
-    The id is the x-request-id of the answer, and in every line of the log. What looks like a secret is taken out; the text
-    of prompts and replies is too, unless the gateway runs with recorder.content. The gateway wants a key with the scope
-    admin: set FITTENGATE_ADMIN_KEY, or run this where the gateway keeps its store.
+    The id is the x-request-id of the answer, and in every line of the log. What looks like a secret is taken out; the
+    text of prompts and replies is too, unless the gateway runs with recorder.content. The gateway wants a key with the
+    scope admin: set FITTENGATE_ADMIN_KEY, or run this where the gateway keeps its store.
     """
     configured = read_settings(options)
     address = gateway_address(configured)

@@ -1,7 +1,7 @@
 """``fittengate chat``: talk from the terminal, with the account itself; no gateway need run.
 
-Law: what the model said so far stays in the conversation, also where it was stopped; a question that got no answer at all
-leaves it again, so that a failure can be repeated by asking once more.
+Law: what the model said so far stays in the conversation, also where it was stopped; a question that got no answer at
+all leaves it again, so that a failure can be repeated by asking once more.
 """
 
 import asyncio

@@ -84,5 +84,6 @@ def drift(configured: Configured) -> list[Finding]:
 def strange(one: Seen) -> Finding:
     """Return what to say of something that is not known of the service."""
     what = {"line": "an unknown line in a reply", "field": "an unknown field", "status": "an unknown status"}
-    text = f"{what.get(one.kind, 'an unknown answer')}, {counted(one.count, 'time')}, last {moment(one.last)}: {one.sample}"
+    often = f"{counted(one.count, 'time')}, last {moment(one.last)}"
+    text = f"{what.get(one.kind, 'an unknown answer')}, {often}: {one.sample}"
     return Finding("warn", "protocol", f"{text}. If something does not work, look for a newer fittengate or report it")

@@ -1,7 +1,7 @@
 """``fittengate login``: sign in once; the tokens are kept, the password is not.
 
-Law: a password is asked for on the terminal or comes from the settings, never from the command line; what a person types
-is sent only to a service that the person chose, not to one that a file in the working directory names.
+Law: a password is asked for on the terminal or comes from the settings, never from the command line; what a person
+types is sent only to a service that the person chose, not to one that a file in the working directory names.
 """
 
 import asyncio

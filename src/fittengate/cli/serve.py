@@ -129,9 +129,8 @@ async def _serve(
                         return
                 greet(url, missing)
                 if door is not None:
-                    say(
-                        f"Ollama's clients without a key: http://{shown_address(door)}, for every program on this machine"
-                    )
+                    where = f"http://{shown_address(door)}"
+                    say(f"Ollama's clients without a key: {where}, for every program on this machine")
 
             settle_memory()
             await serve(gateway, settings.server, sock, say, ready, door)
@@ -246,7 +245,7 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def open_door(server: Server) -> socket.socket | None:
-    """Return the listening socket of Ollama's clients, None if it is not wanted. Raises CommandError with what to do."""
+    """Return the listening socket of Ollama's clients, None if it is not wanted. Raises CommandError."""
     from fittengate.server.ollama_door import HOST
     from fittengate.server.run import PortInUseError, listen
 

@@ -1,7 +1,7 @@
 """What the flight recorder has, as administration shows it: the list of exchanges, and one of them as files.
 
-Workers of one gateway have a recorder each. Whichever is asked asks the others too, so it does not matter who answered the
-exchange and who is asked for it.
+Workers of one gateway have a recorder each. Whichever is asked asks the others too, so it does not matter who answered
+the exchange and who is asked for it.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """Workers ask each other what only one of them has in memory.
 
-Each worker has an inbox: a pair of datagram sockets that the parent makes before it forks, so nobody else can put anything
-into it. A letter is a question with a socket, on which the answer comes back. Laws: a question is answered once or not at
-all, and an empty answer says that nothing is known; whoever asks waits for a bounded time and reads a bounded answer; so
-many questions are worked on at a time, and others get an empty answer at once.
+Each worker has an inbox: a pair of datagram sockets that the parent makes before it forks, so nobody else can put
+anything into it. A letter is a question with a socket, on which the answer comes back. Laws: a question is answered
+once or not at all, and an empty answer says that nothing is known; whoever asks waits for a bounded time and reads a
+bounded answer; so many questions are worked on at a time, and others get an empty answer at once.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """What the simulator says when no plan gives the words: it reports what it understood and reacts to a few keywords.
 
 It is no model and says so. Keywords count only in short texts, because long ones come from programs and hold any word.
-Where the prompt declares tools and one of them does what is asked, it is called, and its result is told; where the prompt
-asks for JSON, the answer is JSON.
+Where the prompt declares tools and one of them does what is asked, it is called, and its result is told; where the
+prompt asks for JSON, the answer is JSON.
 """
 
 import re

@@ -31,7 +31,7 @@ class Line(NamedTuple):
 
 
 def chat(scenario: Scenario, request: Request, plan: Plan, user_id: str = "") -> Reply:
-    """Return the stream for a request; raises Refused for a bad one. ``user_id`` is whose token it came with, if any."""
+    """Return the stream for a request; raises Refused for a bad one. ``user_id`` is whose token it had, if any."""
     inputs, model = read(scenario, request, user_id)
     prompt = turns.parse(inputs)
     if prompt.prefill is None:

@@ -96,7 +96,7 @@ class Models(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``string``: a JSON string that holds the object. The rest: entries twice, entries without names, orders that are
     no numbers, empty sections."""
     unknown: Literal["default", "refuse"] = "default"
-    """What chat does with a model that is not listed: answer as the default one, or 400. The real reaction is unknown."""
+    """What chat does with a model that is not listed: answer as the default one, or 400. What is real is unknown."""
 
 
 class Completion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

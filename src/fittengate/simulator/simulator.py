@@ -201,7 +201,7 @@ class Simulator:
         await self.log.wait(lambda: len(self.held) >= count, seconds)
 
     async def wait_closed_by_client(self, count: int = 1, seconds: float = 5) -> float:
-        """Return when, by the monotonic clock, the newest of ``count`` clients left in mid-reply; raises TimeoutError."""
+        """Return when, by the monotonic clock, the newest of ``count`` clients left a reply; raises TimeoutError."""
         await self.log.wait(lambda: self.counters.closed_by_client >= count, seconds)
         return self.counters.closed_times[-1]
 
