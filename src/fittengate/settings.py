@@ -372,6 +372,12 @@ class Row(NamedTuple):
         return f"{self.section}.{self.name}"
 
     @property
+    def flag(self) -> str:
+        """The flag of the commands that take it: ``--port``, and ``--log-file`` where the name alone says too little."""
+        section = f"{self.section}-" if self.section in {"log", "store"} else ""
+        return f"--{section}{self.name}".replace("_", "-")
+
+    @property
     def environment(self) -> str:
         """The environment variable: ``FITTENGATE_SERVER_PORT``."""
         return f"FITTENGATE_{self.section}_{self.name}".upper()

@@ -33,7 +33,7 @@ KEY_SECONDS = 60.0
 _OTHER = re.compile(r"[^A-Za-z0-9._-]")
 
 
-@click.command("bundle", short_help="Write what is known of one request to a file, for a bug report.")
+@click.command("bundle")
 @click.argument("request_id")
 @click.option("--output", metavar="FILE", help="Where to write. [fittengate-REQUEST_ID.tar.gz]")
 @settings_options("server.host", "server.port", "server.state_dir", "admin.url")

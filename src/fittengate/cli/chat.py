@@ -24,9 +24,9 @@ from fittengate.server.configure import Configured
 from fittengate.upstream.base import Upstream
 
 
-@click.command("chat", short_help="Talk from the terminal.")
+@click.command("chat")
 @click.argument("prompt", nargs=-1)
-@click.option("--model", "-m", metavar="NAME", help="A model of `fittengate models` [the account's default].")
+@click.option("--model", "-m", metavar="NAME", help="A model of `fittengate models`. [the account's default]")
 @click.option("--system", "-s", metavar="TEXT", help="Instructions that stand before the conversation.")
 @settings_options(*SERVICE)
 def command(*, prompt: tuple[str, ...], model: str | None, system: str | None, **options: Any) -> None:

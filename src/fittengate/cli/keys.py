@@ -65,7 +65,7 @@ def _limits(function: F) -> F:
     return function
 
 
-@click.group("keys", short_help="Make, list, replace and revoke the keys of clients.")
+@click.group("keys")
 def command() -> None:
     """Make, list, replace and revoke the keys of clients. A gateway that runs follows within a second."""
 
@@ -76,7 +76,9 @@ def command() -> None:
 @click.option("--model", "models", multiple=True, metavar="PATTERN", help="A model it may ask for; * fits all. [all]")
 @click.option("--expires", type=_Span(), metavar="TIME", help="When it ends: 12h, 30d. [never]")
 @_limits
-@click.option("--lane", type=click.Choice(LANES), default=LANES[0], help="background waits behind all others.")
+@click.option(
+    "--lane", type=click.Choice(LANES), default=LANES[0], help="background waits behind all others. [interactive]"
+)
 @_storing
 def create(
     *,
@@ -143,7 +145,9 @@ def show(*, everything: bool, as_json: bool, **options: Any) -> None:
 
 @command.command("rotate", short_help="Put a new key into the place of another one.")
 @click.argument("name")
-@click.option("--grace", type=_Span(), default="24h", show_default=True, help="How long the old key works beside it.")
+@click.option(
+    "--grace", type=_Span(), default="24h", metavar="TIME", help="How long the old key works beside it. [24h]"
+)
 @_storing
 def rotate(*, name: str, grace: float, **options: Any) -> None:
     """Put a new key into the place of another one, given by NAME or by its first ten characters, and print it.

@@ -23,7 +23,7 @@ MAX_TOKEN_CHARS = 16_384
 """More than any token has; whatever is longer is some other file."""
 
 
-@click.command("login", short_help="Sign in to a Fitten account and keep its tokens.")
+@click.command("login")
 @click.option("--username", metavar="TEXT", help="User name, e-mail, or phone number with country code.")
 @settings_options(*SERVICE)
 @click.option(

@@ -14,7 +14,7 @@ from fittengate.server.configure import Configured
 _HEADINGS = ("ID", "NAME", "SELECTION")
 
 
-@click.command("models", short_help="List the models.")
+@click.command("models")
 @settings_options(*SERVICE)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
 def command(*, as_json: bool, **options: Any) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fittengate.upstream.base import TokenVault
 
 
-@click.command("serve", short_help="Run the gateway.")
+@click.command("serve")
 @settings_options(
     "server.host",
     "server.port",

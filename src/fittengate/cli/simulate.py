@@ -12,14 +12,14 @@ from fittengate.server.configure import ConfigurationError
 MAX_PORT = 65_535
 
 
-@click.command("simulate", short_help="Run the simulated service alone.")
-@click.option("--host", default="127.0.0.1", metavar="TEXT", help="address to listen on [127.0.0.1]")
-@click.option("--port", default="5100", metavar="NUMBER", help="port to listen on; 0 takes any free one [5100]")
+@click.command("simulate")
+@click.option("--host", default="127.0.0.1", metavar="TEXT", help="Address to listen on. [127.0.0.1]")
+@click.option("--port", default="5100", metavar="NUMBER", help="Port to listen on; 0 takes any free one. [5100]")
 @click.option(
     "--scenario",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="file with accounts, replies and faults (TOML if its name ends so, else JSON)",
+    help="File with accounts, replies and faults (TOML if its name ends so, else JSON).",
 )
 def command(host: str, port: str, scenario: Path | None) -> None:
     """Run a simulated Fitten service, for tests, demos and benchmarks. Its account is demo with password demo."""

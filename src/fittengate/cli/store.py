@@ -18,7 +18,7 @@ PLACE = ("server.state_dir", "store.url")
 """What a command that reads the store takes."""
 
 
-@click.group("store", short_help="Check, back up or migrate what is kept.")
+@click.group("store")
 def command() -> None:
     """Look after the database of responses and receipts. The gateway may run meanwhile."""
 

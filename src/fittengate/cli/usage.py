@@ -27,7 +27,7 @@ _SPAN = re.compile(r"(\d{1,5})\s*([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
 
-@click.command("usage", short_help="Show who used how much.")
+@click.command("usage")
 @settings_options(*PLACE)
 @click.option("--by", type=click.Choice(["key", "model", "day"]), default="day", help="What to sum by. [day]")
 @click.option("--since", metavar="WHEN", help="From here on: 12h, 7d, 4w or 2026-01-31. [all that is kept]")

@@ -122,8 +122,9 @@ def gather(flags: Mapping[str, str], environ: Mapping[str, str], cwd: Path, home
             gathered.take_text(_BY_VARIABLE.get(name), name, text, source)
     for key, text in flags.items():
         if key != "config":
-            flag = "--" + key.rpartition(".")[2].replace("_", "-")
-            gathered.take_text(ROWS.get(key), key, text, Source(SourceKind.FLAG, flag, SourceKind.FLAG))
+            row = ROWS.get(key)
+            flag = f"--{key.rpartition('.')[2]}" if row is None else row.flag
+            gathered.take_text(row, key, text, Source(SourceKind.FLAG, flag, SourceKind.FLAG))
     return gathered
 
 
