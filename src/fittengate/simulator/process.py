@@ -38,8 +38,8 @@ def _checked(path: Path) -> Scenario:
 async def _serve(host: str, port: int, scenario: Scenario) -> None:
     simulator = Simulator(scenario)
     await simulator.start(host, port)
-    # Whoever started it may not read what it says.
-    with contextlib.suppress(BrokenPipeError):
+    # Whoever started it may not read what it says, or the disk may be full.
+    with contextlib.suppress(OSError):
         sys.stdout.write(f"listening on {simulator.base_url}\n")
         sys.stdout.flush()
     stop = asyncio.Event()

@@ -3,8 +3,9 @@
 The defaults are what the real service was seen to do; every other value is a form that clients should survive.
 """
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -180,7 +181,21 @@ def read_as(data: bytes, kind: type[T], *, toml: bool = False) -> T:
             return msgspec.toml.decode(data, type=kind)
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ScenarioError(str(error)) from error
+        raise ScenarioError(f"{error}{_choices(kind, str(error))}") from error
+
+
+def _choices(kind: Any, text: str) -> str:
+    """Return what may stand where an error found none of the words that are known; empty for any other error."""
+    if not text.startswith("Invalid enum value"):
+        return ""
+    for name in re.findall(r"\.([a-z_]+)", text.rpartition(" - at ")[2]):
+        while get_origin(kind) is not None and get_origin(kind) is not Literal:
+            # Of a list the type of its entries, of a table that of its values, of an optional one the type itself.
+            kind = next(part for part in reversed(get_args(kind)) if part not in {type(None), Ellipsis})
+        kind = get_type_hints(kind)[name]
+    while get_origin(kind) is not Literal:
+        kind = next(part for part in get_args(kind) if part not in {type(None), Ellipsis})
+    return f"; known are {', '.join(map(repr, get_args(kind)))}"
 
 
 def load(path: Path) -> Scenario:
