@@ -1,10 +1,11 @@
-"""Fill the figures of docs/reliability.md from runs: ``python scripts/reliability.py SHORT [LONG …]``, reports of pytest.
+"""Fill the figures of docs/reliability.md: ``python scripts/reliability.py SHORT [LONG …]``, reports of pytest.
 
 ``SHORT`` is what ``pytest --junitxml=SHORT`` wrote of a usual run; the others are of ``make chaos``, which leaves
 ``build/chaos.xml`` and ``build/soak.xml``. A row names its tests in backticks: a file, ``file::test``, or the beginning
 of a test's name with a star. Its last three columns are the cases of the short and of the long form, and the result. A
-row is left as it is by a run that lacks some of its tests (the long form has those of the suite alone), so the figures of
-one file can be brought up by a run of that file; of a test in several long reports the last one counts. A test that tries many cases says how many; any other is one.
+row is left as it is by a run that lacks some of its tests (the long form has those of the suite alone), so the figures
+of one file can be brought up by a run of that file; of a test in several long reports the last one counts. A test that
+tries many cases says how many; any other is one.
 """
 
 import ast

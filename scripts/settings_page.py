@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import get_args, get_origin
 
-from fittengate.settings import DEFAULT_ALIASES, TABLE, Row, Settings
+from fittengate.settings import DEFAULT_ALIASES, MOST, TABLE, Row, Settings
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 
@@ -41,7 +41,7 @@ total_timeout = 600
 "gpt-4.1*" = "deepseek-v3"
 ```
 
-- For numbers, 0 means none: no limit, no waiting time.
+- For numbers, 0 means none: no limit, no waiting time. The largest number is 10^12, where no smaller one is named.
 - In a flag or a variable a list is written with commas (`FITTENGATE_SERVER_API_KEY=one,two`), and so is a table
   (`FITTENGATE_MODELS_ALIASES=gpt-*=deepseek-v3,claude-*=fitten-code`). A variable that is empty counts as not set.
 - `true`, `yes`, `on` and `1` are true; `false`, `no`, `off` and `0` are false.
@@ -102,7 +102,7 @@ def _default(row: Row) -> str:
 
 def _bounds(row: Row) -> str:
     most = row.annotated.__metadata__[0].le
-    return "" if most is None else f", at most {most}"
+    return "" if most in {None, MOST} else f", at most {most}"
 
 
 def page() -> str:

@@ -10,8 +10,13 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 from msgspec import Meta, Struct
 from msgspec.structs import fields
 
+MOST = 10**12
+"""Largest number that a setting takes: more than anybody needs, and little enough to be reckoned with everywhere."""
+
 
 def _meta(help_text: str, unit: str = "", *, secret: bool = False, default_text: str = "", **bounds: Any) -> Meta:
+    if "ge" in bounds:
+        bounds.setdefault("le", MOST)
     return Meta(extra={"help": help_text, "unit": unit, "secret": secret, "default_text": default_text}, **bounds)
 
 
@@ -62,12 +67,21 @@ class Server(_Section, frozen=True, kw_only=True):
         float, _meta("how long an idle connection is kept; most clients drop theirs after a minute", "seconds", ge=0)
     ] = 75
     hold_seconds: Annotated[
-        float, _meta("how long the status line of a stream waits for the first word", "seconds", ge=0)
+        float,
+        _meta("how long the status line of a stream waits for the first word; 0 sends it at once", "seconds", ge=0),
     ] = 5
     heartbeat_seconds: Annotated[
-        float, _meta("a comment is sent into a stream that was silent for so long", "seconds", ge=0)
+        float,
+        _meta(
+            "a comment is sent into a stream that was silent for so long; 0 sends none, and no status line before the "
+            "first word",
+            "seconds",
+            ge=0,
+        ),
     ] = 10
-    drain_seconds: Annotated[float, _meta("how long running replies may go on after SIGTERM", "seconds", ge=0)] = 120
+    drain_seconds: Annotated[
+        float, _meta("how long running replies may go on after SIGTERM; 0 cuts them", "seconds", ge=0)
+    ] = 120
     cors_origins: Annotated[
         tuple[str, ...], _meta("web origins whose pages may call the gateway; `*` for all of them")
     ] = ()
@@ -112,13 +126,13 @@ class Upstream(_Section, frozen=True, kw_only=True):
         int,
         _meta("most calls to the service at a time; from 2 on one is kept for completion, one for chat", "calls", ge=0),
     ] = 8
-    queue: Annotated[int, _meta("most requests that wait for their turn", "requests", ge=0)] = 32
+    queue: Annotated[int, _meta("most requests that wait for their turn; with 0 none waits", "requests", ge=0)] = 32
     queue_timeout: Annotated[float, _meta("longest wait for a turn", "seconds", ge=0)] = 20
     retries: Annotated[int, _meta("further tries before the first word; a refusal is not tried again", ge=0, le=10)] = 2
     breaker_calls: Annotated[
         int,
         _meta(
-            "where half of so many calls within 30 s failed, or of more, the service is left alone for a moment",
+            "where half of so many calls within 30 s failed, or of more, the service is left alone for a moment; 0: never",
             "calls",
             ge=0,
         ),
@@ -158,7 +172,7 @@ class Store(_Section, frozen=True, kw_only=True):
         ),
     ] = ""
     retention_days: Annotated[
-        float, _meta("how long responses, and keys that no longer work, are kept", "days", ge=0)
+        float, _meta("how long responses, receipts, and keys that no longer work are kept; 0: for ever", "days", ge=0)
     ] = 90
 
 
@@ -220,7 +234,9 @@ class Models(_Section, frozen=True, kw_only=True):
         dict[str, str],
         _meta("patterns of names, in the style of file names, and the model each means; replaces the whole table"),
     ] = {}
-    context_window: Annotated[int, _meta("longest prompt", "tokens", ge=0)] = 131_072
+    context_window: Annotated[
+        int, _meta("longest prompt; with 0 any is sent, and lists of models show the default", "tokens", ge=0)
+    ] = 131_072
 
 
 DEFAULT_ALIASES: tuple[str, ...] = (
@@ -354,6 +370,12 @@ class Row(NamedTuple):
     def key(self) -> str:
         """The name as it stands in errors and in TOML: ``server.port``."""
         return f"{self.section}.{self.name}"
+
+    @property
+    def flag(self) -> str:
+        """The flag of the commands that take it: ``--port``, and ``--log-file`` where the name alone says too little."""
+        section = f"{self.section}-" if self.section in {"log", "store"} else ""
+        return f"--{section}{self.name}".replace("_", "-")
 
     @property
     def environment(self) -> str:

@@ -356,7 +356,7 @@ async def test_a_port_in_use_is_one_line_that_names_the_flag(here):
     for code, out, err in results:
         assert (code, out) == (1, "")
         assert len(err.splitlines()) == 1
-        assert "--port" in err
+        assert f"port {port} is in use. Choose another one with --port." in err
     assert not (here.state / "first-key").exists()
 
 
@@ -395,6 +395,25 @@ async def test_serve_without_an_account_starts_and_says_so_in_every_answer(here)
         assert await asyncio.wait_for(process.wait(), 10) == 0
     # Three times the promise, for a machine that does other things too.
     assert took < 3
+
+
+async def test_a_bundle_that_was_asked_for_too_early_takes_nobody_the_first_key(here):
+    """The key that the command makes for itself is no client's: doctor counts it no more than the first start does."""
+    code, _, err = await here.run("bundle", "req_1", env={"FITTENGATE_SERVER_PORT": "9"})
+    assert (code, "no gateway answers" in err) == (1, True)
+    assert "none yet" in (await here.run("doctor", "--offline"))[1]
+    async with here.serving() as (_, _, said):
+        assert "a key was made" in said
+
+
+async def test_a_start_with_nothing_but_ended_keys_says_so(here):
+    """No key is made behind the back of whoever revoked them all."""
+    assert (await here.run("keys", "create", "--name", "laptop"))[0] == 0
+    assert (await here.run("keys", "revoke", "laptop"))[0] == 0
+    assert "none that works" in (await here.run("doctor", "--offline"))[1]
+    async with here.serving() as (_, _, said):
+        assert "no key works any more" in said
+        assert "a key was made" not in said
 
 
 async def test_the_first_key_is_shown_once_on_a_terminal(here):

@@ -107,7 +107,10 @@ async def test_the_first_key_of_serve_can_be_listed_and_revoked(serve, keys):
     ("arguments", "code", "said"),
     [
         (("create",), 2, "--name"),
-        (("create", "--name", "fg_x"), 1, "a name begins"),
+        (("create", "--name", "fg_x"), 2, "a name begins"),
+        (("create", "--name", "x", "--model", ""), 2, "models"),
+        (("create", "--name", "x", "--expires", "0s"), 2, "expires"),
+        (("rotate", "x", "--grace", "99999w"), 2, "a hundred years"),
         (("create", "--name", "x", "--scope", "root"), 2, "--scope"),
         (("create", "--name", "x", "--expires", "soon"), 2, "30d"),
         (("create", "--name", "x", "--rpm", "-1"), 2, "--rpm"),

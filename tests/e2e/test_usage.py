@@ -95,6 +95,9 @@ async def test_usage_without_anything_kept(shell):
     assert (code, "store.url is none" in err) == (1, True)
     code, _, err = await shell.run("usage", "--since", "yesterday")
     assert (code, "12h, 7d, 4w, 2026-01-31" in err) == (2, True)
+    code, out, err = await shell.run("usage", "--json", "--csv")
+    assert (code, out) == (2, "")
+    assert "--json and --csv exclude each other" in err
 
 
 async def test_the_store_is_checked_copied_and_migrated(serve, simulator, shell):
@@ -110,6 +113,9 @@ async def test_the_store_is_checked_copied_and_migrated(serve, simulator, shell)
         assert stat.S_IMODE(target.stat().st_mode) == 0o600
     code, _, err = await shell.run("store", "backup", str(target))
     assert (code, "exists already" in err) == (1, True)
+    code, _, err = await shell.run("store", "backup", str(shell.state / "nowhere" / "copy.db"))
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "nowhere/copy.db cannot be written" in err
     assert f"is up to date (revision {REVISION})" in (await shell.run("store", "migrate"))[1]
     body = b'{"model":"fitten-code","messages":[{"role":"user","content":"still here"}]}'
     assert (await process.request("POST", "/v1/chat/completions", body, key="first-key-of-two")).status == 200
@@ -170,7 +176,7 @@ async def test_readiness_says_when_receipts_might_be_lost(serve):
 
 
 async def test_the_commands_on_a_server(serve, simulator, shell, postgres, postgres_server):
-    """Migrated, used, checked and summed up in PostgreSQL; backups are pg_dump's; no password is shown, also when it is down."""
+    """Migrated, used, checked and summed up in PostgreSQL; backups are pg_dump's; no password is ever shown."""
     given = {"FITTENGATE_STORE_URL": postgres}
     said = []
 
@@ -194,7 +200,7 @@ async def test_the_commands_on_a_server(serve, simulator, shell, postgres, postg
         while "laptop" not in (await run("usage", "--by", "key"))[1]:
             await asyncio.sleep(0.1)
     code, out, _ = await run("store", "check")
-    assert (code, "sound and up to date: 1 receipts" in out) == (0, True)
+    assert (code, "sound and up to date: 1 receipt," in out) == (0, True)
     code, _, err = await run("store", "backup", "copy.db")
     assert (code, "pg_dump" in err, err.count("\n")) == (1, True, 1)
     await asyncio.to_thread(postgres_server.stop)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import pytest
 from fakes.line import KEY, until
 from fakes.running import environment, start_process
 from fakes.valkey import valkey
+from fittengate.services.clock import SystemClock
+from fittengate.services.key_store import KeyStore, KeyWish
+from fittengate.services.store import Database
 from fittengate.simulator import Plan
 
 
@@ -123,3 +127,29 @@ async def test_workers_that_cannot_start_end_the_whole(simulator, tmp_path, serv
     assert "keys.json" in one.stderr
     assert "Traceback" not in one.stderr
     assert KEY not in one.stderr
+
+
+async def test_it_does_not_matter_which_worker_is_asked_for_an_exchange(serve, server, tmp_path, simulator):
+    """Each recorder is one worker's: the list has what all of them answered, and every exchange is found, by name too."""
+    store = KeyStore(Database(tmp_path / "state" / "fittengate.db"), SystemClock(), secrets.token_bytes, 90)
+    (tmp_path / "state").mkdir(mode=0o700, exist_ok=True)
+    admin, _ = store.create(KeyWish(name="chief", scopes=("admin",)))
+    store.close()
+    one = await serve("--workers", "3", fleet_url=server.url)
+    await one.ready()
+    simulator.plan("chat", Plan(text="Hi", first_ms=50), times=None)
+    names = [f"mine:{number}" for number in range(24)]
+
+    async def ask(name):
+        return (await one.request("POST", "/v1/chat/completions", BODY, headers=f"x-request-id: {name}\r\n")).status
+
+    assert set(await asyncio.gather(*map(ask, names))) == {200}
+    for _ in range(5):
+        listed = (await one.request("GET", "/admin/api/exchanges", key=admin)).json
+        assert {line["id"] for line in listed["data"]} == set(names)
+        assert listed["bytes"] >= sum(line["bytes"] for line in listed["data"])
+    for name in names:
+        found = await one.request("GET", f"/admin/api/exchanges/{name.replace(':', '%3A')}", key=admin)
+        assert json.loads(found.json["files"]["exchange.json"])["request_id"] == name
+    missing = await one.request("GET", "/admin/api/exchanges/nobodys", key=admin)
+    assert (missing.status, "No exchange of this id" in missing.error["message"]) == (404, True)

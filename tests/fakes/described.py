@@ -1,8 +1,8 @@
 """Requests that Schemathesis makes from a gateway's description, good ones and bad ones. A program of its own.
 
-``python tests/fakes/described.py URL KEY EXAMPLES OPERATIONS`` asks URL for its ``/openapi.json``, sends so many requests
-of each sort for each of so many operations (0: all, of both sorts), and prints how many there were and what was wrong.
-Apart from the tests because its import takes seconds where pytest looks at every module.
+``python tests/fakes/described.py URL KEY EXAMPLES OPERATIONS`` asks URL for its ``/openapi.json``, sends so many
+requests of each sort for each of so many operations (0: all, of both sorts), and prints how many there were and what
+was wrong. Apart from the tests because its import takes seconds where pytest looks at every module.
 """
 
 import json

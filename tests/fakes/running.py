@@ -108,7 +108,7 @@ class Running:
 async def running(
     simulator: Simulator, tokens: Tokens | None = None, journals: Path | None = None, **sections: Mapping[str, Any]
 ) -> AsyncIterator[Running]:
-    """Run a gateway in this event loop, by the very code that ``serve`` runs; it has a ledger if it is given ``journals``."""
+    """Run a gateway in this event loop, by the code that ``serve`` runs; with ``journals`` it has a ledger."""
     settings = settings_for(simulator, **sections)
     terminal = io.StringIO()
     log = open_log(settings, terminal)

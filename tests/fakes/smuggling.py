@@ -1,8 +1,8 @@
 """Published ways to make two servers disagree on where a request ends, each as bytes and what is to come of them.
 
-A case is a head and a body behind a request line; the smuggled request stands where a confused server would see one. Its
-answer would carry the id ``smuggled``. The classes are those of Linhart and others (2005), Kettle's "HTTP Desync Attacks"
-(2019), "HTTP/1.1 must die" (2025), Jeppesen's "Funky chunks" (2025), and what RFC 9112 forbids.
+A case is a head and a body behind a request line; the smuggled request stands where a confused server would see one.
+Its answer would carry the id ``smuggled``. The classes are those of Linhart and others (2005), Kettle's "HTTP Desync
+Attacks" (2019), "HTTP/1.1 must die" (2025), Jeppesen's "Funky chunks" (2025), and what RFC 9112 forbids.
 """
 
 from typing import Literal, NamedTuple

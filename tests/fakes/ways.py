@@ -130,7 +130,7 @@ def recorded(way: Way) -> bytes:
 
 
 def ended_well(way: Way, reply: Reply) -> bool:
-    """Tell whether a client of the dialect believes that it has the whole reply, and hold the reply to one or the other.
+    """Tell whether a client of the dialect believes that it has the whole reply.
 
     What is no good end must be an error in the dialect's own form, with a true status or as the last word of a stream.
     """

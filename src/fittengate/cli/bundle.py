@@ -1,4 +1,4 @@
-"""``fittengate bundle``: what the running gateway's flight recorder knows of one request, as a file for a bug report."""
+"""``fittengate bundle``: what a running gateway's flight recorder knows of one request, as a file for a bug report."""
 
 import gzip
 import http.client
@@ -30,21 +30,19 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 KEY_SECONDS = 60.0
 """How long a key lives that is made for one question."""
 
-KEY_NAME = "fittengate bundle"
-
 _OTHER = re.compile(r"[^A-Za-z0-9._-]")
 
 
-@click.command("bundle", short_help="Write what is known of one request to a file, for a bug report.")
+@click.command("bundle")
 @click.argument("request_id")
 @click.option("--output", metavar="FILE", help="Where to write. [fittengate-REQUEST_ID.tar.gz]")
 @settings_options("server.host", "server.port", "server.state_dir", "admin.url")
 def command(*, request_id: str, output: str | None, **options: Any) -> None:
     """Ask the running gateway for one of the last requests and write it to a .tar.gz file for a bug report.
 
-    The id is the x-request-id of the answer, and in every line of the log. What looks like a secret is taken out; the text
-    of prompts and replies is too, unless the gateway runs with recorder.content. The gateway wants a key with the scope
-    admin: set FITTENGATE_ADMIN_KEY, or run this where the gateway keeps its store.
+    The id is the x-request-id of the answer, and in every line of the log. What looks like a secret is taken out; the
+    text of prompts and replies is too, unless the gateway runs with recorder.content. The gateway wants a key with the
+    scope admin: set FITTENGATE_ADMIN_KEY, or run this where the gateway keeps its store.
     """
     configured = read_settings(options)
     address = gateway_address(configured)
@@ -54,7 +52,11 @@ def command(*, request_id: str, output: str | None, **options: Any) -> None:
     path = Path(output or f"{name}.tar.gz")
     from fittengate.services.files import write_private
 
-    write_private(path, archive(name, files, int(time.time())))
+    try:
+        write_private(path, archive(name, files, int(time.time())))
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise CommandError(f"{path} cannot be written ({reason}). Name another place with --output.") from error
     click.echo(f"{path}: {', '.join(files)}")
 
 
@@ -86,6 +88,7 @@ def admin_key(configured: Configured) -> Iterator[str]:
         return
     from fittengate.server.assemble import open_database, open_key_store
     from fittengate.services.key_store import KeyWish
+    from fittengate.services.keys import BUNDLE_KEY
     from fittengate.services.store import StoreDownError
 
     place = configured.settings.store
@@ -95,7 +98,7 @@ def admin_key(configured: Configured) -> Iterator[str]:
         raise CommandError("there is no store to make a key in. Set FITTENGATE_ADMIN_KEY to one with the scope admin.")
     try:
         key, row = store.create(
-            KeyWish(name=KEY_NAME, scopes=("admin",), models=(), lane="interactive", lasts=KEY_SECONDS)
+            KeyWish(name=BUNDLE_KEY, scopes=("admin",), models=(), lane="interactive", lasts=KEY_SECONDS)
         )
         try:
             yield key

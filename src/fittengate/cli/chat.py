@@ -1,7 +1,7 @@
 """``fittengate chat``: talk from the terminal, with the account itself; no gateway need run.
 
-Law: what the model said so far stays in the conversation, also where it was stopped; a question that got no answer at all
-leaves it again, so that a failure can be repeated by asking once more.
+Law: what the model said so far stays in the conversation, also where it was stopped; a question that got no answer at
+all leaves it again, so that a failure can be repeated by asking once more.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from fittengate.server.configure import Configured
 from fittengate.upstream.base import Upstream
 
 
-@click.command("chat", short_help="Talk from the terminal.")
+@click.command("chat")
 @click.argument("prompt", nargs=-1)
-@click.option("--model", "-m", metavar="NAME", help="A model of `fittengate models` [the account's default].")
+@click.option("--model", "-m", metavar="NAME", help="A model of `fittengate models`. [the account's default]")
 @click.option("--system", "-s", metavar="TEXT", help="Instructions that stand before the conversation.")
 @settings_options(*SERVICE)
 def command(*, prompt: tuple[str, ...], model: str | None, system: str | None, **options: Any) -> None:

@@ -83,7 +83,7 @@ def keys(configured: Configured) -> Finding:
     configured_keys = len(configured.settings.server.api_key)
     try:
         made = sum(not key.moved for key in stored_keys(configured.state_dir))
-        stored = _in_store(configured)
+        stored, ended = _in_store(configured)
     except Fault as fault:
         return Finding("fail", "keys", fault.message)
     except OSError as error:
@@ -91,24 +91,29 @@ def keys(configured: Configured) -> Finding:
     except StoreDownError as error:
         return Finding("fail", "keys", f"the store cannot be used ({error}); check store.url and the disk")
     if not configured_keys and not made and not stored:
+        if ended:
+            return Finding("warn", "keys", "none that works; `fittengate keys create --name NAME` makes one")
         return Finding("ok", "keys", "none yet: the first `fittengate serve` makes one and shows it once")
     return Finding(
         "ok", "keys", f"{configured_keys} in the settings, {made} made by `fittengate serve`, {stored} in the store"
     )
 
 
-def _in_store(configured: Configured) -> int:
+def _in_store(configured: Configured) -> tuple[int, int]:
+    """Return how many keys of the store work, and how many no longer do. Raises StoreDownError."""
     from fittengate.server.assemble import open_database
     from fittengate.services.key_rows import listed
+    from fittengate.services.keys import BUNDLE_KEY
 
     database = open_database(configured.settings.store)
     if database is None or not database.there:
-        return 0
+        return 0, 0
     try:
         with database.begin() as connection:
-            return sum(row.state(time.time()) in {"active", "replaced"} for row in listed(connection))
+            working = [row.works(time.time()) for row in listed(connection) if row.name != BUNDLE_KEY]
     finally:
         database.close()
+    return working.count(True), working.count(False)
 
 
 def port(configured: Configured) -> Finding:

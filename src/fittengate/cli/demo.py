@@ -16,12 +16,12 @@ from fittengate.server.configure import configure
 from fittengate.settings import DEFAULT_ALIASES, Account, Log, Models, Server, Settings, Upstream
 
 
-@click.command("demo", short_help="Try it without an account.")
+@click.command("demo")
 @settings_options("server.host", "server.port", config=False)
 def command(**options: Any) -> None:
     """Run the gateway with a simulated Fitten service behind it: no account is needed.
 
-    The answers come from no model. Say "help" to the demo to see what it can play.
+    The answers come from no model. Say "help" to it, and it tells what it can play.
     """
     from fittengate.services.keys import make_key
 

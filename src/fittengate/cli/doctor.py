@@ -17,7 +17,7 @@ Calls: TypeAlias = Literal["all", "account", "none"]
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@click.command("doctor", short_help="Check settings, disk, account and service, and say what to do.")
+@click.command("doctor")
 @settings_options("server.host", "server.port", *SERVICE)
 @click.option("--no-chat", is_flag=True, help="Leave out the questions to the model: chat, tools, completion.")
 @click.option("--offline", is_flag=True, help="Look at this machine alone; send nothing to the service.")

@@ -1,7 +1,7 @@
 r"""The text of open files as an editor describes it: positions and changes of the language server protocol. Pure.
 
-Lines end at ``\n``, ``\r\n`` and ``\r`` and nowhere else (LSP 3.18, "Text Documents"). Python's own idea of a line has more
-ends, a form feed for one: whoever took that would put text in the wrong place of many a file.
+Lines end at ``\n``, ``\r\n`` and ``\r`` and nowhere else (LSP 3.18, "Text Documents"). Python's own idea of a line has
+more ends, a form feed for one: whoever took that would put text in the wrong place of many a file.
 """
 
 import re

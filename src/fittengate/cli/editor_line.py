@@ -2,8 +2,8 @@
 
 Laws: whatever comes is answered or passed over, and no traceback goes anywhere. Every request gets one answer: one that
 cannot be read, comes too early, too late or for what is not there gets an error of JSON-RPC. Input is read by a thread
-that keeps no process alive, so that a signal ends the server at once. Whatever ends it, requests under way are cancelled
-and connections closed.
+that keeps no process alive, so that a signal ends the server at once. Whatever ends it, requests under way are
+cancelled and connections closed.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _TOO_EARLY = -32002
 
 
 class Output:
-    """Standard output as the library writes to it. Where nobody reads it any more, ``gone`` is set and nothing raised."""
+    """Standard output as the library writes to it. Where nobody reads it any more, ``gone`` is set, nothing raised."""
 
     def __init__(self, descriptor: int) -> None:
         self.gone = False

@@ -1,7 +1,8 @@
 """Messages cut out of a stream of bytes as the language server protocol frames them. Pure: ``feed``, then ``close``.
 
-A message is a head of ``Name: value`` lines, an empty line and as many bytes as ``Content-Length`` says (LSP 3.18, "Base
-Protocol"). Nothing marks where the next one begins: after a head that is none the stream cannot be read any further.
+A message is a head of ``Name: value`` lines, an empty line and as many bytes as ``Content-Length`` says (LSP 3.18,
+"Base Protocol"). Nothing marks where the next one begins: after a head that is none the stream cannot be read any
+further.
 """
 
 import re

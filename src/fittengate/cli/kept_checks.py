@@ -6,7 +6,8 @@ import msgspec
 
 from fittengate.cli.account import moment
 from fittengate.cli.checks import Finding
-from fittengate.cli.store import examined, file_of
+from fittengate.cli.store import contents, examined, file_of
+from fittengate.cli.tables import counted
 from fittengate.server.assemble import DRIFT_FILE, open_database
 from fittengate.server.configure import Configured
 from fittengate.services.journal import MAX_SEGMENTS
@@ -46,7 +47,7 @@ def store(configured: Configured) -> Finding:
         )
     if health.revision not in {None, REVISION}:
         return Finding("ok", "store", f"{name} is sound, of an earlier version; `fittengate serve` brings it up")
-    return Finding("ok", "store", f"{name} is sound: {health.receipts} receipts, {health.responses} responses")
+    return Finding("ok", "store", f"{name} is sound: {contents(health)}")
 
 
 def journal(configured: Configured) -> Finding:
@@ -59,7 +60,7 @@ def journal(configured: Configured) -> Finding:
         return Finding("fail", "journal", f"{root} cannot be read ({reason}); give it back to the user of the gateway")
     if not counts:
         return Finding("ok", "journal", "empty")
-    text = f"{len(counts)} in {root}, {sum(counts)} MB"
+    text = f"{counted(len(counts), 'journal')} in {root}, {sum(counts)} MB"
     if max(counts) >= MAX_SEGMENTS // 2:
         return Finding(
             "warn", "journal", f"{text}: the store does not keep up; see `fittengate store check` and the log"
@@ -83,5 +84,6 @@ def drift(configured: Configured) -> list[Finding]:
 def strange(one: Seen) -> Finding:
     """Return what to say of something that is not known of the service."""
     what = {"line": "an unknown line in a reply", "field": "an unknown field", "status": "an unknown status"}
-    text = f"{what.get(one.kind, 'an unknown answer')}, {one.count} times, last {moment(one.last)}: {one.sample}"
+    often = f"{counted(one.count, 'time')}, last {moment(one.last)}"
+    text = f"{what.get(one.kind, 'an unknown answer')}, {often}: {one.sample}"
     return Finding("warn", "protocol", f"{text}. If something does not work, look for a newer fittengate or report it")

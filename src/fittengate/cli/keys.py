@@ -16,6 +16,7 @@ import click
 from fittengate.cli.failures import CommandError
 from fittengate.cli.options import F, read_settings, settings_options
 from fittengate.cli.serve import say
+from fittengate.cli.tables import columns
 from fittengate.core.caller import LANES, SCOPES
 from fittengate.server.configure import prepare_state_dir
 
@@ -34,12 +35,17 @@ class _Span(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the seconds."""
+        from fittengate.services.key_store import MAX_SECONDS
+
         if isinstance(value, float):
             return value
         found = re.fullmatch(r"(\d{1,9})([smhdw])", str(value).strip().lower())
         if found is None:
             self.fail(f"{value!r} is no time. Write a number and a unit: 90m, 12h, 30d, 4w.", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        seconds = float(found[1]) * _UNITS[found[2]]
+        if seconds > MAX_SECONDS:
+            self.fail(f"{value!r} is more than a hundred years.", param, ctx)
+        return seconds
 
 
 def _storing(function: F) -> F:
@@ -59,18 +65,20 @@ def _limits(function: F) -> F:
     return function
 
 
-@click.group("keys", short_help="Make, list, replace and revoke the keys of clients.")
+@click.group("keys")
 def command() -> None:
     """Make, list, replace and revoke the keys of clients. A gateway that runs follows within a second."""
 
 
-@command.command("create")
+@command.command("create", short_help="Make a key and print it, this once.")
 @click.option("--name", required=True, help="What the key is called: in lists, in the log, in the usage.")
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it is for. [chat, completion]")
 @click.option("--model", "models", multiple=True, metavar="PATTERN", help="A model it may ask for; * fits all. [all]")
 @click.option("--expires", type=_Span(), metavar="TIME", help="When it ends: 12h, 30d. [never]")
 @_limits
-@click.option("--lane", type=click.Choice(LANES), default=LANES[0], help="background waits behind all others.")
+@click.option(
+    "--lane", type=click.Choice(LANES), default=LANES[0], help="background waits behind all others. [interactive]"
+)
 @_storing
 def create(
     *,
@@ -85,7 +93,7 @@ def create(
 
     A limit that is not given is the default of the settings (limits.rpm and so on); 0 means none.
     """
-    from fittengate.services.key_rows import LIMITS
+    from fittengate.services.key_rows import LIMITS, KeyRefusedError
     from fittengate.services.key_store import KeyWish
 
     limits = {limit: options.pop(limit) for limit in LIMITS}
@@ -97,12 +105,16 @@ def create(
         lasts=expires,
         **limits,
     )
+    try:
+        wish.check()
+    except KeyRefusedError as error:
+        raise click.UsageError(str(error)) from error
     with _store(options) as store:
         key, row = store.create(wish)
         _hand_out(key, row, "a new key")
 
 
-@command.command("list")
+@command.command("list", short_help="List the keys.")
 @click.option("--all", "everything", is_flag=True, help="Those too that no longer work.")
 @click.option("--json", "as_json", is_flag=True, help="As a JSON array.")
 @_storing
@@ -112,7 +124,7 @@ def show(*, everything: bool, as_json: bool, **options: Any) -> None:
 
     now = time.time()
     with _store(options) as store:
-        rows = [row for row in store.listed() if everything or row.state(now) in {"active", "replaced"}]
+        rows = [row for row in store.listed() if everything or row.works(now)]
     if as_json:
         import msgspec
 
@@ -127,14 +139,15 @@ def show(*, everything: bool, as_json: bool, **options: Any) -> None:
         ("NAME", "KEY", "STATE", "SCOPES", "MODELS", "LANE", "LIMITS", "CREATED", "EXPIRES")
     ]
     lines += [_line(row, now) for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for line in columns(lines):
+        click.echo(line)
 
 
-@command.command("rotate")
+@command.command("rotate", short_help="Put a new key into the place of another one.")
 @click.argument("name")
-@click.option("--grace", type=_Span(), default="24h", show_default=True, help="How long the old key works beside it.")
+@click.option(
+    "--grace", type=_Span(), default="24h", metavar="TIME", help="How long the old key works beside it. [24h]"
+)
 @_storing
 def rotate(*, name: str, grace: float, **options: Any) -> None:
     """Put a new key into the place of another one, given by NAME or by its first ten characters, and print it.
@@ -147,7 +160,7 @@ def rotate(*, name: str, grace: float, **options: Any) -> None:
         say(f"the old key works for {_span(grace)} more" if grace else "the old key no longer works")
 
 
-@command.command("revoke")
+@command.command("revoke", short_help="End a key at once.")
 @click.argument("name")
 @_storing
 def revoke(*, name: str, **options: Any) -> None:

@@ -2,8 +2,8 @@
 
 Laws: of the requests for one file and of one kind only the newest is asked; an older one is cancelled and answered with
 nothing, and so is one whose editor cancels it, which closes its connection. An answer is inserted at the cursor and
-replaces nothing, but for the word before it, which is repeated where an editor's list wants that. What fails is said once
-in the editor's log and answered with nothing: a person who types is not to be stopped.
+replaces nothing, but for the word before it, which is repeated where an editor's list wants that. What fails is said
+once in the editor's log and answered with nothing: a person who types is not to be stopped.
 """
 
 import asyncio

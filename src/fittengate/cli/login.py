@@ -1,7 +1,7 @@
 """``fittengate login``: sign in once; the tokens are kept, the password is not.
 
-Law: a password is asked for on the terminal or comes from the settings, never from the command line; what a person types
-is sent only to a service that the person chose, not to one that a file in the working directory names.
+Law: a password is asked for on the terminal or comes from the settings, never from the command line; what a person
+types is sent only to a service that the person chose, not to one that a file in the working directory names.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ MAX_TOKEN_CHARS = 16_384
 """More than any token has; whatever is longer is some other file."""
 
 
-@click.command("login", short_help="Sign in to a Fitten account and keep its tokens.")
+@click.command("login")
 @click.option("--username", metavar="TEXT", help="User name, e-mail, or phone number with country code.")
 @settings_options(*SERVICE)
 @click.option(

@@ -10,7 +10,7 @@ from fittengate.cli.serve import say
 from fittengate.server.configure import Configured
 
 
-@click.command("logout", short_help="Forget the kept tokens.")
+@click.command("logout")
 @settings_options("server.state_dir")
 def command(**options: Any) -> None:
     """Remove the tokens from the state directory. The service is told nothing: it knows no logout."""

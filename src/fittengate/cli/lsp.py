@@ -10,7 +10,7 @@ from fittengate.cli.failures import CommandError
 from fittengate.cli.options import SERVICE, read_settings, settings_options
 
 
-@click.command("lsp", short_help="Complete code in an editor.")
+@click.command("lsp")
 @settings_options(*SERVICE, "lsp.url", "lsp.pause")
 def command(**options: Any) -> None:
     """Complete code in an editor that starts a language server, over standard input and output.

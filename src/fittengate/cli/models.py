@@ -7,13 +7,14 @@ import click
 
 from fittengate.cli.failures import CommandError
 from fittengate.cli.options import SERVICE, read_settings, settings_options
+from fittengate.cli.tables import columns
 from fittengate.core.caller import ModelCard
 from fittengate.server.configure import Configured
 
 _HEADINGS = ("ID", "NAME", "SELECTION")
 
 
-@click.command("models", short_help="List the models.")
+@click.command("models")
 @settings_options(*SERVICE)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
 def command(*, as_json: bool, **options: Any) -> None:
@@ -39,9 +40,3 @@ async def _fetch(configured: Configured) -> tuple[ModelCard, ...]:
         if failed is not None:
             raise CommandError(f"{failed.message} `fittengate doctor` looks closer.") from failed
         return service.models()
-
-
-def columns(rows: list[tuple[str, ...]]) -> list[str]:
-    """Return the rows as lines with their columns one below the other."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

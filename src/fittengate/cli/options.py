@@ -22,14 +22,13 @@ def settings_options(*keys: str, config: bool = True) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         for row in reversed([row for row in TABLE if row.key in keys]):
-            name = f"--{row.name.replace('_', '-')}"
             kind: dict[str, Any] = {"metavar": _metavar(row)}
             if row.type is bool:
                 kind = {"is_flag": True, "flag_value": "true", "type": str, "default": None}
-            function = click.option(name, row.key.replace(".", "__"), help=_help(row), **kind)(function)
+            function = click.option(row.flag, row.key.replace(".", "__"), help=_help(row), **kind)(function)
         if not config:
             return function
-        return click.option("--config", metavar="FILE", help="settings file (TOML)")(function)
+        return click.option("--config", metavar="FILE", help="Settings file (TOML).")(function)
 
     return decorate
 
@@ -52,4 +51,5 @@ def _metavar(row: Row) -> str:
 
 def _help(row: Row) -> str:
     default = row.default_text.replace("`", "") or row.default
-    return row.help.replace("`", "") + (f" [{default}]" if default not in ("", (), False) else "")
+    text = row.help.replace("`", "")
+    return f"{text[0].upper()}{text[1:]}." + (f" [{default}]" if default not in ("", (), False) else "")

@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from fittengate.upstream.base import TokenVault
 
 
-@click.command("serve", short_help="Run the gateway.")
+@click.command("serve")
 @settings_options(
     "server.host",
     "server.port",
@@ -116,7 +117,8 @@ async def _serve(
         vault = FileVault(configured.state_dir / "account.json")
         notes = _numbered(configured.state_dir / "tokens.json", worker)
         keys, journals = stored_keys(configured.state_dir), configured.state_dir / "journal"
-        async with assembled(settings, vault, keys, log, notes, journals) as gateway:
+        siblings = None if worker is None else worker.siblings
+        async with assembled(settings, vault, keys, log, notes, journals, siblings) as gateway:
             url = f"{'https' if settings.server.tls_cert else 'http'}://{shown_address(sock)}"
             missing = await account_missing(configured, gateway.vault)
 
@@ -127,13 +129,14 @@ async def _serve(
                         return
                 greet(url, missing)
                 if door is not None:
-                    say(
-                        f"Ollama's clients without a key: http://{shown_address(door)}, for every program on this machine"
-                    )
+                    where = f"http://{shown_address(door)}"
+                    say(f"Ollama's clients without a key: {where}, for every program on this machine")
 
             settle_memory()
             await serve(gateway, settings.server, sock, say, ready, door)
     finally:
+        if worker is not None:
+            await worker.siblings.close()
         log.close()
 
 
@@ -204,24 +207,27 @@ def show_key(configured: Configured, *, new_key: bool) -> None:
 def _store_has_keys(configured: Configured) -> bool:
     """Tell whether `fittengate keys create` has made keys: then none is to be made at the first start."""
     from fittengate.server.assemble import open_database
-    from fittengate.services.key_rows import last_change
-    from fittengate.services.keys import stored_keys
+    from fittengate.services.key_rows import listed
+    from fittengate.services.keys import BUNDLE_KEY, stored_keys
     from fittengate.services.store import StoreDownError
 
     database = open_database(configured.settings.store)
     if configured.settings.server.api_key or database is None or not database.there:
         return False
-    if stored_keys(configured.state_dir):
+    if any(not key.moved for key in stored_keys(configured.state_dir)):
         return False
     try:
         with database.begin() as connection:
-            return last_change(connection) > 0
+            rows = [row for row in listed(connection) if row.name != BUNDLE_KEY]
     except StoreDownError as error:
         # There may be keys in it: one more would be shown to whoever happens to start the gateway.
         say(f"the store cannot be used ({error}); keys in it will work when it can, and no first key is made")
         return True
     finally:
         database.close()
+    if rows and not any(row.works(time.time()) for row in rows):
+        say("no key works any more; `fittengate keys create --name NAME` makes one")
+    return bool(rows)
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -239,7 +245,7 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def open_door(server: Server) -> socket.socket | None:
-    """Return the listening socket of Ollama's clients, None if it is not wanted. Raises CommandError with what to do."""
+    """Return the listening socket of Ollama's clients, None if it is not wanted. Raises CommandError."""
     from fittengate.server.ollama_door import HOST
     from fittengate.server.run import PortInUseError, listen
 

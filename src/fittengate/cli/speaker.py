@@ -4,8 +4,7 @@ from typing import Protocol, TextIO
 
 import click
 
-_CONTROL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-"""What would steer a terminal: C0 and C1 controls and DEL. A model may have read them somewhere."""
+from fittengate.cli.tables import CONTROL
 
 
 class Speaker(Protocol):
@@ -94,6 +93,6 @@ class Terminal:
 
     def _write(self, text: str, *, dim: bool = False) -> None:
         self._status.stop()
-        if clean := text.translate(_CONTROL):
+        if clean := text.translate(CONTROL):
             click.echo(click.style(clean, dim=True) if dim and self._styled else clean, nl=False)
             self._last = clean[-1]

@@ -7,6 +7,7 @@ import click
 
 from fittengate.cli.failures import CommandError
 from fittengate.cli.options import read_settings, settings_options
+from fittengate.cli.tables import counted
 from fittengate.server.configure import Configured, prepare_state_dir
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ PLACE = ("server.state_dir", "store.url")
 """What a command that reads the store takes."""
 
 
-@click.group("store", short_help="Check, back up or migrate what is kept.")
+@click.group("store")
 def command() -> None:
     """Look after the database of responses and receipts. The gateway may run meanwhile."""
 
@@ -59,7 +60,7 @@ def check(**options: Any) -> int:
         click.echo(f"There is nothing in {name} yet.")
         return 0
     state = "up to date" if health.revision == REVISION else f"at revision {health.revision}, to be migrated"
-    click.echo(f"{name} is sound and {state}: {health.receipts} receipts, {health.responses} responses.")
+    click.echo(f"{name} is sound and {state}: {contents(health)}.")
     return 0
 
 
@@ -88,6 +89,9 @@ def backup(*, target: Path, **options: Any) -> None:
         copy(path, target)
     except FileExistsError:
         raise CommandError(f"{target} exists already. Name a new file.") from None
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise CommandError(f"{target} cannot be written ({reason}). Name another file.") from error
     except StoreDownError as error:
         raise CommandError(f"{path} cannot be copied ({error}). Try again, or run `fittengate store check`.") from error
     click.echo(f"{path} was copied to {target}.")
@@ -125,6 +129,11 @@ def file_of(database: "Database") -> Path | None:
     from fittengate.services.store import SqliteFile
 
     return database.place.path if isinstance(database.place, SqliteFile) else None
+
+
+def contents(health: "Health") -> str:
+    """Return what a store holds, in words."""
+    return f"{counted(health.receipts, 'receipt')}, {counted(health.responses, 'response')}"
 
 
 def examined(database: "Database") -> "Health":

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fittengate.cli.failures import CommandError
-from fittengate.cli.models import columns
 from fittengate.cli.options import read_settings, settings_options
 from fittengate.cli.store import PLACE, store_database
+from fittengate.cli.tables import columns
 from fittengate.server.configure import Configured
 
 if TYPE_CHECKING:
@@ -27,25 +27,27 @@ _SPAN = re.compile(r"(\d{1,5})\s*([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
 
-@click.command("usage", short_help="Show who used how much.")
+@click.command("usage")
 @settings_options(*PLACE)
 @click.option("--by", type=click.Choice(["key", "model", "day"]), default="day", help="What to sum by. [day]")
 @click.option("--since", metavar="WHEN", help="From here on: 12h, 7d, 4w or 2026-01-31. [all that is kept]")
-@click.option("--json", "form", flag_value="json", help="One JSON array, for programs.")
-@click.option("--csv", "form", flag_value="csv", help="Comma-separated values with a line of names.")
-def command(*, by: "By", since: str | None, form: str | None, **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values with a line of names.")
+def command(*, by: "By", since: str | None, as_json: bool, as_csv: bool, **options: Any) -> None:
     """Show requests and tokens by day, key or model. Days are those of UTC.
 
     Requests are here a second after their end. "Unfinished" had another end than a whole reply; "estimated" counts
     requests whose tokens the service did not count itself.
     """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other: leave one of them out.")
     moment = None if since is None else since_when(since, datetime.now(UTC))
     rows = _read(read_settings(options), by, moment)
-    if form == "json":
+    if as_json:
         import msgspec
 
         click.echo(msgspec.json.format(msgspec.json.encode([_named(by, row) for row in rows])))
-    elif form == "csv":
+    elif as_csv:
         click.echo(_csv(by, rows), nl=False)
     elif not rows:
         click.echo("No requests.")
@@ -82,12 +84,7 @@ def table(by: str, rows: "list[UsageRow]", encoding: str) -> list[str]:
         length = 0 if not tokens else max(1, round(BAR * tokens / most))
         numbers = [f"{getattr(row, name):,}" for name in FIELDS]
         cells.append((row.name or "-", *numbers, block * length))
-    widths = [max(len(row[at]) for row in cells) for at in range(len(FIELDS) + 1)]
-    right = [
-        (row[0], *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:], strict=True)), row[-1])
-        for row in cells
-    ]
-    return columns(right)
+    return columns(cells, right=range(1, len(FIELDS) + 1))
 
 
 def _named(by: str, row: "UsageRow") -> dict[str, Any]:

@@ -15,7 +15,7 @@ _NAMES = ("username", "register_username", "email", "phone", "nickname")
 """Fields of the account's record that may name it, the best first."""
 
 
-@click.command("whoami", short_help="Show which account is signed in.")
+@click.command("whoami")
 @settings_options(*SERVICE)
 def command(**options: Any) -> None:
     """Show user name and id, the service, and how long the tokens last. Shows no token."""

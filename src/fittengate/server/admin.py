@@ -128,7 +128,7 @@ def admin_path(path: str) -> Target | None:
     if path in (KEYS, LIMITS, ACCOUNT, USAGE, EXCHANGES):
         return path, ""
     if path.startswith(f"{EXCHANGES}/"):
-        return EXCHANGE, path[len(EXCHANGES) + 1 :]
+        return EXCHANGE, unquote(path[len(EXCHANGES) + 1 :])
     if not path.startswith(f"{KEYS}/"):
         return None
     name, _, rest = path[len(KEYS) + 1 :].partition("/")
@@ -172,7 +172,7 @@ class Admin:
             case _ if path == USAGE:
                 body = await self._usage(request)
             case _ if path == EXCHANGES:
-                body = self._services.recorded.listed()
+                body = await self._services.recorded.listed()
             case _ if path == EXCHANGE:
                 body = await self._services.recorded.files(name)
             case _:

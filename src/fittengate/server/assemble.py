@@ -28,6 +28,7 @@ from fittengate.server.pages import Pages
 from fittengate.server.probes import Probes, Troubled
 from fittengate.server.recorded import Recorded
 from fittengate.server.request import Receive, Scope, Send
+from fittengate.server.siblings import Siblings
 from fittengate.server.tabby import Tabby
 from fittengate.server.typing import Typing
 from fittengate.services.bundle import Bundler
@@ -56,7 +57,7 @@ from fittengate.services.store import Database
 from fittengate.services.store_watch import StoreWatch
 from fittengate.services.traces import Collector, Traces
 from fittengate.services.vault_outage import through_outages
-from fittengate.settings import Limits, Settings, Store
+from fittengate.settings import Limits, Models, Settings, Store
 from fittengate.settings import Overload as Full
 from fittengate.settings import Recorder as RecorderSettings
 from fittengate.upstream.base import TokenVault
@@ -241,12 +242,13 @@ async def assembled(
     log: Log,
     notes: Path | None = None,
     journals: Path | None = None,
+    siblings: Siblings | None = None,
 ) -> AsyncIterator[Gateway]:
     """Make the whole gateway on the running loop; its background work is stopped and all closed at the end.
 
     ``notes`` is the file for what is learned about token counts, and what is not known of the service is kept beside
     it; None keeps both in memory. ``journals`` is the directory where receipts are safe until the store has them;
-    without it, or without a store, nothing is kept of them.
+    without it, or without a store, nothing is kept of them. ``siblings`` are the other workers, if there are any.
     """
     calibrator = Calibrator(None if notes is None else NoteFile(notes))
     drift = Drift(None if notes is None else NoteFile(notes.with_name(DRIFT_FILE)))
@@ -302,7 +304,7 @@ async def assembled(
                 recorder=open_recorder(settings.recorder),
             )
         )
-        window = settings.models.context_window
+        window = settings.models.context_window or Models().context_window
         probes = Probes(exchanges, service.models, names, service.problem, window, _parts(ledger, database, fleet))
         tell = _nobody if fleet is None else fleet.tell
         key_store = open_key_store(settings.store, database, secrets.token_bytes, tell)
@@ -315,7 +317,7 @@ async def assembled(
             SystemClock(),
             service.problem,
             log.say,
-            Recorded(exchanges.recorder, lambda: bundler(settings)),
+            Recorded(exchanges.recorder, lambda: bundler(settings), siblings),
             drift.told,
         )
         ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_origin
 import msgspec
 from msgspec import Struct
 
-from fittengate.settings import TABLE, Row, Settings
+from fittengate.settings import MOST, TABLE, Row, Settings
 
 ROWS: Mapping[str, Row] = MappingProxyType({row.key: row for row in TABLE})
 _BY_VARIABLE: Mapping[str, Row] = MappingProxyType({row.environment: row for row in TABLE})
@@ -122,8 +122,9 @@ def gather(flags: Mapping[str, str], environ: Mapping[str, str], cwd: Path, home
             gathered.take_text(_BY_VARIABLE.get(name), name, text, source)
     for key, text in flags.items():
         if key != "config":
-            flag = "--" + key.rpartition(".")[2].replace("_", "-")
-            gathered.take_text(ROWS.get(key), key, text, Source(SourceKind.FLAG, flag, SourceKind.FLAG))
+            row = ROWS.get(key)
+            flag = f"--{key.rpartition('.')[2]}" if row is None else row.flag
+            gathered.take_text(row, key, text, Source(SourceKind.FLAG, flag, SourceKind.FLAG))
     return gathered
 
 
@@ -142,9 +143,9 @@ def expected(row: Row) -> str:
     meta = row.annotated.__metadata__[0]
     text = row.expected
     if meta.ge is not None:
-        text += f" of at least {meta.ge}" if meta.le is None else f" from {meta.ge} to {meta.le}"
+        text += f" from {meta.ge} to {'10^12' if meta.le == MOST else meta.le}"
     if get_origin(row.type) is dict:
-        text += " (pattern = model)"
+        text += " (pattern = model)" if row.section == "models" else " (name = value)"
     return text + (f" ({row.unit})" if row.unit else "")
 
 

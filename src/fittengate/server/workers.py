@@ -20,6 +20,8 @@ from types import FrameType
 
 from msgspec import Struct
 
+from fittengate.server.siblings import Inboxes, Siblings
+
 GOOD_SECONDS = 10.0
 """A worker that lived for so long had a good start."""
 
@@ -42,6 +44,8 @@ class Worker(Struct, frozen=True):
     """Whether it is the first one with its number."""
     parent: int
     """A file descriptor that can be read from when the parent is gone."""
+    siblings: Siblings
+    """The other ones."""
 
 
 class WorkersFailedError(Exception):
@@ -91,22 +95,24 @@ class Workers:
         """
         for end in (self._told, self._tell):
             os.set_blocking(end, False)
+        inboxes = Inboxes(len(self._places))
         with self._signals():
             while True:
                 for place in self._places:
                     if not place.pid and not self._stopping and time.monotonic() >= place.due:
-                        worker = self._start(place)
+                        worker = self._start(place, inboxes)
                         if worker is not None:
                             return worker
                 if not any(place.pid for place in self._places) and self._stopping:
                     break
                 self._wait()
                 self._reap()
+        inboxes.close()
         if self._failed is not None:
             raise WorkersFailedError(self._failed)
         return None
 
-    def _start(self, place: _Place) -> Worker | None:
+    def _start(self, place: _Place, inboxes: Inboxes) -> Worker | None:
         place.starts += 1
         place.began = time.monotonic()
         # A signal between the fork and its own handlers would find the parent's in the worker.
@@ -124,7 +130,7 @@ class Workers:
             signal.signal(signal.SIGTERM, _end)
             for end in (self._held, self._told, self._tell):
                 os.close(end)
-            return Worker(place.number, place.starts == 1, self._alive)
+            return Worker(place.number, place.starts == 1, self._alive, inboxes.of(place.number))
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_SIGNALS, signal.SIGCHLD))
 

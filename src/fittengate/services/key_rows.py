@@ -56,6 +56,10 @@ class KeyRow(Struct, frozen=True, kw_only=True):
             return "expired"
         return "active" if self.replaced is None else "replaced"
 
+    def works(self, now: float) -> bool:
+        """Tell whether the key lets anybody in at a time."""
+        return self.state(now) in {"active", "replaced"}
+
 
 def shown(row: KeyRow, now: float) -> dict[str, Any]:
     """Return what may be shown of a key, for programs; its hash is not in it."""

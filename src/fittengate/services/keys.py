@@ -35,6 +35,9 @@ LOCK_SECONDS = 10.0
 FILE = "keys.json"
 FIRST_KEY_FILE = "first-key"
 
+BUNDLE_KEY = "fittengate bundle"
+"""Name of the key that the command ``bundle`` makes for a minute: no client's, so it is no reason to make no first key."""
+
 
 class StoredKey(Struct, frozen=True, omit_defaults=True):
     """A made key as it is kept."""

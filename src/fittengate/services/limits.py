@@ -432,7 +432,8 @@ def refused(caller: Caller, found: list[tuple[str, Refusal]], tokens: int, state
             owner, refusal = other
     whose = "All keys together" if owner == ACCOUNT else f"The key {caller.name}"
     name = f"limits.account_{refusal.limit}" if owner == ACCOUNT else refusal.limit
-    text = f"{whose} may use {refusal.most} {_WORDS[refusal.limit]} ({name})"
+    words = _WORDS[refusal.limit] if refusal.most != 1 else _WORDS[refusal.limit].replace("s ", " ", 1)
+    text = f"{whose} may use {refusal.most} {words} ({name})"
     if refusal.seconds is None:
         # Coming back helps nobody: agents are told so in the way that they understand.
         text = f"{text}; this request alone may come to {tokens}. Shorten it, or lower its token limit."

@@ -1,4 +1,4 @@
-"""Floor 3d: a faithful Fitten service for demos, tests and benchmarks. Shares no reading of the wire with the client."""
+"""Floor 3d: a faithful Fitten service for demos, tests and benchmarks. Shares no reading of the wire with clients."""
 
 from fittengate.simulator.log import Counters, Record, fingerprint
 from fittengate.simulator.plan import Plan, Queued

@@ -12,7 +12,7 @@ from msgspec import UNSET, structs
 
 from fittengate.lib.clock import Clock
 from fittengate.simulator import jwt
-from fittengate.simulator.reply import Refused, json_reply, refusal
+from fittengate.simulator.reply import Refused, json_reply, refusal, text_reply
 from fittengate.simulator.scenario import AccountRecord, Scenario
 
 NOT_EXPIRED = "Not expired"
@@ -146,7 +146,7 @@ class Accounts:
                 claims = jwt.verify(token, self._rules.secret)
             except jwt.BadTokenError as error:
                 if self._rules.bad_signature == "500":
-                    raise Refused(json_reply({"detail": "Internal Server Error"}, 500)) from error
+                    raise Refused(text_reply("Internal Server Error", status=500)) from error
                 raise refusal(401, self._rules.invalid_detail) from error
         if claims.jti in self._withdrawn or self._ends(claims) < self._clock.now():
             raise refusal(401, self._rules.expired_detail)

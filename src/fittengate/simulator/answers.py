@@ -1,8 +1,8 @@
 """What the simulator says when no plan gives the words: it reports what it understood and reacts to a few keywords.
 
 It is no model and says so. Keywords count only in short texts, because long ones come from programs and hold any word.
-Where the prompt declares tools and one of them does what is asked, it is called, and its result is told; where the prompt
-asks for JSON, the answer is JSON.
+Where the prompt declares tools and one of them does what is asked, it is called, and its result is told; where the
+prompt asks for JSON, the answer is JSON.
 """
 
 import re
@@ -21,6 +21,7 @@ RESULT_TEXT = 600
 
 _REPEAT = re.compile(r"\s*repeat:[ ]?(.*)", re.IGNORECASE | re.DOTALL)
 _LONG = re.compile(r"\blong\s+(\d{1,6})\s+words?\b", re.IGNORECASE)
+_ASKED = re.compile(r"\s*help\s*[.!?]*\s*", re.IGNORECASE)
 _PIECE = re.compile(r" ?[^\W\d_]{1,6}|[^\W\d_]{1,6}| ?\d{1,3}|\n+| +|.", re.DOTALL)
 _IDEOGRAPHS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 
@@ -47,6 +48,19 @@ def greet(name: str) -> str:
         return f"Hello, {name}!"
     return "Hello <b>you</b>!"
 ```
+"""
+
+_HELP = """This is the Fitten simulator, not a language model. It plays:
+
+- `repeat: TEXT`: the reply is exactly TEXT
+- `markdown`, `code`: Markdown, a block of code
+- `think`: reasoning ahead of the answer
+- `long 500 words`: so many words
+- `echo turns`: the turns as the service read them
+- `slow`: a piece each 0.3 s
+- `fail`, `stall`: the connection is reset, or nothing more comes, after five pieces
+
+Given tools, it calls the one that does what you ask.
 """
 
 _THOUGHT = "The user asked me to think. I am a simulator, so I only write that I do."
@@ -112,6 +126,8 @@ def _told(result: Result) -> str:
 
 
 def _text(prompt: Prompt, words: str, short: str, images: list[Picture], model: str) -> str:
+    if _ASKED.fullmatch(short):
+        return _HELP
     if long := _LONG.search(short):
         return " ".join(f"word{n}" for n in range(1, min(int(long[1]), MAX_WORDS) + 1))
     if _says(short, "markdown"):

@@ -1,6 +1,7 @@
-"""How models write tool calls: the form that a prompt asks for, and those that they slide into (protocol: tool calling).
+"""How models write tool calls: as a prompt asks for it, and as they slide into (protocol: tool calling).
 
-Each form takes the calls of one reply and returns their text. A few hold one call only, or no name; they take the first.
+Each form takes the calls of one reply and returns their text. A few hold one call only, or no name; they take the
+first.
 """
 
 import json

@@ -30,9 +30,9 @@ class Line(NamedTuple):
     """Whether it counts as a text piece."""
 
 
-def chat(scenario: Scenario, request: Request, plan: Plan) -> Reply:
-    """Return the stream for a request; raises Refused for a bad one."""
-    inputs, model = read(scenario, request)
+def chat(scenario: Scenario, request: Request, plan: Plan, user_id: str = "") -> Reply:
+    """Return the stream for a request; raises Refused for a bad one. ``user_id`` is whose token it had, if any."""
+    inputs, model = read(scenario, request, user_id)
     prompt = turns.parse(inputs)
     if prompt.prefill is None:
         request.problems.append("the prompt does not end with an open assistant turn")
@@ -45,7 +45,7 @@ def chat(scenario: Scenario, request: Request, plan: Plan) -> Reply:
     return stream(plan, scenario.pace)
 
 
-def read(scenario: Scenario, request: Request) -> tuple[str, str]:
+def read(scenario: Scenario, request: Request, user_id: str = "") -> tuple[str, str]:
     """Return the prompt and the display name of the chosen model; raises Refused."""
     body = read_json(request)
     if not isinstance(body, dict):
@@ -59,6 +59,9 @@ def read(scenario: Scenario, request: Request) -> tuple[str, str]:
     if scenario.max_input_chars and len(inputs) > scenario.max_input_chars:
         text = f"String should have at most {scenario.max_input_chars} characters"
         raise Refused(json_reply({"detail": [invalid("string_too_long", "inputs", text, inputs)]}, 422))
+    # Whether the service compares them is not known; every client sends the same in all three places.
+    if user_id and {request.key, body.get("ft_token")} != {user_id}:
+        request.problems.append("the key in the query, ft_token and the token are not the same user's")
     meta = body.get("meta_datas")
     return inputs, _model(scenario, request, meta if isinstance(meta, dict) else {})
 

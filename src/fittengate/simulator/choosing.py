@@ -123,7 +123,7 @@ _SMALL = frozenset(
 
 
 def calls_for(words: str, rounds: int, box: Toolbox) -> list[Call]:
-    """Return the calls of the next step after so many rounds; none where nothing is left to be done, or no tool fits."""
+    """Return the calls of the next step after so many rounds; none where nothing is left to do, or no tool fits."""
     if not box.tools or box.forbidden:
         return []
     steps = _steps(words[-MAX_WORDS:])

@@ -40,7 +40,7 @@ _FORMATS = {
 
 
 def wanted(system: str) -> dict[str, Any] | None:
-    """Return the schema of the JSON value that a prompt asks for, ``{}`` for any object; None where it asks for words."""
+    """Return the schema of the JSON that a prompt asks for, ``{}`` for any object; None where it asks for words."""
     if not _JSON_ONLY.search(system):
         return None
     for ahead in _SCHEMA_AHEAD.finditer(system):

@@ -159,3 +159,38 @@ class Queued(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 NATURAL = Plan()
 """The plan that changes nothing."""
+
+OF_CHAT = frozenset(
+    {
+        "lines",
+        "deltas",
+        "text",
+        "calls",
+        "call_form",
+        "call_flaws",
+        "reasoning",
+        "thinking",
+        "reasoning_with_delta",
+        "tracedata",
+        "mid_lines",
+        "final_delta",
+        "usage",
+        "input_tokens",
+        "output_tokens",
+        "usage_status",
+        "padding",
+        "padding_every",
+        "padding_ms",
+        "heartbeat",
+        "ascii",
+        "line_end",
+        "last_line_end",
+        "blank_lines",
+        "bom",
+        "wrap",
+        "first_ms",
+        "interval_ms",
+        "cut_after",
+    }
+)
+"""Fields that only a chat reply has any use for."""

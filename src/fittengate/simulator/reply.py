@@ -89,9 +89,9 @@ def json_reply(value: Any, status: int = 200) -> Reply:
     return Reply(status=status, body=msgspec.json.encode(value))
 
 
-def text_reply(text: str, content_type: str = "text/plain; charset=utf-8") -> Reply:
+def text_reply(text: str, content_type: str = "text/plain; charset=utf-8", status: int = 200) -> Reply:
     """Return a reply of plain text."""
-    return Reply(body=text.encode(), content_type=content_type)
+    return Reply(status=status, body=text.encode(), content_type=content_type)
 
 
 def refusal(status: int, detail: Any) -> Refused:
@@ -108,12 +108,16 @@ def page(name: Page) -> Reply:
     """Return an HTML page of a machine in front of the service."""
     if name == "portal":
         return text_reply(_PORTAL, HTML)
-    title = _REASONS[int(name)]
+    return front_page(int(name), _REASONS[int(name)])
+
+
+def front_page(status: int, title: str) -> Reply:
+    """Return the error page of the machine in front of the service, as nginx writes it."""
     html = (
         f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
         "<hr><center>nginx/1.24.0</center>\r\n</body>\r\n</html>\r\n"
     )
-    return Reply(status=int(name), body=html.encode(), content_type=HTML)
+    return Reply(status=status, body=html.encode(), content_type=HTML)
 
 
 def usual(status: int, expired: str) -> Reply:
@@ -131,7 +135,16 @@ def invalid(kind: str, where: str, text: str, value: Any) -> dict[str, Any]:
 
 
 def read_json(request: Request) -> Any:
-    """Return the body as a JSON value; raises Refused where it is none."""
+    """Return the body as a JSON value; raises Refused where it is none, or is not said to be one.
+
+    The framework of the service takes a body under another type for a text, which no route wants.
+    """
+    kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
+        text = "Input should be a valid dictionary or object to extract fields from"
+        body = request.body.decode("utf-8", "replace")
+        told: dict[str, Any] = {"type": "model_attributes_type", "loc": ["body"], "msg": text, "input": body}
+        raise Refused(json_reply({"detail": [told]}, 422))
     try:
         return msgspec.json.decode(request.body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

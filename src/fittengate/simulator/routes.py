@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+from msgspec import structs
+
 from fittengate.simulator import chat, models, users
 from fittengate.simulator.plan import Plan
-from fittengate.simulator.reply import Reply, Request, json_reply, read_json, refusal
+from fittengate.simulator.reply import Refused, Reply, Request, json_reply, read_json, refusal
 from fittengate.simulator.service import Handler, Service
 
 
@@ -21,15 +23,17 @@ def find(method: str, path: str) -> Route | None:
     """Return what is at a path, None if nothing is; raises Refused (405) for the wrong method."""
     route = _EXACT.get(path)
     if route is None:
-        route = next((found for prefix, found in _PREFIXES if path.startswith(prefix)), None)
+        # One key stands behind a prefix: nothing, or a path, is no key.
+        before, slash, key = path.rpartition("/")
+        route = _PREFIXES.get(before + slash) if key else None
     if route is not None and method != route.method:
-        raise refusal(405, "Method Not Allowed")
+        reply = refusal(405, "Method Not Allowed").reply
+        raise Refused(structs.replace(reply, headers={"allow": route.method}))
     return route
 
 
 def _chat(service: Service, request: Request, plan: Plan) -> Reply:
-    users.bearer(service, request)
-    return _stream(service, request, plan)
+    return _stream(service, request, plan, users.bearer(service, request).subject.uid)
 
 
 def _open_chat(service: Service, request: Request, plan: Plan) -> Reply:
@@ -38,8 +42,8 @@ def _open_chat(service: Service, request: Request, plan: Plan) -> Reply:
     return _stream(service, request, plan)
 
 
-def _stream(service: Service, request: Request, plan: Plan) -> Reply:
-    reply = chat.chat(service.scenario, request, plan)
+def _stream(service: Service, request: Request, plan: Plan, user_id: str = "") -> Reply:
+    reply = chat.chat(service.scenario, request, plan, user_id)
     service.log.counters.chats += 1
     return reply
 
@@ -50,13 +54,17 @@ def _models(service: Service, request: Request, _plan: Plan) -> Reply:
 
 
 def _complete(service: Service, request: Request, _plan: Plan) -> Reply:
-    reply = service.completions.answer(request.path.rpartition("/")[2], read_json(request), request)
+    key = request.path.rpartition("/")[2]
+    if service.accounts.of_key(key) is None:
+        request.problems.append("the key in the path is nobody's")
+    reply = service.completions.answer(key, read_json(request), request)
     service.log.counters.completions += 1
     return reply
 
 
 def _complete_auth(service: Service, request: Request, plan: Plan) -> Reply:
-    users.bearer(service, request)
+    if users.bearer(service, request).subject.uid != request.path.rpartition("/")[2]:
+        request.problems.append("the key in the path and the token are not the same user's")
     return _complete(service, request, plan)
 
 
@@ -133,16 +141,16 @@ _EXACT = {
     **{f"/codeapi/rag/{name}": Route("rag", "POST", _nothing) for name in _RAG_POSTS},
 }
 
-_PREFIXES = (
-    *(
-        (f"/codeapi/completion{version}/generate_one_stage{kind}/", Route("completion", "POST", handler))
+_PREFIXES = {
+    **{
+        f"/codeapi/completion{version}/generate_one_stage{kind}/": Route("completion", "POST", handler)
         for version in ("", "2_1", "2_2", "2_3")
         for kind, handler in (("", _complete), ("_auth", _complete_auth))
-    ),
-    ("/codeapi/completion/accept/", Route("accept", "POST", _nothing)),
-)
+    },
+    "/codeapi/completion/accept/": Route("accept", "POST", _nothing),
+}
 
-NAMES = frozenset(route.name for route in (*_EXACT.values(), *(route for _, route in _PREFIXES))) | {
+NAMES = frozenset(route.name for route in (*_EXACT.values(), *_PREFIXES.values())) | {
     "preflight",
     "unknown",
 }

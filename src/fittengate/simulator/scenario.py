@@ -3,8 +3,9 @@
 The defaults are what the real service was seen to do; every other value is a form that clients should survive.
 """
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -21,9 +22,9 @@ class ScenarioError(ValueError):
 class AccountRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Somebody who can sign in."""
 
-    username: str
+    username: Annotated[str, Meta(min_length=1)]
     password: str
-    user_id: str = ""
+    user_id: Annotated[str, Meta(pattern="^([0-9a-f]{24})?$")] = ""
     """24 hexadecimal digits; empty: derived from the user name, so it stays the same."""
     email: str = ""
     phone: str = ""
@@ -96,7 +97,7 @@ class Models(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``string``: a JSON string that holds the object. The rest: entries twice, entries without names, orders that are
     no numbers, empty sections."""
     unknown: Literal["default", "refuse"] = "default"
-    """What chat does with a model that is not listed: answer as the default one, or 400. The real reaction is unknown."""
+    """What chat does with a model that is not listed: answer as the default one, or 400. What is real is unknown."""
 
 
 class Completion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,7 +125,7 @@ class Completion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Fast(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A fixed chat reply, made once, for benchmarks. Requests answered so are counted but not logged."""
 
-    deltas: Count = 20
+    deltas: Annotated[int, Meta(ge=0, le=1_000_000)] = 20
     interval_ms: Millis = 0
     text: str = " token"
     pieces: tuple[str, ...] = ()
@@ -173,12 +174,28 @@ def parse(data: bytes, *, toml: bool = False) -> Scenario:
 
 def read_as(data: bytes, kind: type[T], *, toml: bool = False) -> T:
     """Return ``data`` as a value of ``kind``; raises ScenarioError that names the field."""
+    if not toml and not data.strip():
+        raise ScenarioError("there is nothing in it; {} says that everything is as usual")
     try:
         if toml:
             return msgspec.toml.decode(data, type=kind)
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ScenarioError(str(error)) from error
+        raise ScenarioError(f"{error}{_choices(kind, str(error))}") from error
+
+
+def _choices(kind: Any, text: str) -> str:
+    """Return what may stand where an error found none of the words that are known; empty for any other error."""
+    if not text.startswith("Invalid enum value"):
+        return ""
+    for name in re.findall(r"\.([a-z_]+)", text.rpartition(" - at ")[2]):
+        while get_origin(kind) is not None and get_origin(kind) is not Literal:
+            # Of a list the type of its entries, of a table that of its values, of an optional one the type itself.
+            kind = next(part for part in reversed(get_args(kind)) if part not in {type(None), Ellipsis})
+        kind = get_type_hints(kind)[name]
+    while get_origin(kind) is not Literal:
+        kind = next(part for part in get_args(kind) if part not in {type(None), Ellipsis})
+    return f"; known are {', '.join(map(repr, get_args(kind)))}"
 
 
 def load(path: Path) -> Scenario:
@@ -188,6 +205,6 @@ def load(path: Path) -> Scenario:
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from error
     try:
-        return parse(data, toml=path.suffix == ".toml")
+        return parse(data, toml=path.suffix.lower() == ".toml")
     except ScenarioError as error:
         raise ScenarioError(f"{path}: {error}") from error

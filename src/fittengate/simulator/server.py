@@ -11,7 +11,7 @@ from msgspec import structs
 from fittengate.simulator.fast import FastReply, FastStream
 from fittengate.simulator.log import Record
 from fittengate.simulator.plan import NATURAL
-from fittengate.simulator.reply import HTML, Refused, Reply, Request, refusal
+from fittengate.simulator.reply import Piece, Refused, Reply, Request, front_page, refusal
 from fittengate.simulator.sending import Desk, Sending
 from fittengate.simulator.wire import Outgoing, prepare
 
@@ -21,6 +21,9 @@ MAX_PIPELINED = 64
 LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 CONTROL = "/_sim/"
+PACKED = "/codeapi/completion"
+"""What the paths begin with that take compressed bodies."""
+
 _FAST = b"/codeapi/chat_auth"
 
 
@@ -55,6 +58,8 @@ class Raw(NamedTuple):
     headers: list[tuple[bytes, bytes]]
     body: list[bytes]
     keep_alive: bool
+    old: bool
+    """Of HTTP/1.0, which knows no Host."""
 
 
 class Connection(asyncio.Protocol):
@@ -172,7 +177,16 @@ class Connection(asyncio.Protocol):
         """Line the request up."""
         self._head_size = 0
         parser = self._parser
-        self._waiting.append(Raw(parser.get_method(), self._url, self._headers, self._body, parser.should_keep_alive()))
+        self._waiting.append(
+            Raw(
+                parser.get_method(),
+                self._url,
+                self._headers,
+                self._body,
+                parser.should_keep_alive(),
+                parser.get_http_version() == "1.0",
+            )
+        )
 
     # Answering
 
@@ -213,6 +227,8 @@ class Connection(asyncio.Protocol):
                 out, record = self._site.answer(request, sum(map(len, raw.body)))
         except Refused as error:
             out = prepare(error.reply, NATURAL)
+        if raw.method == b"HEAD":
+            out = structs.replace(out, steps=[Piece(0, b"")], framing="length")
         if not raw.keep_alive:
             out = structs.replace(out, keep_alive=False)
         sending = self._sending = Sending(self._site, self, out, record, arrived)
@@ -248,8 +264,7 @@ class Connection(asyncio.Protocol):
         if self._sending is not None:
             self.abort()
             return
-        body = f"<html><head><title>{title}</title></head></html>\r\n".encode()
-        out = prepare(Reply(status=status, body=body, content_type=HTML), NATURAL, keep_alive=False)
+        out = prepare(front_page(status, title), NATURAL, keep_alive=False)
         self._sending = Sending(self._site, self, out, None, self._site.clock.now())
         self._sending.go()
 
@@ -260,9 +275,12 @@ def _request(raw: Raw) -> Request:
     for name_bytes, value_bytes in raw.headers:
         name, value = name_bytes.decode("latin-1").lower(), value_bytes.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    if sum(name.lower() == b"host" for name, _ in raw.headers) != 1 and not (raw.old and "host" not in headers):
+        raise Refused(front_page(400, "400 Bad Request"))
     path, _, query = raw.url.decode("latin-1").partition("?")
     body = b"".join(raw.body)
-    if headers.get("content-encoding", "").lower() == "gzip":
+    # Clients were seen to send it there and nowhere else; elsewhere nobody unpacks it.
+    if path.startswith(PACKED) and headers.get("content-encoding", "").lower() == "gzip":
         body = _unpacked(body)
     return Request(raw.method.decode("latin-1"), path, query, headers, body)
 

@@ -3,7 +3,6 @@
 import asyncio
 import random as random_module
 import time
-from collections.abc import Iterable
 
 import msgspec
 from msgspec import structs
@@ -15,7 +14,7 @@ from fittengate.simulator.changes import changed
 from fittengate.simulator.fast import FastReply
 from fittengate.simulator.jwt import Kind
 from fittengate.simulator.log import Counters, Record, fingerprint
-from fittengate.simulator.plan import NATURAL, Plan, Queued
+from fittengate.simulator.plan import NATURAL, OF_CHAT, Plan, Queued
 from fittengate.simulator.reply import Refused, Reply, Request, usual
 from fittengate.simulator.scenario import Scenario, ScenarioError
 from fittengate.simulator.sending import Sending
@@ -73,7 +72,7 @@ class Simulator:
         self._pending: list[_Pending] = []
         self._server: asyncio.Server | None = None
         self._reopening: asyncio.Task[None] | None = None
-        _check_scenario(scenario)
+        check(scenario)
         self._set(scenario)
 
     # Life
@@ -134,9 +133,9 @@ class Simulator:
     def set_scenario(self, scenario: Scenario) -> None:
         """Behave as this scenario says from now on; queued plans are dropped, tokens stay good.
 
-        Raises ScenarioError for a plan of an unknown route.
+        Raises ScenarioError for what no scenario may say.
         """
-        _check_scenario(scenario)
+        check(scenario)
         self.service.take(scenario)
         self._set(scenario)
 
@@ -150,7 +149,7 @@ class Simulator:
 
     def queue(self, queued: Queued) -> None:
         """Queue a plan; raises ScenarioError for an unknown route or a value that no plan may have."""
-        _check_names([queued.route])
+        _check_plan(queued.route, queued.plan)
         try:
             msgspec.convert(msgspec.to_builtins(queued), Queued)
         except msgspec.ValidationError as error:
@@ -202,7 +201,7 @@ class Simulator:
         await self.log.wait(lambda: len(self.held) >= count, seconds)
 
     async def wait_closed_by_client(self, count: int = 1, seconds: float = 5) -> float:
-        """Return when, by the monotonic clock, the newest of ``count`` clients left in mid-reply; raises TimeoutError."""
+        """Return when, by the monotonic clock, the newest of ``count`` clients left a reply; raises TimeoutError."""
         await self.log.wait(lambda: self.counters.closed_by_client >= count, seconds)
         return self.counters.closed_times[-1]
 
@@ -300,12 +299,25 @@ def _without_secret(headers: dict[str, str]) -> dict[str, str]:
     return headers | {"authorization": f"{scheme} {fingerprint(token)}"}
 
 
-def _check_scenario(scenario: Scenario) -> None:
-    _check_names([*scenario.defaults, *(queued.route for queued in scenario.plans)])
-
-
-def _check_names(names: Iterable[str]) -> None:
-    known = routes.NAMES | {"*"}
+def check(scenario: Scenario) -> None:
+    """Raise ScenarioError for what the fields alone do not show to be wrong."""
+    for route, plan in (*scenario.defaults.items(), *((queued.route, queued.plan) for queued in scenario.plans)):
+        _check_plan(route, plan)
+    names = [name for one in scenario.accounts for name in {one.username, one.email, one.phone} if name]
+    names += ["demo"] * scenario.demo_account
     for name in names:
-        if name not in known:
-            raise ScenarioError(f"there is no route {name!r}; the routes are: {', '.join(sorted(known))}")
+        if names.count(name) > 1:
+            raise ScenarioError(f"accounts: {name!r} names two of them (demo is one, unless demo_account is false)")
+
+
+def _check_plan(route: str, plan: Plan) -> None:
+    known = routes.NAMES | {"*"}
+    if route not in known:
+        raise ScenarioError(f"there is no route {route!r}; the routes are: {', '.join(sorted(known))}")
+    if route in {"chat", "*"}:
+        return
+    useless = [
+        name for name in plan.__struct_fields__ if name in OF_CHAT and getattr(plan, name) != getattr(NATURAL, name)
+    ]
+    if useless:
+        raise ScenarioError(f"a plan for {route} has no use for {', '.join(useless)}: chat replies have those")

@@ -1,7 +1,7 @@
 """What a prompt says of tools: which there are, how a call is to be written, what came back, and what is asked now.
 
-It is read from the words alone, as a model would: a line of JSON with a name and parameters declares a tool, and so does a
-heading with a list of typed parameters; a block with NAME, PARAMETER and value in it shows the form of a call.
+It is read from the words alone, as a model would: a line of JSON with a name and parameters declares a tool, and so
+does a heading with a list of typed parameters; a block with NAME, PARAMETER and value in it shows the form of a call.
 """
 
 import json
@@ -58,7 +58,7 @@ class Toolbox(Struct, frozen=True):
     """Several calls in one reply are welcome."""
 
     def write(self, calls: list[Call]) -> str:
-        """Return calls as the prompt wants them written; as the editor's own agent writes them where it does not say."""
+        """Return calls as the prompt wants them written; where it does not say, as the editor's own agent does."""
         return prompted(calls, self.template) if self.template else FORMS["invoke"](calls)
 
 

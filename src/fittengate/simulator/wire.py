@@ -26,13 +26,13 @@ _REASONS = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
-    413: "Payload Too Large",
+    413: "Request Entity Too Large",
     422: "Unprocessable Entity",
     429: "Too Many Requests",
     500: "Internal Server Error",
     502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
+    503: "Service Temporarily Unavailable",
+    504: "Gateway Time-out",
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from fittengate.cli.account import left
 from fittengate.cli.checks import disk, state_directory
 from fittengate.cli.failures import CommandError, explain
-from fittengate.cli.models import columns
+from fittengate.cli.tables import columns, counted
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.server.configure import ConfigurationError
 
@@ -51,8 +51,29 @@ def test_a_remaining_time_reads_as_people_say_it(seconds, words):
 
 
 def test_columns_stand_one_below_the_other():
-    """The last column has no blanks behind it."""
+    """The last column has no blanks behind it; numbers may stand at the right."""
     assert columns([("ID", "NAME"), ("a", "b")]) == ["ID  NAME", "a   b"]
+    assert columns([("ID", "SUM"), ("a", "1")], right=range(1, 2)) == ["ID  SUM", "a     1"]
+
+
+def test_columns_hold_where_characters_are_wide_or_take_no_place():
+    """Chinese characters take two places, an accent that follows its letter takes none."""
+    assert columns([("N", "x"), ("小明的电脑", "x"), ("Andre\u0301", "x")]) == [
+        "N           x",
+        "小明的电脑  x",
+        "Andre\u0301       x",
+    ]
+
+
+def test_nothing_in_a_table_steers_the_terminal():
+    """Names that the service gives may hold anything: a row stays a row."""
+    assert columns([("a\x1b[2J\nb\x9b1m", "c")]) == ["a[2J b1m  c"]
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 receipts"), (1, "1 receipt"), (1200, "1,200 receipts")])
+def test_a_count_agrees_with_its_noun(number, words):
+    """One is no plural."""
+    assert counted(number, "receipt") == words
 
 
 def test_a_state_directory_is_made_and_closed_to_others(tmp_path):

@@ -156,7 +156,7 @@ async def test_a_bad_token_is_a_401_or_a_plain_500(serve):
             assert await client.json("GET", "/codeuser/user_info", token=token) == (401, INVALID)
         assert client.sim.counters.refused == 5
     async with serve(Scenario(tokens=Tokens(bad_signature="500"))) as client:
-        assert (await client.json("GET", "/codeuser/user_info", token="a.b.c"))[0] == 500
+        assert await client.json("GET", "/codeuser/user_info", token="a.b.c") == (500, "Internal Server Error")
 
 
 async def test_a_refresh_for_a_user_that_is_gone_is_a_404(client):
@@ -298,6 +298,10 @@ async def test_wrong_paths_and_methods_are_told(client):
     assert await client.json("GET", "/codeapi/nothing") == (404, {"detail": "Not Found"})
     assert await client.json("GET", "/codeuser/auth/login") == (405, {"detail": "Method Not Allowed"})
     assert [record.route for record in client.sim.requests()][1:] == ["unknown", "unknown"]
+    async with client.session.head("/codeuser/auth/login") as reply:
+        assert (reply.status, reply.headers["Allow"], int(reply.headers["Content-Length"]) > 0) == (405, "POST", True)
+    # The connection is still good: a HEAD is answered without a body.
+    assert (await client.login())[0] == 200
 
 
 async def test_a_login_can_be_odd_in_every_way(client):
@@ -330,12 +334,47 @@ async def test_concurrent_refreshes_are_counted(client):
 
 
 async def test_a_compressed_request_is_understood_and_a_broken_one_refused(client):
-    """On any route."""
-    body = gzip.compress(json.dumps({"username": "demo", "password": "demo"}).encode())
+    """On the paths of code completion, where clients send such; a login nobody unpacks."""
+    body = gzip.compress(json.dumps({"inputs": "!FCPREFIX!a!FCSUFFIX!!FCMIDDLE!"}).encode())
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    path = f"/codeapi/completion/generate_one_stage/{client.user_id}"
     for data, status in ((body, 200), (body[:-5], 400), (b"plain", 400)):
-        async with client.session.post(
-            "/codeuser/auth/login", data=data, headers={"Content-Encoding": "gzip"}
-        ) as reply:
+        async with client.session.post(path, data=data, headers=headers) as reply:
             assert reply.status == status
-    async with client.session.post("/codeuser/auth/login", data=b"{") as reply:
+    login = gzip.compress(b'{"username":"demo","password":"demo"}')
+    async with client.session.post("/codeuser/auth/login", data=login, headers=headers) as reply:
         assert (reply.status, (await reply.json())["detail"][0]["type"]) == (422, "json_invalid")
+
+
+async def test_a_body_that_is_no_json_is_a_422(client):
+    """Nor is one that is not said to be: the framework takes it for a text."""
+    headers = {"Content-Type": "application/json"}
+    async with client.session.post("/codeuser/auth/login", data=b"{", headers=headers) as reply:
+        assert (reply.status, (await reply.json())["detail"][0]["type"]) == (422, "json_invalid")
+    for kind in ("text/plain", "application/octet-stream"):
+        headers = {"Content-Type": kind}
+        async with client.session.post("/codeuser/auth/login", data=b"{}", headers=headers) as reply:
+            detail = (await reply.json())["detail"][0]
+            assert (reply.status, detail["type"], detail["input"]) == (422, "model_attributes_type", "{}")
+
+
+async def test_one_key_stands_at_the_end_of_a_path(client):
+    """Neither nothing nor a path is one."""
+    for end in ("", "a/b", f"{client.user_id}/"):
+        path = f"/codeapi/completion/generate_one_stage/{end}"
+        assert await client.json("POST", path, {"inputs": ""}) == (404, {"detail": "Not Found"})
+
+
+async def test_keys_that_are_not_the_tokens_are_noted(client):
+    """Served all the same: whether the service compares them is not known."""
+    marked = {"inputs": "!FCPREFIX!a!FCSUFFIX!!FCMIDDLE!"}
+    await client.json("POST", "/codeapi/completion/generate_one_stage/nobody", marked)
+    whole = {"inputs": "", "meta_datas": {"filename": "a", "diff": "", "nmd5": hashlib.md5(b"").hexdigest()}}
+    path = "/codeapi/completion/generate_one_stage_auth/nobody"
+    assert (await client.json("POST", path, whole, token=client.access))[0] == 200
+    inputs = "<|user|>\nrepeat: a\n<|end|>\n<|assistant|>"
+    for key, told in (("nobody", client.user_id), (client.user_id, "nobody"), (client.user_id, client.user_id)):
+        body = {"inputs": inputs, "ft_token": told}
+        await client.json("POST", f"/codeapi/chat_auth?ft_token={key}", body, token=client.access)
+    noted = [record.problems for record in client.sim.requests() if record.route in {"completion", "chat"}]
+    assert [len(problems) for problems in noted] == [1, 2, 1, 1, 0]

@@ -35,6 +35,15 @@ def test_it_describes_a_picture():
     assert "image/png, 3 bytes" in said("![i](data:image/png;base64,AAAA)\nLook").text
 
 
+@pytest.mark.parametrize("text", ["help", "Help!", " help ? "])
+def test_help_lists_what_can_be_played(text):
+    """Every keyword; a longer text with the word in it asks for something else."""
+    page = said(text).text
+    for word in ("repeat:", "markdown", "code", "think", "long 500 words", "echo turns", "slow", "fail", "stall"):
+        assert f"`{word}" in page
+    assert "`stall`" not in said("help me with this file").text
+
+
 @pytest.mark.parametrize("text", ["repeat: a  b\n c ", "REPEAT:x", "repeat: <|weird|> <b>{}</b>", "repeat: fail slow"])
 def test_repeat_gives_back_exactly_the_text(text):
     """With its spaces, and other keywords mean nothing in it."""

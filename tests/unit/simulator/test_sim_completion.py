@@ -57,7 +57,11 @@ async def complete(client, fields, version="", path="generate_one_stage_auth"):
     async with client.session.post(
         f"/codeapi/completion{version}/{path}/{client.user_id}?ide=editor",
         data=body,
-        headers={"Authorization": f"Bearer {client.access}", "Content-Encoding": "gzip"},
+        headers={
+            "Authorization": f"Bearer {client.access}",
+            "Content-Type": "application/json",
+            "Content-Encoding": "gzip",
+        },
     ) as reply:
         return await reply.json()
 

@@ -307,6 +307,9 @@ async def test_requests_in_one_segment_are_answered_in_order(client, exchange):
             b"POST /codeuser/auth/login HTTP/1.1\r\nConnection: close\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx",
             b"400",
         ),
+        (b"GET /codeuser/user_info HTTP/1.1\r\nConnection: close\r\n\r\n", b"400"),
+        (b"GET /codeuser/user_info HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", b"400"),
+        (b"GET /codeuser/user_info HTTP/1.0\r\n\r\n", b"401"),
         (b"GET /x HTTP/1.1\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n", b"100"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fittengate.simulator import Fast, Plan, Queued, Scenario, ScenarioError, Simulator, load
+from fittengate.simulator import AccountRecord, Fast, Plan, Queued, Scenario, ScenarioError, Simulator, load
 from fittengate.simulator.scenario import parse
 
 
@@ -33,8 +33,16 @@ def test_json_and_toml_say_the_same(tmp_path):
         ('{"nonsense": 1}', ["nonsense"]),
         ('{"defaults": {"chat": {"txt": "x"}}}', ["txt", "$.defaults"]),
         ('{"tokens": {"access_seconds": -1}}', ["access_seconds"]),
-        ('{"wrong_password": "maybe"}', ["maybe", "wrong_password"]),
+        ('{"wrong_password": "maybe"}', ["maybe", "wrong_password", "known are 'body', '401'"]),
+        ('{"defaults": {"chat": {"cut": "x"}}}', ["'x'", "known are 'end', 'close', 'reset', 'stall'"]),
+        ('{"plans": [{"route": "chat", "plan": {"call_flaws": ["x"]}}]}', ["call_flaws", "'fenced', 'upper'"]),
+        ('{"tokens": {"access_form": "x"}}', ["known are 'jwt', 'no_exp', 'opaque'"]),
+        ('{"models": {"form": "x"}}', ["known are 'plain', 'string'"]),
         ("{", ["truncated"]),
+        ("", ["there is nothing in it"]),
+        ('{"accounts": [{"username": "", "password": "p"}]}', ["$.accounts[0].username"]),
+        ('{"accounts": [{"username": "u", "password": "p", "user_id": "7"}]}', ["$.accounts[0].user_id"]),
+        ('{"fast": {"deltas": 1000000000}}', ["$.fast.deltas"]),
     ],
 )
 def test_mistakes_are_named_with_their_place(tmp_path, text, parts):
@@ -64,3 +72,22 @@ def test_a_plan_for_an_unknown_route_is_refused():
     with pytest.raises(ScenarioError, match="chta"):
         sim.set_scenario(Scenario(plans=(Queued(route="chta", plan=Plan()),), demo_account=False))
     assert sim.scenario == Scenario()
+
+
+def test_a_plan_that_would_do_nothing_is_refused():
+    """What only a chat reply has is of no use to any other; a plan for any route may have it."""
+    with pytest.raises(ScenarioError, match="login has no use for text, first_ms"):
+        Simulator(Scenario(defaults={"login": Plan(text="x", first_ms=5)}))
+    with pytest.raises(ScenarioError, match="models has no use for deltas"):
+        Simulator().plan("models", Plan(deltas=("x",)))
+    Simulator().plan("*", Plan(text="x"))
+    Simulator().plan("login", Plan(status=503, delay_ms=1, cut="reset", cut_at=3))
+
+
+def test_two_accounts_of_one_name_are_refused():
+    """By user name, e-mail or phone; the one that comes along is one of them."""
+    twice = ({"username": "a", "email": "a@example.org"}, {"username": "b", "email": "a@example.org"})
+    for records in (twice, ({"username": "demo"},)):
+        with pytest.raises(ScenarioError, match="names two of them"):
+            Simulator(Scenario(accounts=tuple(AccountRecord(password="p", **record) for record in records)))
+    Simulator(Scenario(accounts=(AccountRecord(username="demo", password="own"),), demo_account=False))
