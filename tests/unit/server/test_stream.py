@@ -169,9 +169,10 @@ async def test_without_beats_there_is_no_timer_and_no_early_head():
     case = Case(short=True, beat=0.0)
     assert case.timers.started == []
     await case.stream.write(b"one")
-    await case.stream.finish(b"two", case.settle)
+    case.stream.relay(SimpleNamespace(feed=b"".join)).take([b"two"], 1.0)
+    await case.stream.finish(b"three", case.settle)
     case.stream.stop()
-    assert case.body == [b"one", b"two", "end"]
+    assert case.body == [b"one", b"two", b"three", "end"]
 
 
 @both
