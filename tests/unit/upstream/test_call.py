@@ -131,7 +131,7 @@ async def test_p1_a_reset_is_never_the_end_of_a_reply():
         call = await service.post()
         assert await call.readany() == b"ok"
         call.lost(ConnectionResetError("reset by peer"))
-        with pytest.raises(ReplyBrokenError, match="^ConnectionResetError$"):
+        with pytest.raises(ReplyBrokenError, match=r"^ConnectionResetError$"):
             await call.readany()
         assert not call.at_eof()
         call.close()
