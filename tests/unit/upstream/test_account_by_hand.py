@@ -129,6 +129,10 @@ async def test_the_refresh_token_can_be_tried_while_the_access_token_is_good():
     assert vault.saves == 1
     assert await keep.try_refresh()
     assert vault.saves == 1, "there was nothing new"
+    vault.saved, kept = None, vault.saved
+    hands.answers.insert(0, ok(access_token="Not expired"))
+    assert await keep.try_refresh(), "somebody took the file away"
+    vault.saved = kept
     with pytest.raises(Fault) as caught:
         await keep.try_refresh()
     assert caught.value.kind is FaultKind.UPSTREAM_LOGIN
