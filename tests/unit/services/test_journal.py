@@ -109,6 +109,36 @@ def test_without_any_room_records_go_from_memory(tmp_path):
     assert journal.take(9) == [(2, b"b"), (3, b"c")]
 
 
+def test_a_segment_without_room_leaves_no_file_and_none_keeps_a_descriptor(tmp_path, monkeypatch):
+    """A full disk gets no empty files, one with each try; a mapped file needs its descriptor no longer."""
+    before = os.dup(0)
+    os.close(before)
+    segment.Segment(tmp_path / "good").remove()
+
+    def full(*_given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(segment, "_take_room", full)
+    with pytest.raises(OSError, match="No space"):
+        segment.Segment(tmp_path / "bad")
+    assert not list(tmp_path.iterdir())
+    after = os.dup(0)
+    os.close(after)
+    assert after == before, "the lowest number that is free is the same"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="blocks are POSIX's")
+@pytest.mark.parametrize("way", ["asked for", "written"])
+def test_the_room_of_a_segment_is_real(tmp_path, monkeypatch, way):
+    """Every block is there before the first record, also where the system cannot be asked for them: no hole to die in."""
+    if way == "written":
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    made = segment.Segment(tmp_path / "one")
+    assert made.path.stat().st_size == segment.SEGMENT_BYTES
+    assert made.path.stat().st_blocks * 512 >= segment.SEGMENT_BYTES
+    made.remove()
+
+
 def test_segments_are_used_again_and_spare_ones_removed(tmp_path, monkeypatch):
     """After a rush the directory shrinks to what is in use and two spare files."""
     monkeypatch.setattr(segment, "SEGMENT_BYTES", 100)

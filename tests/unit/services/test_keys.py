@@ -18,6 +18,7 @@ from fittengate.services.keyring import Keys
 from fittengate.services.keys import (
     StoredKey,
     ensure_first_key,
+    hand_over,
     make_key,
     store_new_key,
     stored_keys,
@@ -133,6 +134,27 @@ def test_processes_that_start_at_once_make_one_first_key(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+def test_keys_are_handed_over_once(tmp_path):
+    """What the store has is not given to it again, a key made later is, and the lock is private whoever makes it."""
+    given = []
+    hand_over(tmp_path, given.append)
+    assert given == []
+    first = store_new_key(tmp_path, secrets.token_bytes)
+    (tmp_path / "keys.lock").unlink(missing_ok=True)
+    before = os.umask(0)
+    try:
+        hand_over(tmp_path, given.append)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "keys.lock").stat().st_mode) == 0o600
+    hand_over(tmp_path, given.append)
+    second = store_new_key(tmp_path, secrets.token_bytes)
+    hand_over(tmp_path, given.append)
+    assert [[key.prefix for key in keys] for keys in given] == [[first[:10]], [second[:10]]]
+    assert all(key.moved for key in stored_keys(tmp_path))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
 def test_p10_files_with_keys_are_private(tmp_path):
     """P10: hashes, first key and lock are 0600."""
     key = ensure_first_key(tmp_path, [], secrets.token_bytes)
@@ -144,7 +166,10 @@ def test_p10_files_with_keys_are_private(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{}", "[{}]", '[{"prefix":"p","sha256":"zz"}]', '[{"prefix":"p","sha256":"00"}]', "\xff", "[" * 100_000],
+    [
+        *("", "{}", "[{}]", '[{"prefix":"p","sha256":"zz"}]', '[{"prefix":"p","sha256":"00"}]', "\xff", "[" * 100_000),
+        '[{"more":' + "[" * 100_000,
+    ],
 )
 def test_a_damaged_file_is_not_an_empty_one(tmp_path, text):
     """A new key in its place would lock everybody out: the start fails and says what to do, and nothing is overwritten."""
@@ -154,8 +179,9 @@ def test_a_damaged_file_is_not_an_empty_one(tmp_path, text):
         lambda: ensure_first_key(tmp_path, [], secrets.token_bytes),
         lambda: store_new_key(tmp_path, secrets.token_bytes),
     ):
-        with pytest.raises(Fault, match="is damaged"):
+        with pytest.raises(Fault, match="is damaged") as caught:
             make()
+        assert caught.value.kind is FaultKind.GATEWAY_BROKEN
     assert (tmp_path / "keys.json").read_text(encoding="latin-1") == text
 
 

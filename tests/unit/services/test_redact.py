@@ -58,6 +58,61 @@ def test_what_looks_like_a_secret_is_hidden(text, left):
     assert Redactor()(text) == left
 
 
+TELLING = (
+    *(
+        "password",
+        "passwd",
+        "passphrase",
+        "pwd",
+        "secret",
+        "authorization",
+        "x-api-key",
+        "api_key",
+        "api-key",
+        "apikey",
+    ),
+    *("phone", "email", "mail", "cookie", "token", "access_token", "refresh_token", "client_token", "fico_token"),
+    *("ft_token", "id_token", "\u5bc6\u7801", "\u53e3\u4ee4"),
+)
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_the_value_behind_a_telling_name_is_hidden(name):
+    """Whatever it looks like, in queries, headers, JSON, JSON in JSON and Python's own form."""
+    for form in (
+        "{}=hunter2",
+        "{}: hunter2",
+        '"{}":"hunter2"',
+        '\\"{}\\":\\"hunter2\\"',
+        "'{}': 'hunter2'",
+        "x&{}=hunter2&y",
+    ):
+        for spelt in (name, name.upper(), name.title()):
+            assert "hunter2" not in Redactor()(form.format(spelt))
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        *("fg_", "sk-", "FT_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "hf_", "npm_", "AIza"),
+        *(f"xox{kind}-" for kind in "abeoprs"),
+    ],
+)
+def test_a_key_of_any_vendor_is_hidden_wherever_it_stands(beginning):
+    """From twenty characters behind its beginning on, and up to its last one; less of it is no key."""
+    assert Redactor()(f"x {beginning}{'a-_Z' * 5} y") == "x [redacted] y"
+    assert Redactor()(f"x {beginning}{'a' * 19} y") == f"x {beginning}{'a' * 19} y"
+
+
+def test_keys_of_a_cloud_are_hidden_at_their_whole_length():
+    """Those for good and those for a while; what is longer or shorter is a word."""
+    for kind in ("AKIA", "ASIA"):
+        assert Redactor()(f"x {kind}{'Z9' * 8}.") == "x [redacted]."
+        for length in (15, 17):
+            word = f"x {kind}{'Z' * length}."
+            assert Redactor()(word) == word
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -88,6 +143,7 @@ def test_known_secrets_are_hidden_in_every_form():
     assert redact("abcdef xabcdefx") == "[redacted] x[redacted]x"
     assert redact("abc xabc abc1 späte") == "[redacted] xabc abc1 späte"
     assert redact("nothing  here") == "nothing  here"
+    assert Redactor(["four"])("xfourx") == "x[redacted]x", "four characters are enough to be cut out of a word"
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,9 @@ async def test_whoever_leaves_while_waiting_takes_no_lock_with_it(tmp_path):
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+        # While the other process still holds the lock: no thread of ours goes on waiting for it.
+        await asyncio.wait_for(vault._turn.acquire(), 5)
+        vault._turn.release()
         holder.stdin.close()
         await asyncio.to_thread(holder.wait)
     for other in (vault, FileVault(path)):

@@ -7,8 +7,9 @@ import pytest
 
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.upstream.fitten.account import AccountKeeper
+from fittengate.upstream.fitten.session import Account
 from fittengate.upstream.fitten.wire import Answer
-from unit.upstream.test_session import LOGIN_OK, ME, NOW, UID, WRONG, jwt, ok, tokens
+from unit.upstream.test_session import BASE, LOGIN_OK, ME, NOBODY, NOW, UID, WRONG, jwt, ok, tokens
 
 
 class Vault:
@@ -62,8 +63,8 @@ class Hands:
         return self.answers.pop(0)
 
 
-def keeper(hands, vault):
-    return AccountKeeper(ME, vault, hands.send, hands)
+def keeper(hands, vault, account=ME):
+    return AccountKeeper(account, vault, hands.send, hands)
 
 
 async def test_p4_fifty_cold_requests_log_in_once():
@@ -169,6 +170,21 @@ async def test_an_outage_is_waited_out_with_growing_pauses():
         hands.time += pause
     assert hands.asked == ["login", "login"]
     assert (await keep.fresh()).access == jwt(serial=9)
+
+
+async def test_tokens_that_were_there_before_do_not_end_a_pause():
+    """An outage with dead tokens on the disk: what is read there again is nothing new, and the pauses go on growing."""
+    hands, vault = Hands(*[Answer(503, b"")] * 6), Vault(tokens(access_expires=NOW - 5))
+    keep = keeper(hands, vault, NOBODY)
+    for pause in (1, 2, 4, 8, 16, 0):
+        with pytest.raises(Fault):
+            await keep.fresh()
+        hands.time += pause
+    for _ in range(9):
+        hands.time += 3
+        with pytest.raises(Fault):
+            await keep.fresh()
+    assert len(hands.asked) == 6
 
 
 async def test_renewal_before_expiry_keeps_nobody_waiting():
@@ -279,3 +295,188 @@ async def test_an_early_renewal_that_is_asked_to_wait_waits_so_long():
     keep.ready()
     await keep.close()
     assert hands.asked == ["refresh_access_token"] * 2
+
+
+@pytest.mark.parametrize("foreign", [{"base_url": "http://other.test"}, {"username": "you"}])
+async def test_p10_tokens_of_another_service_or_user_are_sent_nowhere(foreign):
+    """P10: what is stored for somebody else is passed over, at the start and while there is no way in."""
+    stored = tokens(**foreign)
+    hands, vault = Hands(LOGIN_OK), Vault(stored)
+    assert (await keeper(hands, vault).fresh()).access == jwt(serial=9)
+    assert hands.asked == ["login"]
+    hands, vault = Hands(WRONG), Vault()
+    keep = keeper(hands, vault)
+    for _ in range(2):
+        with pytest.raises(Fault) as caught:
+            await keep.fresh()
+        assert caught.value.kind is FaultKind.UPSTREAM_LOGIN
+        vault.saved = stored
+        hands.time += 1.5
+    assert hands.asked == ["login"]
+    keep = keeper(Hands(), Vault(tokens()), NOBODY)
+    kept = await keep.fresh()
+    keep.vault.saved = stored
+    assert kept.refresh
+    keep._send = Hands(ok(access_token=jwt(serial=2))).send
+    await keep.try_refresh()
+    assert keep.vault.saved.base_url == BASE
+
+
+async def test_tokens_that_do_not_say_when_they_end_are_used_as_they_are():
+    """Nothing is asked before somebody is answered 401, and nothing is saved again."""
+    old = tokens(access="opaque", access_expires=None)
+    hands, vault = Hands(), Vault(old)
+    keep = keeper(hands, vault)
+    hands.time += 10 * 86400
+    assert await keep.fresh() == keep.ready() == old
+    assert (hands.asked, vault.saves) == ([], 0)
+
+
+async def test_a_token_that_has_expired_is_not_handed_out():
+    """Past its end there is something to wait for, however little there was to do before."""
+    old = tokens()
+    hands, vault = Hands(ok(access_token=jwt(serial=2, issued=NOW + 86400))), Vault(old)
+    keep = keeper(hands, vault)
+    await keep.fresh()
+    hands.time = NOW + 86400
+    assert keep.ready() is None
+    assert (await keep.fresh()).access == jwt(serial=2, issued=NOW + 86400)
+    assert hands.asked == ["refresh_access_token"]
+
+
+async def test_a_forced_login_asks_for_no_refresh():
+    """The fruit of the refresh was rejected as well: what is left is the password."""
+    old = tokens()
+    hands, vault = Hands(LOGIN_OK), Vault(old)
+    keep = keeper(hands, vault)
+    await keep.fresh()
+    assert (await keep.replace(old, force_login=True)).access == jwt(serial=9)
+    assert hands.asked == ["login"]
+
+
+async def test_a_renewal_that_began_before_the_rejection_is_followed_by_another():
+    """It may give the rejected token once more: nobody is handed that, and what was demanded is done then."""
+    old = tokens(access_expires=NOW + 100)
+    hands, vault = Hands(ok(access_token="Not expired"), LOGIN_OK), Vault(old)
+    keep = keeper(hands, vault)
+    hands.gate.clear()
+    early = asyncio.create_task(keep.fresh())
+    while not hands.asked:
+        await asyncio.sleep(0)
+    keep.tokens = old
+    late = asyncio.create_task(keep.replace(old, force_login=True))
+    await asyncio.sleep(0)
+    gate, hands.gate = hands.gate, asyncio.Event()
+    gate.set()
+    assert await early == old
+    while len(hands.asked) < 2:
+        await asyncio.sleep(0)
+    assert keep.ready() is None
+    hands.gate.set()
+    assert (await late).access == jwt(serial=9)
+    assert hands.asked == ["refresh_access_token", "login"]
+    assert vault.saves == 1, "what the first renewal gave was nothing new"
+
+
+async def test_each_refusal_doubles_the_wait():
+    """A minute, then two, then four; a login that works begins anew."""
+    hands, vault = Hands(WRONG, WRONG, WRONG, LOGIN_OK), Vault()
+    keep = keeper(hands, vault)
+    for wait in (60, 120, 240):
+        with pytest.raises(Fault):
+            await keep.fresh()
+        assert vault.noted[1] == hands.time + wait
+        hands.time += wait + 1
+    await keep.fresh()
+    assert keep.problem is None
+    assert hands.asked == ["login"] * 4
+
+
+async def test_a_refusal_is_that_of_one_password():
+    """Other credentials are tried at once, by this process or another; the same ones are not."""
+    vault = Vault()
+    with pytest.raises(Fault):
+        await keeper(Hands(WRONG), vault).fresh()
+    assert "secret" not in vault.noted[0]
+    with pytest.raises(Fault):
+        await keeper(Hands(), vault).fresh()
+    hands = Hands(LOGIN_OK)
+    await keeper(hands, vault, Account(BASE, "me", "another secret")).fresh()
+    assert hands.asked == ["login"]
+
+
+async def test_the_vault_is_looked_at_once_a_second_while_there_is_no_way_in():
+    """However many clients ask in between; the file is on a disk."""
+    hands, vault = Hands(WRONG), Vault()
+    keep, loads = keeper(hands, vault), 0
+    load = vault.load
+
+    async def counted():
+        nonlocal loads
+        loads += 1
+        return await load()
+
+    with pytest.raises(Fault):
+        await keep.fresh()
+    vault.load = counted
+    for _ in range(30):
+        with pytest.raises(Fault):
+            await keep.fresh()
+        hands.time += 0.1
+    assert loads == 3
+
+
+async def test_p4_whoever_waits_for_the_vault_joins_the_renewal_that_began_meanwhile():
+    """P4: clients that both see that somebody signed in elsewhere make one renewal of it."""
+    hands, vault = Hands(WRONG), Vault()
+    keep = keeper(hands, vault)
+    with pytest.raises(Fault):
+        await keep.fresh()
+    load = vault.load
+
+    async def slow():
+        await asyncio.sleep(0)
+        return await load()
+
+    vault.load, vault.saved = slow, tokens()
+    hands.time += 1.5
+    keep._looked_at = float("-inf")
+    first = asyncio.create_task(keep.fresh())
+    await asyncio.sleep(0)
+    keep._looked_at = float("-inf")
+    second = asyncio.create_task(keep.fresh())
+    assert await first == await second == tokens()
+    assert keep.renewals == {"done": 1, "failed": 0, "refused": 1}
+
+
+async def test_a_disk_that_fails_is_no_fault_of_the_account():
+    """Why there are no tokens is then a defect of ours, and the service is not asked again at once."""
+    hands, vault = Hands(LOGIN_OK), Vault()
+
+    async def fail(_given):
+        raise OSError(28, "No space left on device")
+
+    vault.save = fail
+    keep = keeper(hands, vault)
+    with pytest.raises(OSError, match="No space"):
+        await keep.fresh()
+    assert keep.problem.kind is FaultKind.GATEWAY_BROKEN
+    with pytest.raises(Fault) as caught:
+        await keep.fresh()
+    assert caught.value.kind is FaultKind.GATEWAY_BROKEN
+    assert "No space" not in caught.value.message
+    assert hands.asked == ["login"]
+
+
+async def test_a_refresh_is_no_login():
+    """What follows it is the first login, and so may be followed by another at once."""
+    gone = Answer(401, b"{}")
+    month = jwt("refresh", life=30 * 86400)
+    first, second = (ok(access_token=jwt(serial=n), refresh_token=month, user_info={"user_id": UID}) for n in (9, 10))
+    hands, vault = Hands(ok(access_token=jwt(serial=2)), gone, first, gone, second), Vault(tokens())
+    keep = keeper(hands, vault)
+    tokens_now = await keep.fresh()
+    for serial in (2, 9, 10):
+        tokens_now = await keep.replace(tokens_now)
+        assert tokens_now.access == jwt(serial=serial)
+    assert hands.asked.count("login") == 2

@@ -117,3 +117,27 @@ async def test_user_info_that_is_none_is_a_fault(answer, kind):
     with pytest.raises(Fault) as raised:
         await keeper(Hands(*answers), Vault(tokens())).user_info()
     assert raised.value.kind is kind
+
+
+async def test_the_refresh_token_can_be_tried_while_the_access_token_is_good():
+    """What it gives is kept and saved; where there is none, nothing is asked; a refusal costs no token."""
+    old = tokens()
+    hands, vault = Hands(ok(access_token=jwt(serial=2)), ok(access_token="Not expired"), Answer(401, b"{}")), Vault(old)
+    keep = keeper(hands, vault)
+    assert await keep.try_refresh()
+    assert vault.saved.access == keep.ready().access == jwt(serial=2)
+    assert vault.saves == 1
+    assert await keep.try_refresh()
+    assert vault.saves == 1, "there was nothing new"
+    vault.saved, kept = None, vault.saved
+    hands.answers.insert(0, ok(access_token="Not expired"))
+    assert await keep.try_refresh(), "somebody took the file away"
+    vault.saved = kept
+    with pytest.raises(Fault) as caught:
+        await keep.try_refresh()
+    assert caught.value.kind is FaultKind.UPSTREAM_LOGIN
+    assert vault.saved.access == keep.tokens.access == jwt(serial=2)
+    assert not vault.lock.locked()
+    hands = Hands()
+    assert not await keeper(hands, Vault(tokens(refresh=""))).try_refresh()
+    assert hands.asked == []

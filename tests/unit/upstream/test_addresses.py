@@ -89,6 +89,45 @@ def test_addresses_of_the_internet_are_public(address):
     assert is_public(ip_address(address))
 
 
+RANGES = [
+    ("0.0.0.0", "0.255.255.255"),
+    ("10.0.0.0", "10.255.255.255"),
+    ("100.64.0.0", "100.127.255.255"),
+    ("127.0.0.0", "127.255.255.255"),
+    ("169.254.0.0", "169.254.255.255"),
+    ("172.16.0.0", "172.31.255.255"),
+    ("192.0.0.0", "192.0.0.255"),
+    ("192.0.2.0", "192.0.2.255"),
+    ("192.88.99.0", "192.88.99.255"),
+    ("192.168.0.0", "192.168.255.255"),
+    ("198.18.0.0", "198.19.255.255"),
+    ("198.51.100.0", "198.51.100.255"),
+    ("203.0.113.0", "203.0.113.255"),
+    ("224.0.0.0", "255.255.255.255"),
+    ("168.63.129.16", "168.63.129.16"),
+    ("64:ff9b::1:808:808", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+    ("2001::", "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff"),
+    ("2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"),
+    ("2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+    ("3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff"),
+    ("4000::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+]
+
+
+@pytest.mark.parametrize(("first", "last"), RANGES)
+def test_p11_ranges_of_inner_addresses_are_closed_from_end_to_end(first, last):
+    """P11: first and last of each range are refused, and what lies before and behind it is public or another range's."""
+    low, high = ip_address(first), ip_address(last)
+    assert not is_public(low)
+    assert not is_public(high)
+    ends = {int(ip_address(one)) for pair in RANGES for one in pair if ip_address(one).version == low.version}
+    lowest = 1 << 125 if low.version == 6 else 0
+    highest = (1 << 126) - 1 if low.version == 6 else (1 << 32) - 1
+    for beside in (int(low) - 1, int(high) + 1):
+        if lowest <= beside <= highest:
+            assert is_public(type(low)(beside)) or beside in ends
+
+
 @given(st.ip_addresses())
 def test_p11_nothing_is_public_that_the_standard_library_calls_inner(address):
     """P11: our list is at least as strict as the standard library's."""

@@ -125,12 +125,35 @@ async def test_without_a_length_the_end_of_the_connection_is_the_end_of_the_body
         assert (call.framed, await whole(call), call.at_eof()) == (False, b"ok", True)
 
 
+async def test_p1_a_reset_is_never_the_end_of_a_reply():
+    """P1: without a length only an orderly end of the connection can be the end of the body; what came before is given."""
+    async with Service([b"HTTP/1.1 200 OK\r\n\r\nok"]) as service:
+        call = await service.post()
+        assert await call.readany() == b"ok"
+        call.lost(ConnectionResetError("reset by peer"))
+        with pytest.raises(ReplyBrokenError, match=r"^ConnectionResetError$"):
+            await call.readany()
+        assert not call.at_eof()
+        call.close()
+
+
+async def test_p6_of_an_endless_error_so_much_is_read_and_no_more():
+    """P6: whoever wants the first bytes of a body does not wait for its end, nor gets more than was asked for."""
+    async with Service([CHUNKED + b"4\r\nabcd\r\n"]) as service:
+        call = await service.post()
+        async with asyncio.timeout(5):
+            assert await call.read(3) == b"abc"
+        call.close()
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake",
         OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfake no HTTP at all\r\n\r\n",
         OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"),
+        OK + b"no HTTP at all\r\n\r\n",
+        OK + b"\0",
     ],
 )
 async def test_a_connection_with_more_than_the_reply_is_not_used_again(answer):
@@ -167,17 +190,21 @@ async def test_closing_before_the_end_closes_the_connection_at_once():
 
 
 async def test_a_reader_that_does_not_read_stops_the_service():
-    """So much is held and no more; once it is read, the rest comes (P6)."""
-    size = 40 * HOLD_BYTES
+    """So much is held and no more, as often as it stops reading; once it is read, the rest comes (P6)."""
+    size = 200 * HOLD_BYTES
     async with Service([b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, b"x" * size]) as service:
         call = await service.post()
-        while not call.paused:
-            await asyncio.sleep(0.001)
-        held = call.size
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert call.size == held < size / 2
-        assert len(await whole(call)) == size
+        taken = 0
+        for _ in range(3):
+            while not call.paused:
+                await asyncio.sleep(0.001)
+            held = call.size
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert call.size == held < size / 5
+            while call.paused:
+                taken += len(await call.readany())
+        assert taken + len(await whole(call)) == size
 
 
 async def test_much_that_comes_at_once_is_given_in_parts():
@@ -216,6 +243,10 @@ async def test_a_tap_takes_what_comes_while_somebody_waits_and_nothing_else():
         for piece in (b"one", b"two", b"six"):
             line.data_received(b"3\r\n%b\r\n" % piece)
         assert (seen, await reading) == ([b"one", b"two"], b"twosix")
+        reading = asyncio.create_task(call.readany())
+        await asyncio.sleep(0)
+        line.data_received(b"3\r\none\r\n3\r\none\r\n")
+        assert (seen, await reading) == ([b"one", b"two"], b"oneone"), "of several pieces in one read none is taken"
         reading = asyncio.create_task(call.readany())
         await asyncio.sleep(0)
         line.data_received(b"3\r\none\r\n0\r\n\r\n")

@@ -255,6 +255,21 @@ async def test_up_to_three_redirects_are_followed():
         assert "more than 3 times" in await refused(here.pictures, f"{base}/z")
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_every_kind_of_redirect_is_followed(status):
+    """RFC 9110, 15.4: what else is in the three hundreds names no other place by ``Location`` alone."""
+    async with site(by_path(a=reply(b"", f"{status} Elsewhere", "Location: /b"), b=reply())) as here:
+        await here.pictures.inline(ask(f"http://pictures.test:{here.port}/a"))
+        assert [head.split(" ")[1] for head in here.heads] == ["/a", "/b"]
+
+
+async def test_a_picture_that_is_said_to_be_unpacked_is_taken():
+    """``identity`` in any case and with blanks around it says that nothing was done to it; so does nothing at all."""
+    for said in ("identity", " Identity ", ""):
+        async with site(always(reply(PNG, "200 OK", f"Content-Encoding: {said}"))) as here:
+            await here.pictures.inline(ask(f"http://pictures.test:{here.port}/"))
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [

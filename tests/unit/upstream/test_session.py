@@ -65,6 +65,7 @@ class Play:
 
 
 LOGIN_OK = ok(access_token=jwt(serial=9), refresh_token=jwt("refresh", serial=9), user_info={"user_id": UID})
+PAGE = b"<html><head><title>Sign in to the hotel's network</title></head></html>"
 WRONG = Answer(200, '{"data":"","status_code":2,"msg":"用户名或密码不正确"}'.encode())
 
 
@@ -78,7 +79,9 @@ def test_a_cold_start_logs_in():
     assert play.tokens.access_expires == NOW + 86400
 
 
-@pytest.mark.parametrize("wrong", [WRONG, Answer(401, b'{"detail":"no"}'), Answer(422, b"{}"), Answer(404, b"")])
+@pytest.mark.parametrize(
+    "wrong", [WRONG, Answer(401, PAGE), *(Answer(status, b'{"detail":"no"}') for status in (400, 403, 404, 422))]
+)
 def test_a_wrong_password_is_a_login_fault_that_tells_what_to_do(wrong):
     """The service says it with status 200; a 4xx is understood too."""
     with pytest.raises(Refused) as caught:
@@ -90,13 +93,28 @@ def test_a_wrong_password_is_a_login_fault_that_tells_what_to_do(wrong):
 
 
 @pytest.mark.parametrize(
-    "answer", [Answer(200, b""), Answer(200, b"<html>"), Answer(502, b"<html>"), Answer(0, b"", "reset"), ok()]
+    "answer",
+    [
+        *(Answer(200, b""), Answer(200, b"<html>"), Answer(502, b"<html>"), Answer(0, b"", "reset"), ok()),
+        *(ok(status_code=0, msg="ok"), ok(access_token="Not expired", user_info={"user_id": UID})),
+        # Whose tokens these are nobody says.
+        *(ok(access_token="opaque"), ok(access_token="opaque", user_info={"user_id": ""})),
+    ],
 )
 def test_a_login_answered_with_nonsense_is_an_outage_not_a_refusal(answer):
-    """HTML, nothing, missing fields and 5xx do not blame the password."""
+    """HTML, nothing, missing fields and 5xx do not blame the password, and give no tokens."""
     with pytest.raises(Fault) as caught:
         Play([answer], None)
     assert caught.value.kind is FaultKind.UPSTREAM_BROKEN
+    assert "upstream.base_url" not in caught.value.message
+
+
+@pytest.mark.parametrize("info", [None, [], {}, {"user_id": ""}, {"user_id": 7}])
+def test_the_user_is_the_one_whom_the_login_names_or_else_the_token(info):
+    """The record beside the tokens counts first; where it is missing or no record, what the token claims."""
+    named = ok(access_token=jwt(), user_info={"user_id": "fedcba"})
+    assert Play([named], None).tokens.user_id == "fedcba"
+    assert Play([ok(access_token=jwt(), user_info=info)], None).tokens.user_id == UID
 
 
 def test_a_refused_login_is_not_repeated_before_its_time_and_waits_twice_as_long_then():
@@ -104,9 +122,10 @@ def test_a_refused_login_is_not_repeated_before_its_time_and_waits_twice_as_long
     with pytest.raises(Refused) as caught:
         Play([], None, past=Past(refused_until=NOW + 40, refused_message="no", refused_for=60))
     assert not caught.value.new
+    assert (caught.value.wait, caught.value.retry_after) == (40, 60), "clients are never told less than a minute"
     with pytest.raises(Refused) as caught:
         Play([WRONG], None, past=Past(refused_until=NOW - 1, refused_message="no", refused_for=60))
-    assert caught.value.wait == 120
+    assert (caught.value.wait, caught.value.retry_after) == (120, 120)
     with pytest.raises(Refused) as caught:
         Play([WRONG], None, past=Past(refused_until=NOW - 1, refused_message="no", refused_for=3600))
     assert caught.value.wait == 3600
@@ -160,9 +179,34 @@ def test_a_failing_refresh_keeps_the_old_token_until_it_expires():
 
 
 def test_tokens_renewed_by_somebody_else_are_used_without_a_request():
-    """A stale 401 meets newer tokens: nothing is sent, nothing is wiped."""
+    """A stale 401 meets newer tokens: nothing is sent, nothing is wiped. Newer ones that have died are renewed."""
     newer = tokens(access=jwt(serial=5))
     assert Play([], newer, rejected=jwt(serial=1)).tokens == newer
+    dead = tokens(access=jwt(serial=5), access_expires=NOW - 1)
+    assert Play([ok(access_token=jwt(serial=6))], dead, rejected=jwt(serial=1)).paths == ["refresh_access_token"]
+
+
+def test_a_token_is_sent_up_to_two_seconds_before_its_end():
+    """Later it would die on the way; one that does not say when it ends is sent until it is rejected."""
+    assert session.usable(tokens(access_expires=NOW + 2.1), NOW)
+    assert not session.usable(tokens(access_expires=NOW + 2), NOW)
+    assert session.usable(tokens(access="opaque", access_expires=None), NOW)
+    assert not session.usable(tokens(access="", access_expires=None), NOW)
+
+
+def test_the_service_s_word_that_a_token_has_not_expired_counts_more_than_our_clock():
+    """``Not expired`` for a token that is dead by our clock: it is used, and nobody logs in."""
+    old = tokens(access_expires=NOW - 1)
+    assert Play([ok(access_token="Not expired")], old).tokens == old
+
+
+def test_without_a_refresh_token_or_any_token_a_rejection_leads_to_a_login():
+    """There is nothing to refresh with: one request, the login. Without a user name there is no login either."""
+    old = tokens(refresh="")
+    assert Play([LOGIN_OK], old, rejected=old.access).paths == ["login"]
+    assert Play([LOGIN_OK], None, rejected=old.access).paths == ["login"]
+    with pytest.raises(Refused):
+        Play([], None, account=Account(BASE, "", "secret"))
 
 
 def test_the_refresh_token_is_renewed_in_its_last_days():
@@ -179,6 +223,49 @@ def test_the_refresh_token_is_renewed_in_its_last_days():
     play = Play([ok(access_token=jwt(serial=8), refresh_token=fresh)], old)
     assert play.paths == ["refresh_refresh_token"]
     assert play.tokens.access == jwt(serial=8)
+    sooner = tokens(access_expires=NOW + 100, refresh_expires=NOW + 3 * 86400 + 1)
+    assert Play([ok(access_token=jwt(serial=8))], sooner).paths == ["refresh_access_token"]
+    last = tokens(access_expires=NOW + 100, refresh_expires=NOW + 3 * 86400 - 1)
+    assert Play([both, ok(access_token=jwt(serial=8))], last).paths[0] == "refresh_refresh_token"
+
+
+@pytest.mark.parametrize("answer", [Answer(429, b"{}"), Answer(503, b"", retry_after=90.0)])
+def test_a_service_that_does_not_want_to_renew_the_refresh_token_is_asked_nothing_more(answer):
+    """Neither for an access token nor for a login: 429, or any answer that says when to come back."""
+    with pytest.raises(Fault) as caught:
+        Play([answer], tokens(access_expires=NOW - 1, refresh_expires=NOW + 86400))
+    assert caught.value.kind is not FaultKind.UPSTREAM_LOGIN
+
+
+def test_the_rejected_token_is_no_new_one():
+    """A service that gives the same token once more is asked on: for an access token, then for a login."""
+    old = tokens(refresh_expires=NOW + 86400)
+    same = ok(access_token=old.access)
+    play = Play([same, same, LOGIN_OK], old, rejected=old.access)
+    assert play.paths == ["refresh_refresh_token", "refresh_access_token", "login"]
+    assert play.tokens.access == jwt(serial=9)
+
+
+def test_not_expired_is_no_way_in_without_a_token():
+    """Somebody who brought a refresh token alone has nothing that could go on."""
+    assert Play([ok(access_token="Not expired"), LOGIN_OK], tokens(access="")).paths[-1] == "login"
+
+
+@pytest.mark.parametrize("status", [201, 500])
+def test_tokens_that_come_with_an_error_are_none(status):
+    """What an answer of another status holds is not looked into."""
+    body = json.dumps({"access_token": jwt(serial=8), "refresh_token": jwt("refresh", serial=8)}).encode()
+    old = tokens(access_expires=NOW + 100, refresh_expires=NOW + 86400)
+    assert Play([Answer(status, body), Answer(status, body)], old, account=NOBODY).tokens == old
+    with pytest.raises(Fault):
+        Play([Answer(status + 300, body)], None)
+
+
+def test_a_refresh_answered_by_the_service_without_a_token_is_a_refusal():
+    """It read the token and gave nothing: without a password that is the end of the login, and no outage."""
+    old = tokens()
+    with pytest.raises(Refused):
+        Play([ok(status_code=2, msg="no such user")], old, rejected=old.access, account=NOBODY)
 
 
 def test_a_new_refresh_token_is_kept_where_the_access_token_cannot_be_renewed():
@@ -204,13 +291,14 @@ def test_one_login_may_follow_another_at_once_where_refresh_and_tokens_were_refu
     gone = Answer(404, b'{"detail":"User not found"}')
     assert Play([gone, LOGIN_OK], old, rejected=old.access, past=soon).paths == ["refresh_access_token", "login"]
     assert Play([LOGIN_OK], old, rejected=old.access, force_login=True, past=soon).paths == ["login"]
-    for spent in (NOW - 1, NOW - 500):
+    for spent in (NOW, NOW - 599):
         with pytest.raises(Refused):
             Play([gone], old, rejected=old.access, past=Past(logged_in_at=NOW - 30, hurried_at=spent))
-    assert Play([LOGIN_OK], None, past=Past(logged_in_at=NOW - 30, hurried_at=NOW - 700)).paths == ["login"]
-
-
-PAGE = b"<html><head><title>Sign in to the hotel's network</title></head></html>"
+    assert Play([LOGIN_OK], None, past=Past(logged_in_at=NOW - 30, hurried_at=NOW - 600)).paths == ["login"]
+    assert Play([LOGIN_OK], None, past=Past(logged_in_at=NOW - 60, hurried_at=NOW)).paths == ["login"]
+    with pytest.raises(Refused) as caught:
+        Play([], None, past=Past(logged_in_at=NOW - 59, hurried_at=NOW))
+    assert caught.value.wait == 1
 
 
 @pytest.mark.parametrize(
@@ -305,6 +393,8 @@ def test_renewal_begins_ten_minutes_early_and_not_before_the_last_fifth_of_a_sho
     assert session.early(tokens()) == NOW + 86400 - 600
     assert session.early(tokens(access=jwt(life=60), access_expires=NOW + 60)) == NOW + 48
     assert session.early(tokens(access="opaque", access_expires=None)) is None
+    assert session.early(tokens(access="opaque", access_expires=NOW + 86400)) == NOW + 86400 - 600
+    assert session.early(tokens(access=jwt(life=-50), access_expires=NOW + 50)) == NOW + 50
 
 
 def test_stored_tokens_belong_to_their_service_and_user():

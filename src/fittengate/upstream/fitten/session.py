@@ -41,8 +41,8 @@ LOGIN_AGAIN_SECONDS = 60.0
 HURRIED_SECONDS = 600.0
 """But for one in so long a time: a service that was restarted may have forgotten what it gave a moment ago."""
 
-REFUSALS = frozenset({400, 401, 403, 404, 422})
-"""What the service says no with, where it does not say it with status 200."""
+REFUSALS = frozenset({400, 403, 404, 422})
+"""What the service says no with, beside 401, where it does not say it with status 200."""
 
 REFUSED_SECONDS = 60.0
 REFUSED_MOST_SECONDS = 3600.0
@@ -141,8 +141,8 @@ def renewal(
             return tokens
     if tokens is not None and tokens.access != rejected and usable(tokens, now()):
         return tokens
-    if problem is not None and (problem.kind is FaultKind.UPSTREAM_RATE or problem.retry_after is not None):
-        # It asked not to be asked; a login would be one more request.
+    if problem is not None and problem.retry_after is not None:
+        # It asked not to be asked, as every 429 does; a login would be one more request.
         raise problem
     if not (account.username and account.password):
         raise problem or _no_way_in(tokens)
