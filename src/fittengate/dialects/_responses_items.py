@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fittengate.core.conversation import Image, Message, Part, Role, Text, Thought, ToolCall, ToolResult
-from fittengate.dialects._fields import bad, text_of, unsupported
+from fittengate.dialects._fields import as_json, bad, text_of, unsupported
 from fittengate.dialects._responses_builtin import CALLS, OUTPUTS, result, told
 from fittengate.dialects._responses_raw import PARAMETER
 from fittengate.dialects._responses_tools import SEARCH, Tools, spoken
@@ -113,7 +113,7 @@ class Items:
     def _function_call(self, item: Mapping[str, Any], place: str) -> None:
         arguments = item.get("arguments")
         if type(arguments) is dict:
-            arguments = to_json(arguments).decode()
+            arguments = as_json(arguments, f"{place}.arguments").decode()
         if arguments is not None and type(arguments) is not str:
             raise bad("arguments must be a string of JSON.", f"{place}.arguments")
         self._call(item, place, _tool_name(item, place), arguments or "")
@@ -126,8 +126,9 @@ class Items:
 
     def _search_call(self, item: Mapping[str, Any], place: str) -> None:
         arguments = item.get("arguments")
-        text = arguments if type(arguments) is str else to_json({} if arguments is None else arguments).decode()
-        self._call(item, place, SEARCH, text)
+        if type(arguments) is not str:
+            arguments = as_json({} if arguments is None else arguments, f"{place}.arguments").decode()
+        self._call(item, place, SEARCH, arguments)
 
     def _builtin_call(self, item: Mapping[str, Any], place: str) -> None:
         name = CALLS[item["type"]]
