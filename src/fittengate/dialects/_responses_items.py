@@ -33,6 +33,7 @@ class Items:
         """Items without effect, as they are to be reported."""
         self._tools = tools
         self._find = find
+        self._referred_to: set[str] = set()
         self._thoughts: list[Part] = []
         """Reasoning that waits for the words or calls it led to."""
 
@@ -81,6 +82,10 @@ class Items:
         found = self._find(name)
         if found is None:
             raise bad(f"Item with id '{shown(name)}' not found. Send the item itself.", f"{place}.id")
+        if name in self._referred_to:
+            # As OpenAI has it; and a short request cannot become a prompt of any length.
+            raise bad(f"Item with id '{shown(name)}' is referred to twice. Refer to it once.", f"{place}.id")
+        self._referred_to.add(name)
         return found
 
     def _say(self, role: Role, parts: tuple[Part, ...]) -> None:
