@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fittengate.core.conversation import Image, Message, Part, Role, Text, Thought, ToolCall, ToolResult
-from fittengate.dialects._fields import bad, text_of, unsupported
+from fittengate.dialects._fields import as_json, bad, text_of, unsupported
 from fittengate.dialects._responses_builtin import CALLS, OUTPUTS, result, told
 from fittengate.dialects._responses_raw import PARAMETER
 from fittengate.dialects._responses_tools import SEARCH, Tools, spoken
@@ -33,6 +33,7 @@ class Items:
         """Items without effect, as they are to be reported."""
         self._tools = tools
         self._find = find
+        self._referred_to: set[str] = set()
         self._thoughts: list[Part] = []
         """Reasoning that waits for the words or calls it led to."""
 
@@ -81,6 +82,10 @@ class Items:
         found = self._find(name)
         if found is None:
             raise bad(f"Item with id '{shown(name)}' not found. Send the item itself.", f"{place}.id")
+        if name in self._referred_to:
+            # As OpenAI has it; and a short request cannot become a prompt of any length.
+            raise bad(f"Item with id '{shown(name)}' is referred to twice. Refer to it once.", f"{place}.id")
+        self._referred_to.add(name)
         return found
 
     def _say(self, role: Role, parts: tuple[Part, ...]) -> None:
@@ -113,7 +118,7 @@ class Items:
     def _function_call(self, item: Mapping[str, Any], place: str) -> None:
         arguments = item.get("arguments")
         if type(arguments) is dict:
-            arguments = to_json(arguments).decode()
+            arguments = as_json(arguments, f"{place}.arguments").decode()
         if arguments is not None and type(arguments) is not str:
             raise bad("arguments must be a string of JSON.", f"{place}.arguments")
         self._call(item, place, _tool_name(item, place), arguments or "")
@@ -126,8 +131,9 @@ class Items:
 
     def _search_call(self, item: Mapping[str, Any], place: str) -> None:
         arguments = item.get("arguments")
-        text = arguments if type(arguments) is str else to_json({} if arguments is None else arguments).decode()
-        self._call(item, place, SEARCH, text)
+        if type(arguments) is not str:
+            arguments = as_json({} if arguments is None else arguments, f"{place}.arguments").decode()
+        self._call(item, place, SEARCH, arguments)
 
     def _builtin_call(self, item: Mapping[str, Any], place: str) -> None:
         name = CALLS[item["type"]]

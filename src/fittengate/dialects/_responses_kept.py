@@ -34,6 +34,10 @@ _PREFIXES: Mapping[str, str] = {
 }
 
 
+_OF_PARTS: Mapping[str, Mapping[str, Any]] = {"output_text": {"annotations": []}, "input_image": {"detail": "auto"}}
+"""What a part of a message has where its client left it out, by the part's type."""
+
+
 def item_id(kind: str, tail: str, index: int) -> str:
     """Return the id of the output item at ``index`` of the response whose id has this ``tail``."""
     return f"{_PREFIXES.get(kind, 'item')}_{tail}{index:04x}"
@@ -122,10 +126,9 @@ def _named(item: dict[str, Any], tail: str, index: int) -> dict[str, Any]:
     """Return an input item in full: with type, id and status, and a message's words as parts."""
     kind = item.get("type") or "message"
     full = {**item, "type": kind, "id": f"{item_id(kind, tail, index)}i", "status": "completed"}
-    if kind == "message" and type(item.get("content")) is str:
+    if kind == "message":
         sort = "output_text" if item.get("role") == "assistant" else "input_text"
-        part: dict[str, Any] = {"type": sort, "text": item["content"]}
-        if sort == "output_text":
-            part["annotations"] = []
-        full["content"] = [part]
+        content = item.get("content")
+        parts = [{"type": sort, "text": content}] if type(content) is str else content or []
+        full["content"] = [{**_OF_PARTS.get(part["type"], {}), **part} for part in parts]
     return full

@@ -165,8 +165,7 @@ class ResponseWriter:
 
     def _say(self, text: str) -> bytes:
         item = self._item
-        if item is None:
-            return b""
+        assert item is not None  # noqa: S101 - by the grammar of events a delta belongs to what was opened
         text = item.take(text)
         return self._delta_of(text) if text and item.delta else b""
 

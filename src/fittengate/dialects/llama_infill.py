@@ -142,13 +142,18 @@ _STOP_TYPE: Mapping[StopReason, str] = {
 
 
 _TYPES: Mapping[int, str] = {
+    400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
     # It has none for too many requests: both mean later.
     429: "unavailable_error",
+    500: "server_error",
+    502: "server_error",
     503: "unavailable_error",
+    504: "server_error",
 }
+"""What llama.cpp calls an error of each status; one of another status is called by its code."""
 
 
 def _piece(head: Head, text: str) -> dict[str, Any]:
@@ -207,10 +212,9 @@ def _parts(value: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 def _error(fault: Fault, request_id: str | None = None) -> dict[str, Any]:
     """Return llama.cpp's error object; ``param`` is ours."""
+    sort = _TYPES.get(fault.status, fault.code)
     if fault.kind is FaultKind.CALLER_TOO_LONG:
         sort = "exceed_context_size_error"
-    else:
-        sort = _TYPES.get(fault.status, "server_error" if fault.status >= 500 else "invalid_request_error")
     message = message_of(fault, request_id)
     return {"error": {"code": fault.status, "message": message, "type": sort, "param": fault.param}}
 

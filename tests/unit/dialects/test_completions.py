@@ -212,10 +212,12 @@ def test_llamas_answer_has_the_fields_that_are_wanted_alone():
         (FaultKind.POLICY_QUOTA, ("insufficient_quota", "unavailable_error")),
         (FaultKind.GATEWAY_BUSY, ("service_unavailable_error", "unavailable_error")),
         (FaultKind.UPSTREAM_LATE, ("server_error", "server_error")),
+        (FaultKind.CALLER_SUPERSEDED, ("invalid_request_error", "superseded")),
+        (FaultKind.CALLER_BODY_TOO_LARGE, ("invalid_request_error", "body_too_large")),
     ],
 )
 def test_errors_are_called_what_the_vendors_call_them(kind, sorts):
-    """Mistral's types are OpenAI's; llama.cpp's are its own."""
+    """Mistral's types are OpenAI's; llama.cpp's are its own, and our code where it has none."""
     fault = Fault(kind, "m")
     mistral, llama = [json.loads(BY_NAME[name].error(fault, "r")) for name in ("mistral_fim", "llama_infill")]
     assert (mistral["type"], llama["error"]["type"]) == sorts

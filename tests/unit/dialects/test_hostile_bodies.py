@@ -141,6 +141,56 @@ def test_very_many_of_one_thing_cost_little(what):
     assert process_time() - before < 1
 
 
+_U = {"role": "user", "content": "x"}
+_DEEP: list[tuple[str, dict[str, Any]]] = [
+    ("openai_chat", {"messages": [_U], "tools": [{"function": {"name": "f", "parameters": "*"}}]}),
+    ("openai_chat", {"messages": [_U], "functions": [{"name": "f", "parameters": "*"}]}),
+    ("openai_chat", {"messages": [{"role": "assistant", "function_call": {"name": "f", "arguments": "*"}}]}),
+    ("openai_chat", {"messages": [_U], "response_format": {"type": "json_schema", "json_schema": {"schema": "*"}}}),
+    ("openai_responses", {"input": "x", "tools": [{"type": "function", "name": "f", "parameters": "*"}]}),
+    ("openai_responses", {"input": "x", "tools": [{"type": "custom", "name": "f", "more": "*"}]}),
+    ("openai_responses", {"input": "x", "tools": [{"type": "tool_search", "execution": "client", "parameters": "*"}]}),
+    ("openai_responses", {"input": "x", "metadata": "*"}),
+    ("openai_responses", {"input": "x", "instructions": [{"role": "user", "content": "x", "more": "*"}]}),
+    ("openai_responses", {"input": "x", "text": {"format": {"type": "json_schema", "schema": "*"}}}),
+    ("openai_responses", {"input": [{"role": "user", "content": "x", "more": "*"}]}),
+    ("openai_responses", {"input": [{"type": "function_call", "name": "f", "arguments": "*"}]}),
+    ("openai_responses", {"input": [{"type": "tool_search_call", "arguments": "*"}]}),
+    ("openai_responses", {"input": [{"type": "shell_call", "action": "*"}]}),
+    ("openai_responses", {"input": [{"type": "shell_call_output", "output": "*"}]}),
+    ("anthropic_messages", {"max_tokens": 1, "messages": [_U], "tools": [{"name": "f", "input_schema": "*"}]}),
+    (
+        "anthropic_messages",
+        {
+            "max_tokens": 1,
+            "messages": [
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": "*"}]},
+            ],
+        },
+    ),
+    (
+        "anthropic_messages",
+        {"max_tokens": 1, "messages": [_U], "output_format": {"type": "json_schema", "schema": "*"}},
+    ),
+    ("ollama_chat", {"model": "m", "messages": [_U], "format": "*"}),
+    ("ollama_generate", {"model": "m", "prompt": "x", "format": "*"}),
+]
+
+
+@pytest.mark.parametrize(("name", "request_"), _DEEP, ids=lambda value: value if isinstance(value, str) else "")
+def test_at_no_depth_does_a_value_break_its_reader(name, request_):
+    """What is just not too deep to be read may be too deep to be written again, further down in calls: that is no defect."""
+    dialect, form = _by_name(name), json.dumps(request_)
+    for depth in (400, *range(880, 1000)):
+        for deep in ('{"a":' * depth + "1" + "}" * depth, '{"a":' + "[" * depth + "]" * depth + "}"):
+            try:
+                ask = dialect.read(form.replace('"*"', deep).encode())
+            except Fault as fault:
+                assert fault.kind is FaultKind.CALLER_BAD_REQUEST  # noqa: PT017 - or no fault
+                continue
+            writer_for(dialect, ask, head_for(ask)).fault(Fault(FaultKind.GATEWAY_BROKEN, "m"))
+
+
 def test_what_is_too_deep_to_be_written_is_the_callers_fault():
     """An object that was read, and cannot be written as JSON again, is refused by its place."""
     deep: dict[str, Any] = {}

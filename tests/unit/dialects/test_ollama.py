@@ -2,13 +2,16 @@
 
 import json
 
+import ollama
 import pytest
 
 from fittengate.core.ask import Ask, FillAsk, ReplyFormat, Sampling
+from fittengate.core.caller import ModelCard
 from fittengate.core.conversation import Image, Message, Text, Thought, ToolCall, ToolResult
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.dialects import OLLAMA
 from fittengate.dialects._ollama import Load, moment
+from fittengate.dialects._ollama_models import read_show, show_body, tags_body, version_body
 
 CHAT, GENERATE = OLLAMA
 BAD, UNSUPPORTED = FaultKind.CALLER_BAD_REQUEST, FaultKind.CALLER_UNSUPPORTED
@@ -202,3 +205,29 @@ def test_a_tool_without_a_type_is_a_function():
 def test_any_number_of_seconds_is_a_time():
     """What no calendar has becomes the nearest that it has."""
     assert (moment(-5), moment(10**15)) == ("1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
+
+
+def test_models_are_told_as_ollamas_client_reads_them():
+    """Each name has the tag that Ollama's have; the digest follows from the name."""
+    cards = (ModelCard("m", "M", created=5), ModelCard("fitten-completion", "C", section="completion"))
+    listed = ollama.ListResponse.model_validate_json(tags_body(cards), strict=True)
+    assert [model.model for model in listed.models] == ["m:latest", "fitten-completion:latest"]
+    assert len({model.digest for model in listed.models}) == 2
+    talks, completes = [ollama.ShowResponse.model_validate_json(show_body(card, 10), strict=True) for card in cards]
+    assert talks.modelinfo["fitten.context_length"] == 10
+    assert ("tools" in talks.capabilities, "tools" in completes.capabilities) == (True, False)
+    assert json.loads(version_body())["version"].count(".") == 2
+
+
+@pytest.mark.parametrize("body", [b'{"model":"m"}', b'{"name":"m"}', b'{"model":"","name":"m"}'])
+def test_a_model_is_shown_by_either_name(body):
+    """Older clients write name."""
+    assert read_show(body) == "m"
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"model":5}', b'{"name":null}'])
+def test_a_model_that_is_to_be_shown_must_be_named(body):
+    """The fault names the place."""
+    with pytest.raises(Fault) as caught:
+        read_show(body)
+    assert (caught.value.kind, caught.value.param) == (BAD, "model")

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from openai.types.responses import ResponseItemList
 
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.record import Record
@@ -46,6 +47,21 @@ def test_items_are_listed_in_full_and_in_order():
     assert answer["id"] == "msg_x"
     assert given[0]["content"] == [{"type": "output_text", "text": "b", "annotations": []}]
     assert [said(item) for item in given] == ["b", "c"]
+
+
+def test_listed_items_are_of_the_types_that_the_sdk_declares():
+    """Whatever form a client sent a message in, strict clients read it back."""
+    contents = [
+        ("user", [{"type": "input_image", "image_url": "https://example.org/a.png"}]),
+        ("assistant", [{"type": "output_text", "text": "a"}, {"type": "refusal", "refusal": "no"}]),
+        ("developer", None),
+        ("user", ""),
+    ]
+    one = record(given=[{"role": role, "content": content} for role, content in contents])
+    ResponseItemList.model_validate_json(item_page(input_items((one,)), None, 10), strict=True)
+    assert [part["type"] for item in input_items((one,)) for part in item["content"]] == [
+        *("input_image", "output_text", "refusal", "input_text"),
+    ]
 
 
 def test_a_page_begins_behind_an_item_and_says_whether_there_is_more():

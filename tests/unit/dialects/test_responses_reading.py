@@ -433,6 +433,17 @@ def test_what_an_item_refers_to_is_kept_with_it():
     assert [item["type"] for item in listed] == ["message", "message"]
 
 
+def test_an_item_is_referred_to_once():
+    """A short request cannot make a prompt of any length of what was kept."""
+    tail = "0" * 24
+    words = {"type": "message", "role": "assistant", "content": "two", "id": f"msg_{tail}0000"}
+    first = Record(f"resp_{tail}", None, b"[]", json.dumps({"output": [words]}).encode())
+    reference = {"type": "item_reference", "id": words["id"]}
+    with pytest.raises(Fault) as caught:
+        read({first.id: (first,)}, input=[reference, {"role": "user", "content": "x"}, reference])
+    assert (caught.value.kind, caught.value.param) == (BAD, "input[2].id")
+
+
 def test_an_unknown_previous_response_has_its_own_code():
     """Requirement 33: it is never ignored; the code is the one that clients know."""
     with pytest.raises(Fault) as caught:

@@ -277,3 +277,35 @@ def test_a_prompt_that_is_too_long_says_so_in_mid_stream():
     writer = RESPONSES.writer(ask(), HEAD)
     failed = writer.fault(Fault(FaultKind.CALLER_TOO_LONG, "Too long."))
     assert b'"code":"context_length_exceeded"' in failed
+
+
+@pytest.mark.parametrize("said", ["[]", '"a b"', "words"])
+def test_a_search_with_other_arguments_is_a_query(said):
+    """The item has an object in any case."""
+    item = events(*call("tool_search", said), DONE)[-1]["response"]["output"][0]
+    assert item["arguments"] == {"query": said}
+
+
+def test_what_is_kept_of_a_stream_is_its_last_response():
+    """The record has what the client was told, and what it had sent."""
+    wanted = ask(previous_response_id=None)
+    writer = RESPONSES.writer(wanted, HEAD)
+    last = writer.feed([Began(), TextDelta("a"), DONE]) + writer.close()
+    kept = RESPONSES.record(wanted, HEAD, writer)
+    assert kept.id == "resp_" + HEAD.id
+    assert kept.response in last
+    assert json.loads(kept.given) == [{"type": "message", "role": "user", "content": "x"}]
+
+
+def test_the_bodies_about_responses():
+    """A count and a deletion, as OpenAI's reference has them."""
+    assert json.loads(RESPONSES.count_body(5)) == {"object": "response.input_tokens", "input_tokens": 5}
+    assert json.loads(RESPONSES.deleted("resp_a")) == {"id": "resp_a", "object": "response", "deleted": True}
+
+
+def test_what_is_counted_needs_no_input():
+    """Tools and instructions have tokens too; nothing is kept of such a request."""
+    counted = RESPONSES.read_count(b'{"instructions":"i"}', {})
+    assert [message.role for message in counted.conversation.messages] == ["system"]
+    assert counted.given == b""
+    assert RESPONSES.read_count(b"{}", {}).conversation.messages == ()
