@@ -1,6 +1,5 @@
 """The flight recorder through the whole gateway, and ``fittengate bundle`` as a program."""
 
-import asyncio
 import io
 import json
 import re
@@ -11,7 +10,7 @@ import tarfile
 import pytest
 
 from fakes.line import CHAT, KEY, until
-from fakes.running import PASSWORD, command
+from fakes.running import PASSWORD, run_command
 from fittengate.services.clock import SystemClock
 from fittengate.services.key_store import KeyStore, KeyWish
 from fittengate.services.store import Database
@@ -217,18 +216,8 @@ async def run(process, tmp_path, *arguments, **settings):
         "FITTENGATE_SERVER_PORT": str(process.port),
         **settings,
     }
-    made = await asyncio.create_subprocess_exec(
-        *command(),
-        "bundle",
-        *arguments,
-        env={name: value for name, value in environ.items() if value is not None},
-        cwd=tmp_path,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await made.communicate()
-    return made.returncode, out.decode(), err.decode()
+    given = {name: value for name, value in environ.items() if value is not None}
+    return await run_command(given, tmp_path, "bundle", *arguments)
 
 
 async def test_the_command_writes_a_private_archive(serve, simulator, tmp_path):

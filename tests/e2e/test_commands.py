@@ -397,10 +397,15 @@ async def test_serve_without_an_account_starts_and_says_so_in_every_answer(here)
     assert took < 3
 
 
-async def test_a_bundle_that_was_asked_for_too_early_takes_nobody_the_first_key(here):
-    """The key that the command makes for itself is no client's: doctor counts it no more than the first start does."""
+async def test_a_bundle_takes_nobody_the_first_key(here):
+    """Where nobody answers no key is made for it, and the one that is made is no client's: a first key is made yet."""
     code, _, err = await here.run("bundle", "req_1", env={"FITTENGATE_SERVER_PORT": "9"})
     assert (code, "no gateway answers" in err) == (1, True)
+    assert "no keys yet" in (await here.run("keys", "list", "--all"))[2]
+    async with here.serving(env={"FITTENGATE_SERVER_API_KEY": "a-key-of-the-settings"}) as (_, port, _):
+        code, _, err = await here.run("bundle", "req_1", env={"FITTENGATE_SERVER_PORT": str(port)})
+        assert (code, "No exchange of this id" in err) == (1, True)
+    assert "fittengate bundle" in (await here.run("keys", "list", "--all"))[1]
     assert "none yet" in (await here.run("doctor", "--offline"))[1]
     async with here.serving() as (_, _, said):
         assert "a key was made" in said

@@ -6,12 +6,11 @@ import os
 import re
 import socket
 import sqlite3
-import sys
 
 import pytest
 
 from fakes.certificates import self_signed
-from fakes.running import PASSWORD, USERNAME
+from fakes.running import PASSWORD, USERNAME, run_command
 from fittengate.services.files import write_private
 from fittengate.simulator import Plan
 
@@ -35,21 +34,16 @@ class Doctor:
     async def __call__(self, *arguments, **settings):
         """Return the exit code and, of the report for programs, the state and text of each finding by what it is about."""
         environ = {**self.environ, **settings}
-        made = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "fittengate", "doctor", "--json", *arguments,
-            cwd=self.path, env=environ, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, err = await made.communicate()
-        assert err == b""
-        assert PASSWORD.encode() not in out
+        code, out, err = await run_command(environ, self.path, "doctor", "--json", *arguments)
+        assert err == ""
+        assert PASSWORD not in out
         report = json.loads(out)
         found = {}
         for one in report["findings"]:
             found.setdefault(one["what"], []).append((one["state"], one["text"]))
         assert report["ok"] == all(state != "fail" for lines in found.values() for state, _ in lines)
-        assert report["ok"] == (made.returncode == 0)
-        return made.returncode, {what: lines[-1] for what, lines in found.items()}
+        assert report["ok"] == (code == 0)
+        return code, {what: lines[-1] for what, lines in found.items()}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from fakes.line import KEY, until
-from fakes.running import command, environment, running
+from fakes.running import environment, run_command, running
 from fakes.valkey import PASSWORD, valkey
 from fittengate.core.account import Tokens
 from fittengate.services import keyring
@@ -241,16 +241,7 @@ async def test_tokens_of_a_gateway_that_was_alone_reach_the_fleet(simulator, ser
 async def commanded(simulator, server, state, *words, **settings):
     """Run a command on a machine of the fleet; return its exit code, and what it wrote to both streams."""
     environ = environment(simulator, state, fleet_url=server.url, **settings)
-    ended = await asyncio.create_subprocess_exec(
-        *command(),
-        *words,
-        env=environ,
-        cwd=state.parent,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await ended.communicate()
-    return ended.returncode, out.decode(), err.decode()
+    return await run_command(environ, state.parent, *words)
 
 
 async def test_commands_use_the_fleets_login(replicas, simulator, server, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fakes.ledger import rows, until_rows
-from fakes.running import command, environment
+from fakes.running import environment, run_command
 
 
 @pytest.fixture
@@ -18,12 +18,7 @@ def keys(simulator, tmp_path):
 
     async def run(*arguments, **settings):
         environ = environment(simulator, tmp_path / "state", server_api_key=None, **settings)
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *command(), "keys", *arguments, env=environ, cwd=tmp_path, stdout=pipe, stderr=pipe
-        )
-        out, err = await process.communicate()
-        return process.returncode, out.decode(), err.decode()
+        return await run_command(environ, tmp_path, "keys", *arguments)
 
     return run
 

@@ -10,7 +10,7 @@ import pytest
 
 from fakes.certificates import self_signed
 from fakes.line import KEY, ask, request
-from fakes.running import command, environment
+from fakes.running import PASSWORD, USERNAME, command, environment
 from fakes.valkey import valkey
 from fittengate.simulator import Plan
 
@@ -49,6 +49,21 @@ async def test_a_file_says_it_all(serve, simulator, tmp_path):
             await asyncio.sleep(0.05)
     assert all(json.loads(line) for line in log.read_text().splitlines())
     assert not (one.state_dir / "fitten_api.log").exists()
+
+
+async def test_the_file_of_an_older_bridge_is_enough(serve, simulator, tmp_path):
+    """``config.ini`` in the working directory: user, password, and several keys."""
+    (tmp_path / "config.ini").write_text(
+        f"[Main]\nusername = {USERNAME}\npassword = {PASSWORD}\napi_key = old-key-1, old-key-2\n"
+    )
+    one = await serve(account_username=None, account_password=None, server_api_key=None)
+    await one.ready()
+    assert "settings from ./config.ini" in one.stderr
+    assert "a key was made" not in one.stderr
+    for key in ("old-key-1", "old-key-2"):
+        assert (await one.request("POST", CHAT, BODY, key=key)).status == 200
+    assert (await one.request("POST", CHAT, BODY)).status == 401
+    assert json.loads(simulator.requests("login")[-1].body)["username"] == USERNAME
 
 
 @pytest.mark.parametrize("source", ["flag", "environment", "file"])

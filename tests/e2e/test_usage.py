@@ -13,7 +13,7 @@ import stat
 import pytest
 
 from fakes.ledger import rows, until_rows
-from fakes.running import command, environment
+from fakes.running import environment, run_command
 from fittengate.services.tables import REVISION
 from fittengate.simulator import Plan
 
@@ -28,17 +28,7 @@ class Shell:
 
     async def run(self, *arguments, **settings):
         environ = {**self.environ, "PYTHONIOENCODING": "utf-8", **settings}
-        made = await asyncio.create_subprocess_exec(
-            *command(),
-            *arguments,
-            env=environ,
-            cwd=self.state.parent,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await made.communicate()
-        return made.returncode, out.decode(), err.decode()
+        return await run_command(environ, self.state.parent, *arguments)
 
 
 @pytest.fixture

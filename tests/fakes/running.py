@@ -233,6 +233,22 @@ def command() -> list[str]:
     return [str(Path(sys.executable).with_name("fittengate"))]
 
 
+async def run_command(environ: Mapping[str, str], folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run a command in a folder to its end; return exit code, standard output and standard error."""
+    made = await asyncio.create_subprocess_exec(
+        *command(),
+        *arguments,
+        env=dict(environ),
+        cwd=folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await made.communicate()
+    assert made.returncode is not None
+    return made.returncode, out.decode(), err.decode()
+
+
 async def start_process(environ: Mapping[str, str], state_dir: Path, *arguments: str) -> Process:
     """Start ``fittengate serve`` without waiting for anything."""
     made = await asyncio.create_subprocess_exec(

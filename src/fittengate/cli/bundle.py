@@ -46,6 +46,8 @@ def command(*, request_id: str, output: str | None, **options: Any) -> None:
     """
     configured = read_settings(options)
     address = gateway_address(configured)
+    # Where nobody answers no key is made.
+    answered(address, configured, "", "/livez")
     with admin_key(configured) as key:
         files = _files(address, configured, key, request_id)
     name = f"fittengate-{_OTHER.sub('_', request_id)}"
@@ -113,13 +115,7 @@ def admin_key(configured: Configured) -> Iterator[str]:
 
 def _files(address: str, configured: Configured, key: str, request_id: str) -> dict[str, str]:
     """Return the files of a request. Raises CommandError."""
-    try:
-        status, answer = ask(address, configured, key, f"/admin/api/exchanges/{quote(request_id, safe='')}")
-    except ValueError as error:
-        raise CommandError(f"what answers at {address} is no fittengate. Set FITTENGATE_ADMIN_URL.") from error
-    except (OSError, http.client.HTTPException) as error:
-        text = f"no gateway answers at {address}. Start `fittengate serve`, or set FITTENGATE_ADMIN_URL."
-        raise CommandError(text) from error
+    status, answer = answered(address, configured, key, f"/admin/api/exchanges/{quote(request_id, safe='')}")
     match answer:
         case {"files": dict() as files} if status == 200:
             return {str(name): str(text) for name, text in files.items()}
@@ -129,6 +125,17 @@ def _files(address: str, configured: Configured, key: str, request_id: str) -> d
             raise CommandError(message)
         case _:
             raise CommandError(f"what answers at {address} is no fittengate (status {status}).")
+
+
+def answered(address: str, configured: Configured, key: str, path: str) -> tuple[int, Any]:
+    """Return status and answer of a GET. Raises CommandError where no gateway answers."""
+    try:
+        return ask(address, configured, key, path)
+    except ValueError as error:
+        raise CommandError(f"what answers at {address} is no fittengate. Set FITTENGATE_ADMIN_URL.") from error
+    except (OSError, http.client.HTTPException) as error:
+        text = f"no gateway answers at {address}. Start `fittengate serve`, or set FITTENGATE_ADMIN_URL."
+        raise CommandError(text) from error
 
 
 def ask(address: str, configured: Configured, key: str, path: str) -> tuple[int, Any]:
@@ -145,7 +152,7 @@ def ask(address: str, configured: Configured, key: str, path: str) -> tuple[int,
     else:
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=SECONDS)
     try:
-        connection.request("GET", f"{parts.path}{path}", headers={"authorization": f"Bearer {key}"})
+        connection.request("GET", f"{parts.path}{path}", headers={"authorization": f"Bearer {key}"} if key else {})
         response = connection.getresponse()
         return response.status, json.loads(response.read(MAX_ANSWER_BYTES))
     finally:

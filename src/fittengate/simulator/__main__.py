@@ -1,6 +1,7 @@
 """``python -m fittengate.simulator``: the simulator as a process."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -21,7 +22,9 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     except OSError as error:
-        sys.stderr.write(f"Cannot listen on {given.host}:{given.port}: {error.strerror}. Choose another --port.\n")
+        # Names that cannot be resolved have numbers of their own, below zero.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        sys.stderr.write(f"Cannot listen on {given.host}:{given.port} ({reason}). Choose another --port or --host.\n")
         return 1
     return 0
 

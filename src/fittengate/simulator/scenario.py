@@ -115,7 +115,7 @@ class Completion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     silent_chars: Count = 0
     """So many characters of a line of such a file, blanks not counted, must be there before its rest is suggested."""
     wrong_lines: Count = 0
-    """Of the lines of such a file, the suggestion about each so-manieth goes wrong in its middle; 0: about none."""
+    """Of so many lines of such a file, the suggestion about one goes wrong in its middle; 0: about none."""
     project_context: str = "yes-4"
     """What ``pc_check_auth`` says."""
     cache: Annotated[int, Meta(ge=1)] = 256
