@@ -94,14 +94,16 @@ CALL = '<tool_calls>\n<invoke name="run">\n<parameter name="cmd">ls</parameter>\
             "",
         ),
         ((CALL, "\n<tool_results>\nfile.txt"), {"tools": (TOOL,)}, ""),
-        (('{"a": [1]}', " is what you"), {"reply_format": ReplyFormat()}, '{"a": [1]}'),
+        (('{"a": [', "1]}", " is what you"), {"reply_format": ReplyFormat()}, '{"a": [1]}'),
     ],
     ids=["turn", "turn behind tools", "one call only", "invented result", "value"],
 )
 def test_p1_whichever_part_ends_a_reply_it_has_its_end_at_once(texts, options, said):
     """P1: whoever reads the service stops there, and what it would have said of the tokens is estimated."""
     made = stream(**options)
-    events = made.feed(deltas(*texts), 0.0)
+    events = made.feed(deltas(texts[0]), 0.0)
+    assert not made.ended
+    events += made.feed(deltas(*texts[1:]) + USAGE, 0.0)
     assert made.ended
     assert isinstance(events[-1], Ended)
     assert events[-1].usage.estimated
@@ -134,7 +136,8 @@ def test_what_the_service_does_not_count_is_estimated_and_marked():
     for body, output in ((long, 100), (short, 4), (deltas("x" * 396, *"abcd"), 100)):
         assert run([body])[0][-1].usage.output_tokens == output
     thought = b'{"reasoning_delta":"%b"}\n' % (b"x" * 400)
-    assert run([thought + deltas("ok")])[0][-1].usage.output_tokens == 100
+    found = run([thought + deltas("ok", "ok")])[0][-1].usage
+    assert (found.output_tokens, found.reasoning_tokens) == (101, 1)
     for usage, told in ((b'"9","output_tokens":[]', (9, None)), (b'[],"output_tokens":"4"', (None, 4))):
         events, _ = run([deltas("ab") + b'{"usage":{"input_tokens":' + usage + b"}}\n"])
         found = events[-1].usage
