@@ -220,6 +220,7 @@ def test_a_usage_line_alone_is_an_empty_but_clean_reply():
         (b'data: {"delta":"a"}\n\ndata: [DONE]\n', True),
         (b'{"delta":"","reasoning_delta":""}\n{"delta":"a"}\n', False),
         (b'{"delta":""}\n{"reasoning_delta":"a"}\n', False),
+        (b'{"delta":"","reasoning_delta":"a"}\n', False),
         (b'{"delta":"a","finish_reason":"stop"}\n', True),
         (b'{"delta":"a","finish_reason":null}\n', False),
         (b'{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n', True),
@@ -248,6 +249,26 @@ def test_the_short_way_of_a_delta_forgets_nothing_that_the_long_one_knows():
     assert decoder.one(b'{"delta":"a"}\n', 0.0) == "a"
     assert decoder.close() == []
     assert decoder.fault is None, "something was said"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b'{"delta":"a","reasoning_delta":"b"}', b'{"delta":"a","thinking_delta":"b"}', b'{"delta":""}', b"{}"),
+        *(b'{"delta":"a\\u0000"}', b'{"reasoning_delta":"a"}', USAGE[:-1], b'{"delta":"a",' + USAGE[1:-1]),
+        *(b'{"delta":"heartbeat"}', b'{"delta":"a","x":1}', b'{"delta":"a"}\n{"delta":"b"}', b"no line", b"\xff"),
+    ],
+)
+def test_what_is_more_than_an_ordinary_delta_does_not_go_the_short_way(line):
+    """Reasoning, counts, padding and all that is odd would be lost there."""
+    assert ChatDecoder().one(line + b"\n", 0.0) is None
+
+
+def test_usage_is_known_by_either_name():
+    """The service's own words for it, and those of the API that others copy."""
+    body = b'{"delta":"a"}\n{"usage":{"prompt_tokens":5,"completion_tokens":6},"id":1}\n'
+    _, decoder = said(body)
+    assert (decoder.input_tokens, decoder.output_tokens) == (5, 6)
 
 
 def test_reasoning_alone_is_a_reply():
@@ -279,6 +300,8 @@ def test_a_character_escaped_in_two_deltas_is_put_together():
     """JSON may escape a character beyond the BMP as two halves, and the halves may come apart."""
     text, _ = said(b'{"delta":"a\\ud83d"}\n{"delta":"\\ude00b"}\n' + USAGE)
     assert text == "a😀b"
+    for character, first, second in (("\U00010000", b"d800", b"dc00"), ("\U0010ffff", b"dbff", b"dfff")):
+        assert said(b'{"delta":"\\u%b"}\n{"delta":"\\u%b"}\n' % (first, second) + USAGE)[0] == character
     text, _ = said(b'{"delta":"a\\ud83d"}\n{"delta":"b"}\n' + USAGE)
     assert text == "a\ufffdb"
     text, _ = said(b'{"delta":"a\\ud83d"}\n' + USAGE)
