@@ -261,6 +261,30 @@ def test_a_try_is_told_once(breaker):
         trial.tell(Breaker.passed)
         trial.tell(Breaker.failed)
     assert breaker.state == "closed"
+    for _ in range(20):
+        assert breaker.state == "closed"
+        trial.begin()
+        trial.tell(Breaker.failed)
+    assert breaker.state == "open"
+
+
+def test_the_first_word_of_a_try_closes_it_and_so_does_its_end(breaker, clock):
+    """A request that was let through as the probe; before it has begun it has no word."""
+    opened(breaker)
+    clock.now += 5
+    trial = Trial(breaker)
+    trial.spoke()
+    assert breaker.state == "open"
+    trial.begin()
+    assert breaker.state == "probing"
+    trial.spoke()
+    assert breaker.state == "closed"
+    opened(breaker)
+    clock.now += 5
+    trial = Trial(breaker)
+    trial.begin()
+    trial.tell(Breaker.passed)
+    assert breaker.state == "closed"
 
 
 def test_while_it_is_open_no_trial_is_made(breaker):
