@@ -10,6 +10,7 @@ from uvicorn.server import ServerState
 from fakes.line import CHAT, KEY
 from fakes.transport import Transport
 from fittengate.server.http import protocol_class
+from fittengate.server.outlet import _Bell
 from fittengate.server.request import OUTLET
 
 HEADERS = [(b"content-type", b"text/plain"), (b"x-request-id", b"req_1")]
@@ -194,6 +195,64 @@ async def test_a_client_that_left_is_sent_nothing():
     transport, _ = await through(app, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
     assert transports == [transport]
     assert transport.writes == []
+
+
+@pytest.mark.parametrize("way", ["whole", "stream"])
+@pytest.mark.parametrize("gone", [False, True])
+async def test_p8_the_receipt_is_made_right_before_the_last_bytes(way, gone):
+    """P8: head and body of a whole answer, or the end of a stream, go out behind it; it is not made for a client that left."""
+    seen = []
+
+    async def app(scope, receive, send):
+        outlet = scope[OUTLET]
+        outlet.disconnected = gone
+        note = lambda: seen.append(len(outlet.transport.writes))  # noqa: E731
+        if way == "whole":
+            outlet.whole(200, [(b"content-length", b"2")], b"ok", note)
+        else:
+            outlet.begin(200, HEADERS)
+            outlet.piece(b"one")
+            outlet.last(b"two", note)
+
+    transport, _ = await through(app, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert seen == ([] if gone else [len(transport.writes) - 1])
+
+
+async def test_a_client_that_left_is_not_waited_for():
+    """It will never read what waits: an answer to it ends at once, and its body is not taken."""
+    seen = []
+
+    async def app(scope, receive, send):
+        outlet = scope[OUTLET]
+        seen.append(outlet.paused)
+        outlet.flow.pause_writing()
+        seen.append(outlet.paused)
+        outlet.disconnected = True
+        seen.append(outlet.paused)
+        seen.append(outlet.taken())
+        outlet.flow.resume_writing()
+
+    await through(app, b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi")
+    assert seen == [False, True, False, None]
+
+
+async def test_whoever_waits_for_news_of_a_request_is_woken_each_time_and_leaves_nothing():
+    """As asyncio.Event: set lets all go on, clear lets them wait again; one that is cancelled is forgotten."""
+    bell = _Bell()
+    gone = asyncio.create_task(bell.wait())
+    await asyncio.sleep(0)
+    gone.cancel()
+    for _ in range(2):
+        assert not bell.is_set()
+        waiting = [asyncio.create_task(bell.wait()) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in waiting)
+        bell.set()
+        await asyncio.gather(*waiting)
+        await bell.wait()
+        assert bell.is_set()
+        bell.clear()
+    assert bell._waiters == []
 
 
 async def test_a_client_that_waits_for_100_continue_gets_it(gateway):

@@ -3,10 +3,11 @@
 import json
 import string
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fittengate.services.mask import NUMBERS, WORDS, Mask
+from fittengate.services.mask import NUMBERS, OWN, WORDS, Mask
 
 KEY = b"a key for these tests"
 
@@ -39,6 +40,25 @@ def test_what_a_tool_is_called_with_is_the_callers_own():
     assert inside["role"].startswith("[4 chars ")
     assert (inside["index"], inside["ok"]) == ("[number]", None)
     assert inside["model"].startswith("[1 chars ")
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_below_a_field_of_the_callers_own_nothing_stays_however_deep(name):
+    """In objects, in lists and in objects in lists; behind it the APIs' words are themselves again."""
+    inner = {"role": "user", "index": 7, "model": "jane", "type": ["text"], "stream": True}
+    values = [{"a": inner}, {"a": [inner]}, inner] + ([] if name == "input" else [[inner], [[inner]]])
+    for value in values:
+        left = masked(json.dumps({name: value, "role": "assistant"}))
+        assert not [word for word in ('"user"', "7,", "jane", '"text"', "true") if word in left]
+        assert json.loads(left)["role"] == "assistant"
+
+
+def test_a_word_of_the_apis_is_a_word_where_none_is_expected():
+    """Somebody may say "user", and somebody's field may be called model."""
+    for text in ('{"content":"user"}', '{"messages":[{"content":["text"]}]}', '{"a":[{"b":{"model":"jane"}}]}', "user"):
+        left = Mask(KEY).lines(text)
+        assert "[4 chars " in left
+        assert not [word for word in ('"user"', '"text"', "jane") if word in left]
 
 
 def test_a_conversation_that_is_called_input_keeps_its_roles():

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.services.overload import CALM_SECONDS, LEAST_GRADE, Load, Overload, Sampler, resident_bytes
+from fittengate.services.overload import (
+    AGAIN_SECONDS,
+    CALM_SECONDS,
+    LEAST_GRADE,
+    Load,
+    Overload,
+    Sampler,
+    resident_bytes,
+)
 
 MOST = Load(lag=1, memory=1000, requests=100, queue=10)
 
@@ -59,7 +67,8 @@ def test_what_can_wait_is_turned_away_first(grade, shed):
         else:
             overload.check(lane)
     assert set(overload.shed) == shed
-    assert list(waits.values()) == sorted(waits.values(), reverse=True)
+    assert waits == {lane: AGAIN_SECONDS[lane] for lane in shed}
+    assert len(set(AGAIN_SECONDS.values())) == len(AGAIN_SECONDS)
 
 
 def test_it_rises_at_once_and_falls_step_by_step():
@@ -81,6 +90,36 @@ def test_a_load_at_the_edge_does_not_make_it_flap():
     changes = [overload.observe(Load(requests=89 if tick % 2 else 91), tick / 4) for tick in range(240)]
     assert sum(changes) == 1
     assert overload.grade == 3
+
+
+@pytest.mark.parametrize(("load", "grade"), [(82, 3), (95, 3), (80, 2)])
+def test_calm_is_unbroken(load, grade):
+    """A load near a grade, or in it, begins the calm anew; one that is clearly below it is part of the calm."""
+    overload = graded(Load(requests=95))
+    overload.observe(Load(requests=10), 1.0)
+    overload.observe(Load(requests=load), 2.0)
+    overload.observe(Load(requests=10), 2.5)
+    overload.observe(Load(requests=10), 1.0 + CALM_SECONDS)
+    assert overload.grade == grade
+    overload.observe(Load(requests=10), 2.5 + CALM_SECONDS)
+    assert overload.grade == 2
+
+
+def test_a_measure_that_leads_no_higher_keeps_no_higher_grade():
+    """A queue that stays long calls for grade 2, so it does not hold a gateway at 3."""
+    overload = graded(Load(requests=95))
+    overload.observe(Load(queue=1000), 1.0)
+    overload.observe(Load(queue=1000), 1.0 + CALM_SECONDS)
+    assert overload.grade == 2
+
+
+async def test_a_sampler_that_was_stopped_measures_no_more(monkeypatch):
+    """Stopping one that was never started is no error."""
+    monkeypatch.setattr("fittengate.services.overload.SAMPLE_SECONDS", 0.005)
+    Sampler(Overload(MOST), lambda: (0, 0.0), print).stop()
+    overload, _ = await sampled(lambda: asyncio.sleep(0), 0.0, MOST)
+    await asyncio.sleep(0.03)
+    assert sum(overload.lags.counts) == 0
 
 
 @given(st.lists(st.floats(0, 2), min_size=1), st.integers(1, 8))

@@ -81,6 +81,33 @@ async def test_what_somebody_else_saved_meanwhile_counts(vault, disk):
     assert await vault.load() == await disk.load() == OTHER
 
 
+async def test_what_somebody_else_saved_between_two_renewals_counts_too(vault, disk):
+    """What stood on the disk is what stood there before the first that it did not take."""
+    await vault.save(NEW)
+    await MemoryVault.save(disk, OTHER)
+    await vault.save(structs.replace(OLD, access="newer"))
+    assert await vault.load() == OTHER
+
+
+async def test_a_file_that_is_gone_takes_nothing_away(vault, disk):
+    """A disk that was replaced has nothing on it: what waits here is given to it."""
+    await vault.save(NEW)
+    await MemoryVault.forget(disk)
+    assert await vault.load() == NEW
+    disk.full = False
+    assert await vault.load() == NEW
+    assert await disk.load() == NEW
+
+
+async def test_what_is_on_the_disk_shows_through(vault, disk):
+    """A login that another process was refused, and why the file cannot be read."""
+    await MemoryVault.note_refusal(disk, "print", 5.0, "no")
+    disk.problem = "damaged"
+    assert await vault.refusal() == ("print", 5.0, "no")
+    assert await vault.load() == OLD
+    assert vault.problem == "damaged"
+
+
 async def test_the_end_saves_what_is_left(disk, said):
     """A disk that has room again before the gateway stops has the tokens for the next one."""
     async with through_outages(disk, lambda *told: said.append(told)) as vault:

@@ -203,6 +203,42 @@ def test_old_news_changes_nothing(breaker, clock):
     assert breaker.state == "closed"
 
 
+@pytest.mark.parametrize("how", [Breaker.passed, Breaker.failed, Breaker.stalled, Breaker.spoke, Breaker.left])
+def test_a_call_from_before_a_pause_says_nothing_of_the_probe(breaker, clock, how):
+    """However it ends while the probe is under way: the probe's own end counts."""
+    late = breaker.enter()
+    opened(breaker)
+    clock.now += 5
+    probe = breaker.enter()
+    how(breaker, late)
+    assert (breaker.state, breaker.opened) == ("probing", 1)
+    breaker.passed(probe)
+    assert breaker.state == "closed"
+    how(breaker, late)
+    how(breaker, probe)
+    tell(breaker, Breaker.failed, 19)
+    assert breaker.state == "closed"
+
+
+def test_a_stall_from_before_a_pause_is_forgotten(breaker, clock):
+    """The service is back: the next stall is a single one again."""
+    breaker.stalled(breaker.enter())
+    opened(breaker)
+    clock.now += 5
+    breaker.passed(breaker.enter())
+    tell(breaker, Breaker.failed, 19)
+    breaker.stalled(breaker.enter())
+    assert breaker.state == "closed"
+
+
+def test_whoever_is_refused_is_told_when_the_pause_is_over(breaker, clock):
+    """And at least a second, so that nobody comes back at once."""
+    opened(breaker)
+    for passed, left in ((0.0, 5.0), (2.0, 3.0), (2.5, 1.0)):
+        clock.now += passed
+        assert entered(breaker).retry_after == left
+
+
 def test_each_change_is_told(breaker, clock):
     """Once each, with the state in place."""
     told = []
@@ -224,6 +260,30 @@ def test_a_try_is_told_once(breaker):
         trial.begin()
         trial.tell(Breaker.passed)
         trial.tell(Breaker.failed)
+    assert breaker.state == "closed"
+    for _ in range(20):
+        assert breaker.state == "closed"
+        trial.begin()
+        trial.tell(Breaker.failed)
+    assert breaker.state == "open"
+
+
+def test_the_first_word_of_a_try_closes_it_and_so_does_its_end(breaker, clock):
+    """A request that was let through as the probe; before it has begun it has no word."""
+    opened(breaker)
+    clock.now += 5
+    trial = Trial(breaker)
+    trial.spoke()
+    assert breaker.state == "open"
+    trial.begin()
+    assert breaker.state == "probing"
+    trial.spoke()
+    assert breaker.state == "closed"
+    opened(breaker)
+    clock.now += 5
+    trial = Trial(breaker)
+    trial.begin()
+    trial.tell(Breaker.passed)
     assert breaker.state == "closed"
 
 

@@ -70,6 +70,7 @@ def test_a_reply_by_the_book_gives_its_text_and_its_usage():
         ('{"input_tokens":true,"output_tokens":-4}', (None, None)),
         ('{"output_tokens":7}', (None, 7)),
         ('{"input_tokens":1e400,"output_tokens":"99999999999999"}', (None, None)),
+        ('{"input_tokens":"\u00b2","output_tokens":"\u0663"}', (None, None)),
     ],
 )
 def test_usage_is_read_from_numbers_and_digits_and_from_nothing_else(usage, counts):
@@ -217,6 +218,13 @@ def test_a_usage_line_alone_is_an_empty_but_clean_reply():
         (b'{"delta":"a"}\n{"delta":""}\n', True),
         (b'{"delta":"a"}\n' + USAGE, True),
         (b'data: {"delta":"a"}\n\ndata: [DONE]\n', True),
+        (b'{"delta":"","reasoning_delta":""}\n{"delta":"a"}\n', False),
+        (b'{"delta":""}\n{"reasoning_delta":"a"}\n', False),
+        (b'{"delta":"","reasoning_delta":"a"}\n', False),
+        (b'{"delta":"a","finish_reason":"stop"}\n', True),
+        (b'{"delta":"a","finish_reason":null}\n', False),
+        (b'{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n', True),
+        (b'{"choices":[{"delta":{"content":"a"},"finish_reason":null}]}\n', False),
     ],
 )
 def test_an_unframed_body_needs_a_sign_of_its_end(body, clean):
@@ -225,10 +233,75 @@ def test_an_unframed_body_needs_a_sign_of_its_end(body, clean):
     assert (decoder.fault is None) is clean
 
 
+def test_the_short_way_of_a_delta_forgets_nothing_that_the_long_one_knows():
+    """Half a character and half a line wait for their other half; text behind an empty delta is not the end (P1, P2)."""
+    decoder = ChatDecoder(framed=False)
+    assert decoder.feed(b'{"delta":"a\\ud83d"}\n', 0.0) == [TextDelta("a")]
+    assert decoder.one(b'{"delta":"b"}\n', 0.0) is None
+    assert decoder.feed(b'{"delta":"\\ude00"}\n{"delta":""}\n', 0.0) == [TextDelta("\U0001f600")]
+    assert decoder.one(b'{"delta":"c"}\n', 0.0) == "c"
+    assert decoder.close() == []
+    assert decoder.fault is not None
+    decoder = ChatDecoder()
+    assert decoder.feed(b'{"delta"', 0.0) == []
+    assert decoder.one(b'{"delta":"b"}\n', 0.0) is None
+    decoder = ChatDecoder()
+    assert decoder.one(b'{"delta":"a"}\n', 0.0) == "a"
+    assert decoder.close() == []
+    assert decoder.fault is None, "something was said"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b'{"delta":"a","reasoning_delta":"b"}', b'{"delta":"a","thinking_delta":"b"}', b'{"delta":""}', b"{}"),
+        *(b'{"delta":"a\\u0000"}', b'{"reasoning_delta":"a"}', USAGE[:-1], b'{"delta":"a",' + USAGE[1:-1]),
+        *(b'{"delta":"heartbeat"}', b'{"delta":"a","x":1}', b'{"delta":"a"}\n{"delta":"b"}', b"no line", b"\xff"),
+    ],
+)
+def test_what_is_more_than_an_ordinary_delta_does_not_go_the_short_way(line):
+    """Reasoning, counts, padding and all that is odd would be lost there."""
+    assert ChatDecoder().one(line + b"\n", 0.0) is None
+
+
+def test_usage_is_known_by_either_name():
+    """The service's own words for it, and those of the API that others copy."""
+    body = b'{"delta":"a"}\n{"usage":{"prompt_tokens":5,"completion_tokens":6},"id":1}\n'
+    _, decoder = said(body)
+    assert (decoder.input_tokens, decoder.output_tokens) == (5, 6)
+
+
+def test_reasoning_alone_is_a_reply():
+    """So is half a character: the model said something, and HTTP says that it is all."""
+    merged, decoder = run([b'{"reasoning_delta":"hm"}\n'])
+    assert (merged, decoder.fault) == ([[ThoughtDelta, "hm"]], None)
+    merged, decoder = run([b'{"delta":"\\ud83d"}\n'])
+    assert (merged, decoder.fault) == ([[TextDelta, "\ufffd"]], None)
+
+
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        (b'{"error":"x"}\n', True),
+        (b'{"detail":"x"}\n', True),
+        (b'{"status_code":2,"msg":"x"}\n', True),
+        (b"<html>\n", False),
+        (b'{"del', False),
+    ],
+)
+def test_an_error_object_is_the_service_s_answer_and_anything_else_an_accident(body, refused):
+    """What looks after a service that is out of order counts accidents alone."""
+    decoder = run([body])[1]
+    assert decoder.fault is not None
+    assert decoder.refused is refused
+
+
 def test_a_character_escaped_in_two_deltas_is_put_together():
     """JSON may escape a character beyond the BMP as two halves, and the halves may come apart."""
     text, _ = said(b'{"delta":"a\\ud83d"}\n{"delta":"\\ude00b"}\n' + USAGE)
     assert text == "a😀b"
+    for character, first, second in (("\U00010000", b"d800", b"dc00"), ("\U0010ffff", b"dbff", b"dfff")):
+        assert said(b'{"delta":"\\u%b"}\n{"delta":"\\u%b"}\n' % (first, second) + USAGE)[0] == character
     text, _ = said(b'{"delta":"a\\ud83d"}\n{"delta":"b"}\n' + USAGE)
     assert text == "a\ufffdb"
     text, _ = said(b'{"delta":"a\\ud83d"}\n' + USAGE)

@@ -50,6 +50,8 @@ class AccountKeeper:
         self._failures = 0
         self._early: float | None = None
         self._looked_at = float("-inf")
+        self._tried: Tokens | None = None
+        """What the last renewal began with."""
         self._dead: str | None = None
         self._refused_for = 0.0
         self._logged_in_at = self._hurried_at = float("-inf")
@@ -153,8 +155,7 @@ class AccountKeeper:
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
             saved = await self.vault.load()
-            known = self.tokens
-            if saved is not None and self.account.owns(saved) and (known is None or saved != known):
+            if saved is not None and self.account.owns(saved) and saved != self._tried:
                 return
         fault = self.problem
         raise Fault(fault.kind, fault.message, detail=fault.detail, retry_after=max(1.0, self._not_before - now))
@@ -215,6 +216,7 @@ class AccountKeeper:
             known = self.tokens
             if saved is not None and self.account.owns(saved):
                 known = saved
+            self._tried = known
             if known is not None and rejected is None and self._far_from_end(known):
                 return known
             return await self._run(known, rejected, await self._past(), force_login=force_login)
