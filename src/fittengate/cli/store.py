@@ -1,5 +1,6 @@
 """``fittengate store``: check, back up and migrate what is kept."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,8 @@ def check(**options: Any) -> int:
     try:
         health = examined(database)
     except StoreDownError as error:
-        raise CommandError(f"{name} cannot be read ({error}). {_REPAIR if file else _SERVER}") from error
+        remedy = _SERVER if file is None else _REPAIR if ours(file) else _OWNER
+        raise CommandError(f"{name} cannot be read ({error}). {remedy}") from error
     for problem in health.problems:
         click.echo(problem)
     if health.problems:
@@ -64,6 +66,7 @@ def check(**options: Any) -> int:
 
 
 _REPAIR = "Stop the gateway, and put a copy that `fittengate store backup` made in its place, or move the file away."
+_OWNER = "It is not damaged: this user may not write to it, or not beside it. Run this as its owner."
 _SERVER = "Check store.url, the network and the server."
 _RESTORE = "Repair it with the server's own tools, or restore a copy that pg_dump made."
 
@@ -89,7 +92,8 @@ def backup(*, target: Path, **options: Any) -> None:
     except FileExistsError:
         raise CommandError(f"{target} exists already. Name a new file.") from None
     except StoreDownError as error:
-        raise CommandError(f"{path} cannot be copied ({error}). Try again, or run `fittengate store check`.") from error
+        remedy = "Try again, or run `fittengate store check`." if ours(path) else _OWNER
+        raise CommandError(f"{path} cannot be copied ({error}). {remedy}") from error
     click.echo(f"{path} was copied to {target}.")
 
 
@@ -125,6 +129,11 @@ def file_of(database: "Database") -> Path | None:
     from fittengate.services.store import SqliteFile
 
     return database.place.path if isinstance(database.place, SqliteFile) else None
+
+
+def ours(file: Path) -> bool:
+    """Tell whether this user may use a store: even who only reads it writes to files beside it."""
+    return os.access(file, os.R_OK | os.W_OK) and os.access(file.parent, os.W_OK | os.X_OK)
 
 
 def examined(database: "Database") -> "Health":
