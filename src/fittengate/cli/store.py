@@ -66,7 +66,7 @@ def check(**options: Any) -> int:
 
 
 _REPAIR = "Stop the gateway, and put a copy that `fittengate store backup` made in its place, or move the file away."
-_OWNER = "It is not damaged: this user may not write to it, or not beside it. Run this as its owner."
+_OWNER = "This user may not write to it, or not beside it, which reading takes too. Run this as its owner."
 _SERVER = "Check store.url, the network and the server."
 _RESTORE = "Repair it with the server's own tools, or restore a copy that pg_dump made."
 

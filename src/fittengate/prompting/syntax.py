@@ -152,7 +152,7 @@ def _values(arguments: str, written: Callable[[str, str], str] | None) -> list[t
         raw = msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
         return [(key, _value(key, bytes(value), written)) for key, value in raw.items()]
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        pass  # A half of a surrogate pair is too much for that decoder.
+        pass  # A half of a surrogate pair is too much for that decoder, and so is deep nesting.
     try:
         found = json.loads(arguments)
         if isinstance(found, dict):
