@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
@@ -36,6 +37,15 @@ def anyio_backend() -> str:
 def _environment() -> None:
     """Take out of the environment what is for the tests: to a gateway it would be a setting that it does not know."""
     os.environ.pop(VARIABLE, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals() -> None:
+    """Take the signals of a terminal as they are taken on one: what runs behind ``&`` or ``nohup``, and its children, ignore them."""
+    for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture

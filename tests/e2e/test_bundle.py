@@ -1,5 +1,6 @@
 """The flight recorder through the whole gateway, and ``fittengate bundle`` as a program."""
 
+import contextlib
 import io
 import json
 import re
@@ -237,7 +238,7 @@ async def test_the_command_writes_a_private_archive(serve, simulator, tmp_path):
     for word in ("heron", "kingfisher", "tasty", KEY, PASSWORD):
         assert word not in texts
     # The key that was made is revoked; a gateway follows within a second.
-    with Database(process.state_dir / "fittengate.db").begin() as connection:
+    with contextlib.closing(Database(process.state_dir / "fittengate.db")) as store, store.begin() as connection:
         from fittengate.services.key_rows import listed
 
         assert [(row.name, row.state(0)) for row in listed(connection)] == [("fittengate bundle", "revoked")]

@@ -1,6 +1,7 @@
 """P7: SIGTERM: not ready first, running replies finish, new requests get 503 and ``retry-after``."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -161,22 +162,27 @@ async def test_p7_a_closed_window_costs_neither_the_reply_nor_the_exit_code(simu
         start_new_session=True,
     )
     os.close(theirs)
-    said = b""
-    while not (found := re.search(rb"listening on http://127.0.0.1:(\d+)[^$]*all paths", said)):
-        said += await asyncio.to_thread(os.read, ours, 65536)
-    simulator.plan("chat", STALLED)
-    async with line(int(found[1])) as one:
-        await one.ask("running", stream=True)
-        await simulator.wait_held()
-        os.close(ours)
-        process.send_signal(signal.SIGHUP)
+    try:
+        said = b""
+        while not (found := re.search(rb"listening on http://127.0.0.1:(\d+)[^$]*all paths", said)):
+            said += await asyncio.to_thread(os.read, ours, 65536)
+        simulator.plan("chat", STALLED)
+        async with line(int(found[1])) as one:
+            await one.ask("running", stream=True)
+            await simulator.wait_held()
+            os.close(ours)
+            process.send_signal(signal.SIGHUP)
+            async with asyncio.timeout(10):
+                while (await request(int(found[1]), "GET", "/readyz")).json.get("reason") != "shutting down":
+                    await asyncio.sleep(0.01)
+            simulator.release()
+            assert events((await one.reply()).body)[-1] == "[DONE]"
         async with asyncio.timeout(10):
-            while (await request(int(found[1]), "GET", "/readyz")).json.get("reason") != "shutting down":
-                await asyncio.sleep(0.01)
-        simulator.release()
-        assert events((await one.reply()).body)[-1] == "[DONE]"
-    async with asyncio.timeout(10):
-        assert await process.wait() == 0
+            assert await process.wait() == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 async def test_p7_a_client_that_leaves_while_draining_ends_the_drain(serve, simulator):

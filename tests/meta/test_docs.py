@@ -307,3 +307,12 @@ def test_every_point_that_clients_need_is_shown_by_a_test():
         assert tests, number
         for test in tests:
             assert (docstring_of(test) or "").startswith(f"Requirement {number}:"), f"{number}: {test}"
+
+
+def test_the_versions_of_python_are_the_same_everywhere():
+    """The package's classifiers name those that the limits and both READMEs call tried."""
+    named = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', text_of("pyproject.toml"))
+    assert len(named) > 1
+    for name in ("docs/limits.md", *READMES):
+        (line,) = re.findall(r"^.*3\.12.*$", text_of(name), re.MULTILINE)
+        assert sorted(set(re.findall(r"\b3\.\d+\b", line))) == sorted(named)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import shlex
 import socket
 import tempfile
 from pathlib import Path
@@ -74,4 +75,5 @@ def _greet(url: str, key: str) -> None:
     click.echo("")
     body = '{"model":"fitten-code","stream":true,"messages":[{"role":"user","content":"Show me some markdown."}]}'
     headers = f"-H 'Authorization: Bearer {key}' -H 'Content-Type: application/json'"
-    click.echo(f"curl -N {url}/v1/chat/completions {headers} -d '{body}'")
+    # The brackets of an IPv6 address are a pattern to some shells.
+    click.echo(f"curl -N {shlex.quote(f'{url}/v1/chat/completions')} {headers} -d '{body}'")

@@ -1,5 +1,6 @@
 """``fittengate store``: check, back up and migrate what is kept."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ def check(**options: Any) -> int:
     try:
         health = examined(database)
     except StoreDownError as error:
-        raise CommandError(f"{name} cannot be read ({error}). {_REPAIR if file else _SERVER}") from error
+        remedy = _SERVER if file is None else _REPAIR if ours(file) else _OWNER
+        raise CommandError(f"{name} cannot be read ({error}). {remedy}") from error
     for problem in health.problems:
         click.echo(problem)
     if health.problems:
@@ -65,6 +67,7 @@ def check(**options: Any) -> int:
 
 
 _REPAIR = "Stop the gateway, and put a copy that `fittengate store backup` made in its place, or move the file away."
+_OWNER = "This user may not write to it, or not beside it, which reading takes too. Run this as its owner."
 _SERVER = "Check store.url, the network and the server."
 _RESTORE = "Repair it with the server's own tools, or restore a copy that pg_dump made."
 
@@ -93,7 +96,8 @@ def backup(*, target: Path, **options: Any) -> None:
         reason = (error.strerror or type(error).__name__).lower()
         raise CommandError(f"{target} cannot be written ({reason}). Name another file.") from error
     except StoreDownError as error:
-        raise CommandError(f"{path} cannot be copied ({error}). Try again, or run `fittengate store check`.") from error
+        remedy = "Try again, or run `fittengate store check`." if ours(path) else _OWNER
+        raise CommandError(f"{path} cannot be copied ({error}). {remedy}") from error
     click.echo(f"{path} was copied to {target}.")
 
 
@@ -134,6 +138,11 @@ def file_of(database: "Database") -> Path | None:
 def contents(health: "Health") -> str:
     """Return what a store holds, in words."""
     return f"{counted(health.receipts, 'receipt')}, {counted(health.responses, 'response')}"
+
+
+def ours(file: Path) -> bool:
+    """Tell whether this user may use a store: even who only reads it writes to files beside it."""
+    return os.access(file, os.R_OK | os.W_OK) and os.access(file.parent, os.W_OK | os.X_OK)
 
 
 def examined(database: "Database") -> "Health":

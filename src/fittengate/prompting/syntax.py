@@ -131,7 +131,7 @@ def render_calls(calls: Sequence[tuple[str, str]], tags: Tags, schema_of: Callab
 
     ``schema_of`` gives what is known of a tool; None where its parameters are nothing but strings, or other things.
     Nothing is refused: no arguments are an empty object, and a text that is no JSON object, as a client keeps it of a
-    call that was cut off, becomes the value of one parameter ``arguments``.
+    call that was cut off, or one nested too deeply to be read, becomes the value of one parameter ``arguments``.
     """
     lines = [tags.calls]
     for name, arguments in calls:
@@ -151,18 +151,18 @@ def _values(arguments: str, written: Callable[[str, str], str] | None) -> list[t
         # Numbers keep their spelling: not all of them survive being read.
         raw = msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
         return [(key, _value(key, bytes(value), written)) for key, value in raw.items()]
-    except (msgspec.DecodeError, UnicodeError):
-        pass  # A half of a surrogate pair is too much for that decoder.
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        pass  # A half of a surrogate pair is too much for that decoder, and so is deep nesting.
     try:
         found = json.loads(arguments)
+        if isinstance(found, dict):
+            return [
+                (whole(key), _string(key, value, written) if isinstance(value, str) else whole(compact(value)))
+                for key, value in found.items()
+            ]
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        return [("arguments", _string("arguments", arguments, written))]
-    return [
-        (whole(key), _string(key, value, written) if isinstance(value, str) else whole(compact(value)))
-        for key, value in found.items()
-    ]
+        pass  # Cut off, or nested too deeply to be read or to be written.
+    return [("arguments", _string("arguments", arguments, written))]
 
 
 def _value(name: str, raw: bytes, written: Callable[[str, str], str] | None) -> str:

@@ -143,11 +143,20 @@ def configure(
     """
     try:
         cwd = Path.cwd() if cwd is None else cwd
-        home = Path.home() if home is None else home
-    except (OSError, RuntimeError) as error:
-        raise ConfigurationError(("There is no home directory, or the working directory is gone.",)) from error
+    except OSError as error:
+        raise ConfigurationError(("The working directory is gone. Go to another one.",)) from error
+    home = _home() if home is None else home
     environ = os.environ if environ is None else environ
     return _Resolution(gather(flags, environ, cwd, home), environ, cwd, home, platform).configured()
+
+
+def _home() -> Path:
+    """Return the home directory; for a user who has none, as in many a container, a place where no file can be."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return Path(os.devnull)
+    return home if home.is_absolute() else Path(os.devnull)
 
 
 def debugging(environ: Mapping[str, str] | None = None) -> bool:
@@ -163,9 +172,14 @@ def colourless(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def prepare_state_dir(path: Path) -> None:
-    """Make the directory that holds tokens, keys and the log, for its owner alone (0700). Raises ConfigurationError."""
+    """Make the directory that holds tokens, keys and the log, for its owner alone (0700). Raises ConfigurationError.
+
+    So are the directories above it that have to be made (XDG Base Directory Specification): whoever could write to one
+    of them could put another directory in its place.
+    """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for one in (*reversed(path.parents), path):
+            one.mkdir(mode=0o700, exist_ok=True)
         if os.name == "posix":
             _close_to_others(path)
     except OSError as error:

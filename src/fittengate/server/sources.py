@@ -214,18 +214,29 @@ class _UnusableError(Exception):
     """A settings file cannot be used, for the reason given."""
 
 
-def _read(path: Path) -> bytes | None:
-    """Return what a file holds; None where there is none."""
+def _read(path: Path, *, named: bool = False) -> bytes | None:
+    """Return what a file holds; None where there is none, or where nobody named it and its directory is closed to us."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:
+        if not named and _closed(path.parent):
+            return None
         raise _UnusableError(f"cannot be read ({(error.strerror or type(error).__name__).lower()})") from error
     if len(data) > MAX_FILE_BYTES:
         raise _UnusableError(f"expected a settings file, but it is larger than {MAX_FILE_BYTES} bytes")
     return data
+
+
+def _closed(directory: Path) -> bool:
+    """Tell whether files in a directory are out of reach: another user's, where somebody began us."""
+    try:
+        (directory / "..").stat()
+    except PermissionError:
+        return True
+    return False
 
 
 def _decoded(data: bytes) -> str:
@@ -289,7 +300,7 @@ def _take_toml(gathered: Gathered, flag: str, variable: str, cwd: Path, home: Pa
 
     for path, source in _toml_files(flag, variable, cwd, home):
         try:
-            data = _read(path)
+            data = _read(path, named=source.authority is not SourceKind.TOML)
             if data is None:
                 if source.authority is SourceKind.TOML:
                     continue

@@ -40,6 +40,14 @@ def test_odd_arguments_are_written_all_the_same(arguments, parameter):
     )
 
 
+@pytest.mark.parametrize("half", ["", "\\ud800"])
+@pytest.mark.parametrize("depth", [*range(900, 1000, 5), 1_500, 10_000, 100_000])
+def test_arguments_nested_too_deeply_are_written_as_a_text(depth, half):
+    """How deep is too deep depends on Python and on who calls; there is always a parameter with all of it."""
+    arguments = f'{{"a":["{half}",{"[" * depth}{"]" * depth}]}}'
+    assert "[" * depth + "]" * depth in render_calls([("t", arguments)], Tags())
+
+
 @pytest.mark.parametrize("arguments", ["", "  ", "{}"])
 def test_a_call_without_arguments_has_no_parameters(arguments):
     """An empty text stands for an empty object."""

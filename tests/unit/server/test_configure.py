@@ -662,6 +662,25 @@ def test_where_state_is_kept(place):
     assert at({"FITTENGATE_SERVER_STATE_DIR": "s"}) == place.cwd / "s"
 
 
+@pytest.mark.parametrize("home", [None, "relative"])
+def test_who_has_no_home_needs_a_state_directory_and_nothing_else(place, monkeypatch, home):
+    """A user that is but a number, as in a container: nothing is looked for in a home, and none is made where we stand."""
+
+    def lookup():
+        if home is None:
+            raise RuntimeError
+        return Path(home)
+
+    monkeypatch.setattr(Path, "home", lookup)
+    place.write("work/relative/.config/fittengate/config.toml", "[server]\nport=1\n")
+    done = configure({"server.state_dir": "s"}, {}, place.cwd)
+    assert (done.state_dir, done.settings.server.port) == (place.cwd / "s", 5000)
+    assert configure({}, {"XDG_STATE_HOME": "/x"}, place.cwd).state_dir == Path("/x/fittengate")
+    with pytest.raises(ConfigurationError, match=r"Set server\.state_dir to another one"):
+        prepare_state_dir(configure({}, {}, place.cwd).state_dir)
+    assert list((place.cwd / "relative").iterdir()) == [place.cwd / "relative" / ".config"]
+
+
 def test_the_log_file_can_be_none(place):
     """The word none means no file, not a file of that name; other paths become absolute."""
     assert place.settings(FITTENGATE_LOG_FILE="None").log.file == "none"
@@ -784,10 +803,16 @@ def mode(path):
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
 def test_the_state_directory_is_closed_to_others(tmp_path):
-    """It is made with 0700, and an older one of ours is narrowed to that."""
-    fresh = tmp_path / "a" / "b"
-    prepare_state_dir(fresh)
-    assert mode(fresh) == 0o700
+    """It is made with 0700 whatever the umask, with what is missing above it; an older one of ours is narrowed to that."""
+    fresh = tmp_path / "a" / "b" / "c"
+    before = mode(tmp_path)
+    old = os.umask(0)
+    try:
+        prepare_state_dir(fresh)
+    finally:
+        os.umask(old)
+    assert {mode(one) for one in (fresh, fresh.parent, fresh.parent.parent)} == {0o700}
+    assert mode(tmp_path) == before
     fresh.chmod(0o755)
     prepare_state_dir(fresh)
     assert mode(fresh) == 0o700

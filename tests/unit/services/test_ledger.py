@@ -337,6 +337,10 @@ def test_a_store_of_a_later_version_is_not_touched(tmp_path):
     filled(Database(path), [receipt("a")]).close()
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(StoreDownError, match="newer fittengate"), Database(path).begin():
+    with (
+        pytest.raises(StoreDownError, match="newer fittengate"),
+        contextlib.closing(Database(path)) as newer,
+        newer.begin(),
+    ):
         pass
     assert len(rows(path)) == 1

@@ -89,11 +89,14 @@ def test_several_that_start_at_once_migrate_once(tmp_path):
     errors = []
 
     def open_it():
+        database = Database(path)
         try:
-            with Database(path).begin() as connection:
+            with database.begin() as connection:
                 connection.exec_driver_sql("SELECT count(*) FROM receipts").scalar()
         except StoreDownError as error:
             errors.append(error)
+        finally:
+            database.close()
 
     threads = [threading.Thread(target=open_it) for _ in range(8)]
     for one in threads:
