@@ -12,6 +12,8 @@ from fittengate.services.limits import Lease, Limits, Need
 from fittengate.services.permission import require_scope
 from fittengate.upstream.base import Upstream
 
+_CREDENTIALS = (b"authorization", b"x-api-key")
+
 
 class Admission:
     """Recognises callers and reserves for them."""
@@ -22,23 +24,28 @@ class Admission:
         self._upstream = upstream
 
     async def caller(self, request: Request) -> Caller:
-        """Return who asks. Raises Fault: caller_no_key, gateway_busy."""
+        """Return who asks. Raises Fault: caller_no_key, caller_bad_request, gateway_busy."""
         known: Caller | None = request.scope.get(CALLER)
         if known is not None:
             return known
+        if len(request.headers) != len(request.scope["headers"]):
+            _refuse_contradiction(request)
         keys = self._keys
         shown = request.credentials or (None,)
         for credential in shown[:-1]:
             try:
                 return keys.known(credential) or await keys.find(credential or "")
-            except Fault:
-                pass  # The other one may be good.
+            except Fault as fault:
+                # Clients that must send a bearer send one that is nobody's beside the key. Of a key that could not be
+                # looked up nobody knows whose it is: who asks must not depend on whether the store can be used.
+                if fault.kind is not FaultKind.CALLER_NO_KEY:
+                    raise
         return keys.known(shown[-1]) or await keys.find(shown[-1] or "")
 
     async def enter(self, request: Request, scope: Scope | None = None) -> Caller:
         """Return who asks for something that costs no tokens; it counts as a request. None: a key of any scope will do.
 
-        Raises Fault: caller_no_key, caller_forbidden, policy_rate, gateway_busy.
+        Raises Fault: caller_no_key, caller_bad_request, caller_forbidden, policy_rate, gateway_busy.
         """
         caller = await self.caller(request)
         if scope is not None:
@@ -78,3 +85,14 @@ def give_back(lease: Lease, request: Request, course: Course) -> None:
 def _broken_off(request: Request, course: Course) -> bool:
     superseded = course.fault is not None and course.fault.kind is FaultKind.CALLER_SUPERSEDED
     return request.gone or request.evicted or superseded
+
+
+def _refuse_contradiction(request: Request) -> None:
+    """Raise Fault (caller_bad_request) where a header that takes one key (RFC 9110, 11.6.2) came with several.
+
+    Whatever stands before the gateway may have looked at another one of them. A header that was merely doubled is one.
+    """
+    for name in _CREDENTIALS:
+        if len({value for header, value in request.scope["headers"] if header == name}) > 1:
+            text = f"The header {name.decode()} came several times, with different values. Send it once."
+            raise Fault(FaultKind.CALLER_BAD_REQUEST, text)
