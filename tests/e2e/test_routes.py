@@ -104,6 +104,45 @@ async def test_no_or_a_wrong_key_is_a_401_in_the_tongue_of_the_client(gateway, s
     assert simulator.counters.requests["chat"] == 0
 
 
+BEARER, X_API_KEY = f"Authorization: Bearer {KEY}\r\n", f"x-api-key: {KEY}\r\n"
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/v1/messages/count_tokens", "/v1/models"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        f"{BEARER}Authorization: Bearer other\r\n",
+        f"Authorization: Bearer other\r\n{BEARER}",
+        f"{BEARER}authorization: Basic abc\r\n",
+        f"x-api-key: other\r\n{X_API_KEY}",
+        f"X-Api-Key: \r\n{BEARER}{X_API_KEY}",
+    ],
+)
+async def test_a_header_that_names_two_keys_is_a_400(gateway, simulator, path, headers):
+    """Whoever stands before the gateway may have judged the other one, so neither is taken, whichever came last."""
+    method = "GET" if path.endswith("models") else "POST"
+    reply = await gateway.request(method, path, BODY if method == "POST" else b"", key=None, headers=headers)
+    assert reply.status == 400
+    assert "came several times" in reply.body.decode()
+    assert KEY not in reply.body.decode()
+    assert simulator.counters.requests["chat"] == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        f"{BEARER}{BEARER}",
+        f"{X_API_KEY}x-api-key: {KEY}\r\n",
+        f"{BEARER}accept: a/b\r\naccept: c/d\r\n",
+        f"Authorization: Bearer nobody\r\n{X_API_KEY}",
+        f"{BEARER}x-api-key: nobody\r\n",
+    ],
+)
+async def test_a_key_that_was_merely_doubled_or_stands_beside_a_placeholder_is_taken(gateway, headers):
+    """Proxies double headers, and clients that must send both send something in the other one."""
+    assert (await gateway.request("POST", CHAT, BODY, key=None, headers=headers)).status == 200
+
+
 PREFLIGHT = "Origin: https://page.example\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization\r\n"
 
 

@@ -20,6 +20,9 @@ CLOCK = "{redis.call('GET', 'clock:s'), redis.call('GET', 'clock:us')}"
 
 PROGRAM = script(program(CLOCK))
 
+PATIENCE = 30.0
+"""Seconds for the server to answer."""
+
 
 @pytest.fixture(scope="module")
 def server():
@@ -45,6 +48,9 @@ def machine_on(server):  # noqa: C901 - a machine is a class
 
         async def _start(self):
             self.valkeys = [Valkey(server.url, lambda *_, **__: None) for _ in range(2)]
+            for one in self.valkeys:
+                # A machine that stands still for a while is no outage here.
+                one.seconds = PATIENCE
             self.replicas = [
                 FleetLimits(LocalLimits(self.account, self.clock), one, self.prefix, str(number), 0.3, print, PROGRAM)
                 for number, one in enumerate(self.valkeys)
@@ -68,7 +74,7 @@ def machine_on(server):  # noqa: C901 - a machine is a class
         async def _told(self):
             for replica in self.replicas:
                 replica._bell.set()
-                await until(lambda replica=replica: not replica._pending() and not replica._sending, pause=0)
+                await until(lambda replica=replica: not replica._pending() and not replica._sending, PATIENCE, 0)
 
         def passed(self):
             self.loop.run_until_complete(self._wait())

@@ -1,17 +1,18 @@
 """The one door: who asks, what they may still use, and the giving back of what was reserved and not used."""
 
-from fittengate.core.ask import Ask, FillAsk, Several
+from fittengate.core.ask import Ask
 from fittengate.core.caller import Caller, ModelCard, Scope
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.server.asking import Leases, with_most
-from fittengate.server.choices import asks_of, cut
+from fittengate.server.asking import Leases
 from fittengate.server.course import Course
+from fittengate.server.job import Job
 from fittengate.server.request import CALLER, Request
 from fittengate.services.keyring import Keys
-from fittengate.services.lease_parts import LeaseParts
 from fittengate.services.limits import Lease, Limits, Need
 from fittengate.services.permission import require_scope
 from fittengate.upstream.base import Upstream
+
+_CREDENTIALS = (b"authorization", b"x-api-key")
 
 
 class Admission:
@@ -23,23 +24,28 @@ class Admission:
         self._upstream = upstream
 
     async def caller(self, request: Request) -> Caller:
-        """Return who asks. Raises Fault: caller_no_key, gateway_busy."""
+        """Return who asks. Raises Fault: caller_no_key, caller_bad_request, gateway_busy."""
         known: Caller | None = request.scope.get(CALLER)
         if known is not None:
             return known
+        if len(request.headers) != len(request.scope["headers"]):
+            _refuse_contradiction(request)
         keys = self._keys
         shown = request.credentials or (None,)
         for credential in shown[:-1]:
             try:
                 return keys.known(credential) or await keys.find(credential or "")
-            except Fault:
-                pass  # The other one may be good.
+            except Fault as fault:
+                # Clients that must send a bearer send one that is nobody's beside the key. Of a key that could not be
+                # looked up nobody knows whose it is: who asks must not depend on whether the store can be used.
+                if fault.kind is not FaultKind.CALLER_NO_KEY:
+                    raise
         return keys.known(shown[-1]) or await keys.find(shown[-1] or "")
 
     async def enter(self, request: Request, scope: Scope | None = None) -> Caller:
         """Return who asks for something that costs no tokens; it counts as a request. None: a key of any scope will do.
 
-        Raises Fault: caller_no_key, caller_forbidden, policy_rate, gateway_busy.
+        Raises Fault: caller_no_key, caller_bad_request, caller_forbidden, policy_rate, gateway_busy.
         """
         caller = await self.caller(request)
         if scope is not None:
@@ -49,56 +55,28 @@ class Admission:
             (await limits.admit(caller, Need(slots=0))).release()
         return caller
 
-    async def admit(
-        self, ask: Ask | FillAsk | Several, caller: Caller, card: ModelCard, course: Course
-    ) -> Ask | FillAsk | Several:
-        """Reserve what a request needs, all of it or nothing; return it with the answers' limit in it. Raises Fault."""
+    async def admit(self, job: Job, caller: Caller, card: ModelCard, course: Course) -> None:
+        """Reserve what a job needs, all of it or nothing, and let it keep to that. Raises Fault."""
         limits = self._limits
         if not limits.count_tokens_of(caller):
             course.lease = await limits.admit(caller, Need())
-            return ask
-        if type(ask) is Ask:
-            tokens = self._upstream.estimate(ask, card).input_tokens
-            limit = ask.sampling.max_tokens
-            lease = course.lease = await limits.admit(caller, Need(tokens, limit))
-            return ask if lease.output is None or limit is not None else with_most(ask, lease.output)
-        asks = asks_of(ask)
-        known: dict[int, int] = {}
-        for one in asks:
-            if id(one) not in known:
-                known[id(one)] = self._upstream.estimate(one, card).input_tokens
-        prompts = [known[id(one)] for one in asks]
-        most = [one.sampling.max_tokens for one in asks]
-        output = sum([tokens for tokens in most if tokens is not None]) if None not in most else None
-        lease = course.lease = await limits.admit(caller, Need(sum(prompts), output, answers=len(asks)))
-        if isinstance(ask, Several):
-            course.lease_parts = LeaseParts(lease, prompts)
-        # A lone code completion is cut on its way to the service: what it is known by is not to change with what is left.
-        return ask if lease.output is None or isinstance(ask, FillAsk) else cut(ask, lease.output)
-
-    def leases(self, course: Course) -> Leases | None:
-        """Return what reserves for further calls of a request; None where no tokens are limited."""
-        caller, card, first = course.caller, course.card, course.lease
-        if caller is None or card is None or first is None or not self._limits.count_tokens_of(caller):
-            return None
+            return
+        first = course.lease = await limits.admit(caller, job.need())
 
         async def reserve(ask: Ask) -> Lease:
             tokens = self._upstream.estimate(ask, card).input_tokens
             # Where the limit of the first answer is ours, that of the next one follows from what is left by then.
             most = ask.sampling.max_tokens if first.output is None else None
-            return await self._limits.admit(caller, Need(tokens, most, requests=0, slots=0))
+            return await limits.admit(caller, Need(tokens, most, requests=0, slots=0))
 
-        return Leases(first, reserve)
+        job.take(Leases(first, reserve))
 
 
 def give_back(lease: Lease, request: Request, course: Course) -> None:
     """Give back what was reserved for a request and not used; what was used is counted, as far as it is known."""
     if course.usage is not None:
         lease.settle(course.usage)
-    elif course.filling is not None:
-        if course.filling.unpaid and (course.first is not None or _broken_off(request, course)):
-            lease.settle(None)
-    elif course.first is not None or (course.turns and _broken_off(request, course)):
+    elif course.job is not None and course.job.owing and (course.first is not None or _broken_off(request, course)):
         # The service was at work for it, and nobody knows how far it came.
         lease.settle(None)
     lease.release()
@@ -107,3 +85,14 @@ def give_back(lease: Lease, request: Request, course: Course) -> None:
 def _broken_off(request: Request, course: Course) -> bool:
     superseded = course.fault is not None and course.fault.kind is FaultKind.CALLER_SUPERSEDED
     return request.gone or request.evicted or superseded
+
+
+def _refuse_contradiction(request: Request) -> None:
+    """Raise Fault (caller_bad_request) where a header that takes one key (RFC 9110, 11.6.2) came with several.
+
+    Whatever stands before the gateway may have looked at another one of them. A header that was merely doubled is one.
+    """
+    for name in _CREDENTIALS:
+        if len({value for header, value in request.scope["headers"] if header == name}) > 1:
+            text = f"The header {name.decode()} came several times, with different values. Send it once."
+            raise Fault(FaultKind.CALLER_BAD_REQUEST, text)

@@ -8,7 +8,7 @@ reply that ended.
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -59,6 +59,10 @@ class Leases(Struct, frozen=True):
     """Makes one for a further call; raises Fault where there is no room."""
 
 
+UNLIMITED = Leases()
+"""For those of whom no tokens are limited."""
+
+
 def with_most(ask: T, tokens: int) -> T:
     """Return the ask with an answer of so many tokens at most."""
     return replace(ask, sampling=replace(ask.sampling, max_tokens=tokens))
@@ -72,13 +76,13 @@ def room_of(lease: Lease | None) -> Lease | None:
 class Asking:
     """One ask, and those that follow from it."""
 
-    def __init__(self, upstream: Upstream, again: Again, counts: AskingCounts, leases: "Leases | None" = None) -> None:
+    def __init__(self, upstream: Upstream, again: Again, counts: AskingCounts, leases: Leases = UNLIMITED) -> None:
         self.spent: Usage | None = None
         """What all replies came to together, those that were broken off too; None before the first has ended."""
         self._upstream = upstream
         self._again = again
         self._counts = counts
-        self._leases = Leases() if leases is None else leases
+        self._leases = leases
 
     @property
     def warning(self) -> str | None:
@@ -149,3 +153,46 @@ class Asking:
     def _add(self, usage: Usage) -> None:
         before = self.spent
         self.spent = usage if before is None else usage_of_all((before, usage))
+
+
+class Once:
+    """One ask among several, whose reply is taken as it comes. Otherwise as :class:`Asking`."""
+
+    warning: str | None = None
+
+    def __init__(self, begin: "Begin", lease: Lease) -> None:
+        """``begin`` asks; ``lease`` is made for that, and whoever made it gives it back."""
+        self.spent: Usage | None = None
+        self._begin = begin
+        self._lease = lease
+
+    async def events(self, ask: Any, card: ModelCard) -> AsyncGenerator[list[Event], None]:
+        """Yield the events of the reply. Raises Fault. Closing it closes the call."""
+        events = self._begin(ask, card, self._add)
+        lease = self._lease
+        at_work = True
+        heard = False
+        try:
+            async for batch in events:
+                if not batch:
+                    continue
+                heard = True
+                if isinstance(last := batch[-1], Ended):
+                    self._add(last.usage)
+                    lease.settle(last.usage)
+                yield batch
+        except Fault:
+            at_work = heard
+            raise
+        finally:
+            if at_work:
+                lease.settle(None)
+            await events.aclose()
+
+    def _add(self, usage: Usage) -> None:
+        before = self.spent
+        self.spent = usage if before is None else usage_of_all((before, usage))
+
+
+Begin: TypeAlias = Callable[[Any, ModelCard, Callable[[Usage], object]], AsyncGenerator[list[Event], None]]
+"""Asks once: what, which model, and who is told of a reply that is broken off, as with ``Upstream.chat``."""

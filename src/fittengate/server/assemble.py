@@ -1,14 +1,13 @@
 """Settings to a running gateway: every object is made here, once."""
 
 import asyncio
-import contextlib
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias
+from typing import TextIO, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
@@ -16,8 +15,9 @@ from msgspec import Struct
 from fittengate import __version__
 from fittengate.core.caller import Allowance
 from fittengate.lib.timers import Timers
-from fittengate.server.admin import Admin, AdminServices
+from fittengate.server.admin import Admin, AdminServices, Counted
 from fittengate.server.app import App, with_cors
+from fittengate.server.background import going_on, learning, sampled, tell_breaker, ticking, tracing
 from fittengate.server.configure import SQLITE
 from fittengate.server.exchange import Bounds, Exchanges, Services
 from fittengate.server.metric_families import Parts, families
@@ -47,26 +47,23 @@ from fittengate.services.log import Log, LogOptions
 from fittengate.services.memory import Memory
 from fittengate.services.models import ModelNames
 from fittengate.services.notes import NoteFile
-from fittengate.services.overload import Load, Overload, Sampler
+from fittengate.services.overload import Load, Overload
 from fittengate.services.queue import Turns
 from fittengate.services.recorder import Recorder, RecorderOptions
 from fittengate.services.redact import Redactor
 from fittengate.services.responses import Responses
-from fittengate.services.spans import Origin
 from fittengate.services.store import Database
 from fittengate.services.store_watch import StoreWatch
-from fittengate.services.traces import Collector, Traces
 from fittengate.services.vault_outage import through_outages
 from fittengate.settings import Limits, Models, Settings, Store
 from fittengate.settings import Overload as Full
 from fittengate.settings import Recorder as RecorderSettings
 from fittengate.upstream.base import TokenVault
-from fittengate.upstream.breaker import Breaker
-from fittengate.upstream.calibrator import SETTLE_SECONDS, Calibrator
+from fittengate.upstream.calibrator import Calibrator
 from fittengate.upstream.fitten.account import AccountKeeper
 from fittengate.upstream.fitten.client import FittenClient, Route
 from fittengate.upstream.fitten.drift import Drift
-from fittengate.upstream.fitten.service import PROVIDER, Chance, FittenService, Rules
+from fittengate.upstream.fitten.service import Chance, FittenService, Rules
 from fittengate.upstream.fitten.session import Account
 from fittengate.upstream.fitten.watch import Deadlines
 from fittengate.upstream.pictures import Pictures
@@ -98,7 +95,8 @@ def open_log(settings: Settings, terminal: TextIO | None) -> Log:
     """Return the log of these settings; ``close`` is owed."""
     log = settings.log
     file = None if log.file in {"", "none"} else Path(log.file)
-    return Log(LogOptions(log.level, log.format == "json", file, log.content), redactor(settings), terminal)
+    options = LogOptions(level=log.level, json=log.format == "json", file=file, content=log.content)
+    return Log(options, redactor(settings), terminal)
 
 
 def open_database(store: Store) -> Database | None:
@@ -122,11 +120,20 @@ def _store_secrets(store: Store) -> tuple[str, ...]:
     return store.url, password_of(store.url)
 
 
-def open_ledger(store: Store, database: Database | None, journals: Path | None, log: Log) -> Receipts:
+def open_ledger(
+    store: Store, database: Database | None, journals: Path | None, log: Log, clock: SystemClock
+) -> Receipts:
     """Return what keeps receipts; ``close`` is owed. ``journals`` is the directory that they are kept in on their way."""
     if database is None or journals is None:
         return NoLedger()
-    return Ledger(journals, secrets.token_hex(8), database, SystemClock(), log.say, store.retention_days)
+    return Ledger(
+        journals,
+        name=secrets.token_hex(8),
+        database=database,
+        clock=clock,
+        say=log.say,
+        retention_days=store.retention_days,
+    )
 
 
 def _nobody() -> None:
@@ -145,7 +152,13 @@ def open_key_store(
     """
     if database is None:
         return None
-    return KeyStore(database, SystemClock(), random_bytes, store.retention_days, changed)
+    return KeyStore(
+        database,
+        clock=SystemClock(),
+        random_bytes=random_bytes,
+        retention_days=store.retention_days,
+        changed=changed,
+    )
 
 
 def allowances(limits: Limits) -> tuple[Allowance, Allowance]:
@@ -156,14 +169,18 @@ def allowances(limits: Limits) -> tuple[Allowance, Allowance]:
 
 def open_overload(full: Full) -> Overload:
     """Return what knows how full the gateway is, by these bounds."""
-    return Overload(Load(full.loop_lag, full.memory_bytes, full.open_requests, full.queue_age))
+    return Overload(
+        Load(lag=full.loop_lag, memory=full.memory_bytes, requests=full.open_requests, queue=full.queue_age)
+    )
 
 
 def open_recorder(settings: RecorderSettings) -> Recorder | None:
     """Return what keeps the last exchanges; None where that is off."""
     if not (settings.exchanges and settings.bytes):
         return None
-    return Recorder(RecorderOptions(settings.exchanges, settings.bytes, settings.artifact_bytes))
+    return Recorder(
+        RecorderOptions(exchanges=settings.exchanges, bytes=settings.bytes, artifact_bytes=settings.artifact_bytes)
+    )
 
 
 def bundler(settings: Settings) -> Bundler:
@@ -211,26 +228,56 @@ async def shared(settings: Settings, own: TokenVault) -> AsyncIterator[TokenVaul
 
 
 @asynccontextmanager
-async def connected(
-    settings: Settings, vault: TokenVault, calibrator: Calibrator | None = None, drift: Drift | None = None
-) -> AsyncIterator[FittenService]:
+async def connected(settings: Settings, vault: TokenVault) -> AsyncIterator[FittenService]:
     """Make the upstream side alone, for commands that talk to the service; it is closed at the end."""
-    upstream = settings.upstream
-    clock = SystemClock()
-    timers = Timers(asyncio.get_running_loop())
-    route = Route(upstream.base_url, upstream.models_url, upstream.connect_timeout, upstream.proxy, upstream.user_agent)
-    client = FittenClient(route, clock, lambda: ssl_context(upstream.ca_file), drift)
-    account = Account(upstream.base_url, settings.account.username, settings.account.password)
-    keeper = AccountKeeper(account, vault, client.send, clock)
-    deadlines = Deadlines(upstream.first_token_timeout, upstream.idle_timeout, upstream.total_timeout)
-    window = settings.models.context_window
-    rules = Rules(deadlines, upstream.retries, window, upstream.breaker_calls, upstream.breaker_pause)
-    chance = Chance(secrets.SystemRandom().random, Ids(secrets.token_bytes).tail, secrets.token_bytes(32))
+    async with (
+        ticking() as timers,
+        _service(settings, vault, SystemClock(), timers, Calibrator(), Drift()) as service,
+    ):
+        yield service
+
+
+@asynccontextmanager
+async def _service(
+    settings: Settings, vault: TokenVault, clock: SystemClock, timers: Timers, calibrator: Calibrator, drift: Drift
+) -> AsyncIterator[FittenService]:
+    """Make the upstream side; it is closed at the end."""
+    upstream, account = settings.upstream, settings.account
+    client = FittenClient(
+        Route(
+            base_url=upstream.base_url,
+            models_url=upstream.models_url,
+            connect_timeout=upstream.connect_timeout,
+            proxy=upstream.proxy,
+            user_agent=upstream.user_agent,
+        ),
+        clock,
+        ssl_context=lambda: ssl_context(upstream.ca_file),
+        drift=drift,
+    )
+    keeper = AccountKeeper(
+        Account(base_url=upstream.base_url, username=account.username, password=account.password),
+        vault=vault,
+        send=client.send,
+        clock=clock,
+    )
+    deadlines = Deadlines(first=upstream.first_token_timeout, idle=upstream.idle_timeout, total=upstream.total_timeout)
+    rules = Rules(
+        deadlines,
+        retries=upstream.retries,
+        context_window=settings.models.context_window,
+        breaker_calls=upstream.breaker_calls,
+        breaker_pause=upstream.breaker_pause,
+    )
+    chance = Chance(
+        dice=secrets.SystemRandom().random,
+        make_id=Ids(secrets.token_bytes).tail,
+        secret=secrets.token_bytes(32),
+    )
     try:
-        yield FittenService(client, keeper, timers, rules, chance, calibrator or Calibrator())
+        yield FittenService(client, keeper, timers, rules, chance, calibrator)
     finally:
         await keeper.close()
-        timers.close()
         await client.close()
 
 
@@ -250,189 +297,182 @@ async def assembled(
     it; None keeps both in memory. ``journals`` is the directory where receipts are safe until the store has them;
     without it, or without a store, nothing is kept of them. ``siblings`` are the other workers, if there are any.
     """
+    clock, say = SystemClock(), log.say
     calibrator = Calibrator(None if notes is None else NoteFile(notes))
     drift = Drift(None if notes is None else NoteFile(notes.with_name(DRIFT_FILE)))
     async with (
-        joined(settings, log.say) as fleet,
-        through_outages(vault if fleet is None else fleet.vault(vault), log.say) as sound,
-        connected(settings, sound, calibrator, drift) as service,
-        _learning(calibrator, drift, log),
-        _tracing(settings, log) as traces,
+        joined(settings, say) as fleet,
+        through_outages(vault if fleet is None else fleet.vault(vault), say) as sound,
+        ticking() as timers,
+        _service(settings, sound, clock, timers, calibrator, drift) as service,
+        learning(calibrator, drift, say),
+        tracing(settings, say) as traces,
     ):
-        for breaker in (service.chat_breaker, service.completion_breaker):
-            breaker.changed = partial(_tell_breaker, log)
-        ids = Ids(secrets.token_bytes)
-        names = ModelNames(service.models, settings.models.aliases)
-        pictures = Pictures(user_agent=settings.upstream.user_agent)
-        timers = Timers(asyncio.get_running_loop())
-        database = open_database(settings.store)
-        responses = Responses(database, SystemClock(), log.say, settings.store.retention_days)
-        ledger = open_ledger(settings.store, database, journals, log)
-        server, upstream = settings.server, settings.upstream
-        turns = Turns(upstream.max_concurrency, upstream.queue, upstream.queue_timeout)
-        memory = Memory(SystemClock())
-        typing = Typing(service, turns, memory)
-        figures = Figures(by_key=settings.telemetry.key_labels)
+        upstream, store = settings.upstream, settings.store
         defaults, account = allowances(settings.limits)
-        local = LocalLimits(account, SystemClock())
-        if database is not None:
-            local.survive(database, log.say)
-        limits = local if fleet is None else fleet.limits(local)
-        keys = Keys(server.api_key, stored_keys, defaults, database, SystemClock(), log.say)
+
+        # The service.
+        for breaker in (service.chat_breaker, service.completion_breaker):
+            breaker.changed = partial(tell_breaker, say)
+        names = ModelNames(service.models, settings.models.aliases)
+        pictures = Pictures(user_agent=upstream.user_agent)
+        turns = Turns(upstream.max_concurrency, queue=upstream.queue, queue_timeout=upstream.queue_timeout)
+        memory = Memory(clock)
+        typing = Typing(service, turns, memory)
+
+        # What is kept.
+        database = open_database(store)
+        responses = Responses(database, clock, say, store.retention_days)
+        ledger = open_ledger(store, database, journals, log, clock)
+        key_store = open_key_store(store, database, secrets.token_bytes, _nobody if fleet is None else fleet.tell)
+
+        # Who may do what.
+        server = settings.server
+        keys = Keys(server.api_key, stored_keys, defaults=defaults, database=database, clock=clock, say=say)
         if fleet is not None:
             fleet.listen(keys.look)
+        local = LocalLimits(account, clock)
+        if database is not None:
+            local.survive(database, say)
+        limits = local if fleet is None else fleet.limits(local)
         overload = open_overload(settings.overload)
-        exchanges = Exchanges(
-            Services(
-                upstream=service,
-                models=names,
-                keys=keys,
-                turns=turns,
-                typing=typing,
-                pictures=pictures,
-                responses=responses,
-                ledger=ledger,
-                log=log,
-                figures=figures,
-                ids=ids,
-                clock=SystemClock(),
-                timers=timers,
-                limits=limits,
-                overload=overload,
-                bounds=Bounds(server.max_body_bytes, server.hold_seconds, server.heartbeat_seconds),
-                traces=traces,
-                recorder=open_recorder(settings.recorder),
-            )
+
+        services = Services(
+            upstream=service,
+            models=names,
+            keys=keys,
+            turns=turns,
+            typing=typing,
+            pictures=pictures,
+            responses=responses,
+            ledger=ledger,
+            log=log,
+            figures=Figures(by_key=settings.telemetry.key_labels),
+            ids=Ids(secrets.token_bytes),
+            clock=clock,
+            timers=timers,
+            limits=limits,
+            overload=overload,
+            bounds=Bounds(
+                max_body_bytes=server.max_body_bytes,
+                hold_seconds=server.hold_seconds,
+                heartbeat_seconds=server.heartbeat_seconds,
+            ),
+            traces=traces,
+            recorder=open_recorder(settings.recorder),
         )
-        window = settings.models.context_window or Models().context_window
-        probes = Probes(exchanges, service.models, names, service.problem, window, _parts(ledger, database, fleet))
-        tell = _nobody if fleet is None else fleet.tell
-        key_store = open_key_store(settings.store, database, secrets.token_bytes, tell)
-        known = AdminServices(
-            key_store,
-            database,
-            limits,
-            defaults,
-            turns,
-            SystemClock(),
-            service.problem,
-            log.say,
-            Recorded(exchanges.recorder, lambda: bundler(settings), siblings),
-            drift.told,
+        beside = _Beside(
+            service=service,
+            memory=memory,
+            database=database,
+            key_store=key_store,
+            fleet=fleet,
+            limits=limits,
+            defaults=defaults,
+            drift=drift,
+            siblings=siblings,
         )
-        ollama = OllamaModels(exchanges, service.models, names, window, server.max_body_bytes)
-        tabby = Tabby(exchanges, names, server.max_body_bytes)
-        counted = Parts(
-            figures, exchanges, service, typing, memory, turns, ledger, responses, log, traces, fleet, overload
-        )
-        exposition = Exposition(families(counted, __version__))
-        metrics = Metrics(exchanges, exposition, on=settings.telemetry.metrics)
-        app = App(exchanges, probes, Pages(), Admin(exchanges, known), ids.request_id, ollama, tabby, metrics)
-        door = OllamaDoor(app, exchanges, (*ollama.gets, *ollama.posts), ids.request_id, defaults)
-        gate = with_cors(app, server.cors_origins)
+        gateway = _gateway(settings, services, beside)
         try:
-            async with _going_on(service.upkeep()), _sampled(overload, exchanges, log):
-                yield Gateway(gate, door, exchanges, service, service.keeper.vault, fleet, log, exposition)
+            async with going_on(service.upkeep()), sampled(overload, gateway.exchanges, say):
+                yield gateway
         finally:
             await typing.close()
-            timers.close()
             await pictures.close()
             for part in (keys, local, key_store, ledger, responses):
                 if part is not None:
                     await asyncio.to_thread(part.close)
 
 
-@asynccontextmanager
-async def _going_on(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Do something in the background meanwhile."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+class _Beside(Struct, frozen=True):
+    """What requests do not need, but administration, metrics and probes do."""
+
+    service: FittenService
+    memory: Memory
+    database: Database | None
+    key_store: KeyStore | None
+    fleet: Fleet | None
+    limits: Counted
+    defaults: Allowance
+    """What a key without limits of its own may use."""
+    drift: Drift
+    siblings: Siblings | None
+    """The other workers; None without any."""
 
 
-def _parts(ledger: Receipts, database: Database | None, fleet: Fleet | None) -> dict[str, Troubled]:
-    """Return what readiness tells of although replies go on without it."""
-    parts: dict[str, Troubled] = {"ledger": ledger, "store": StoreWatch(database, SystemClock())}
-    return parts if fleet is None else {**parts, "fleet": fleet}
+def _gateway(settings: Settings, services: Services, beside: _Beside) -> Gateway:
+    """Make all that is asked: requests, administration, metrics, probes, and the doors to them."""
+    server, window = settings.server, settings.models.context_window or Models().context_window
+    service, fleet = beside.service, beside.fleet
+    names, ids = services.models, services.ids
+    exchanges = Exchanges(services)
 
+    troubled: dict[str, Troubled] = {
+        "ledger": services.ledger,
+        "store": StoreWatch(beside.database, services.clock),
+    }
+    if fleet is not None:
+        troubled["fleet"] = fleet
+    probes = Probes(
+        exchanges,
+        models=service.models,
+        names=names,
+        account_problem=service.problem,
+        context_window=window,
+        parts=troubled,
+    )
+    administered = AdminServices(
+        store=beside.key_store,
+        database=beside.database,
+        limits=beside.limits,
+        defaults=beside.defaults,
+        turns=services.turns,
+        clock=services.clock,
+        account_problem=service.problem,
+        say=services.log.say,
+        recorded=Recorded(services.recorder, lambda: bundler(settings), beside.siblings),
+        drift=beside.drift.told,
+    )
+    counted = Parts(
+        figures=services.figures,
+        exchanges=exchanges,
+        service=service,
+        typing=services.typing,
+        memory=beside.memory,
+        turns=services.turns,
+        ledger=services.ledger,
+        responses=services.responses,
+        log=services.log,
+        traces=services.traces,
+        fleet=fleet,
+        overload=services.overload,
+    )
+    exposition = Exposition(families(counted, __version__))
+    metrics = Metrics(exchanges, exposition, on=settings.telemetry.metrics)
 
-@asynccontextmanager
-async def _sampled(overload: Overload, exchanges: Exchanges, log: Log) -> AsyncIterator[None]:
-    """Measure the load of these exchanges meanwhile."""
-    loop = asyncio.get_running_loop()
-
-    def found() -> tuple[int, float]:
-        return len(exchanges.running), exchanges.turns.oldest(loop.time())
-
-    sampler = Sampler(overload, found, partial(_tell_overload, log))
-    sampler.start(loop)
-    try:
-        yield
-    finally:
-        sampler.stop()
-
-
-def _tell_overload(log: Log, overload: Overload) -> None:
-    log.say("warning" if overload.grade else "info", "overload", grade=overload.grade, cause=overload.cause or None)
-
-
-def _tell_breaker(log: Log, breaker: Breaker) -> None:
-    words = {"open": "is left alone", "probing": "is tried", "closed": "is back"}
-    level = "info" if breaker.state == "closed" else "warning" if breaker.state == "open" else "debug"
-    log.say(level, f"the service's {breaker.what} {words[breaker.state]}", retry_after=round(breaker.retry_after, 1))
-
-
-@asynccontextmanager
-async def _tracing(settings: Settings, log: Log) -> AsyncIterator[Traces | None]:
-    """Send spans to the collector of these settings; None where there is none."""
-    telemetry = settings.telemetry
-    if not telemetry.otlp_endpoint:
-        yield None
-        return
-    service = urlsplit(settings.upstream.base_url)
-    port = service.port or (443 if service.scheme == "https" else 80)
-    origin = Origin(PROVIDER, service.hostname or "", port, "https" if settings.server.tls_cert else "http")
-    collector = Collector(telemetry.otlp_endpoint, telemetry.otlp_headers, __version__)
-    traces = Traces(collector, origin, secrets.token_bytes, log.say)
-    try:
-        yield traces
-    finally:
-        await asyncio.to_thread(traces.close)
-
-
-@asynccontextmanager
-async def _learning(calibrator: Calibrator, drift: Drift, log: Log) -> AsyncIterator[None]:
-    """Take up what was learned, go on learning in the background, and keep it at the end."""
-
-    def tell(problem: str | None) -> None:
-        if problem is not None:
-            log.say("warning", "token counts are not kept", error=problem)
-
-    async def settle() -> None:
-        told: str | None = None
-        while True:
-            await asyncio.sleep(SETTLE_SECONDS)
-            await strange()
-            problem = await calibrator.settle()
-            if problem != told:
-                tell(problem)
-            told = problem
-
-    async def strange() -> None:
-        for one in drift.news():
-            log.say("warning", "the service sent something that is not known of it", kind=one.kind, sample=one.sample)
-        # Where it cannot be kept, it is still counted and was said.
-        await drift.settle()
-
-    tell(await calibrator.load())
-    await drift.load()
-    try:
-        async with _going_on(settle()):
-            yield
-    finally:
-        await strange()
-        tell(await calibrator.settle())
+    ollama = OllamaModels(
+        exchanges,
+        models=service.models,
+        names=names,
+        context_window=window,
+        max_body_bytes=server.max_body_bytes,
+    )
+    tabby = Tabby(exchanges, names, server.max_body_bytes)
+    app = App(exchanges, probes, Pages(), Admin(exchanges, administered), ids.request_id, ollama, tabby, metrics)
+    door = OllamaDoor(
+        app,
+        exchanges,
+        paths=(*ollama.gets, *ollama.posts),
+        make_id=ids.request_id,
+        allowance=beside.defaults,
+    )
+    return Gateway(
+        app=with_cors(app, server.cors_origins),
+        ollama=door,
+        exchanges=exchanges,
+        service=service,
+        vault=service.keeper.vault,
+        fleet=fleet,
+        log=services.log,
+        exposition=exposition,
+    )

@@ -1,144 +1,176 @@
-"""Requests that are no plain question: code completions, and several answers in one reply.
+"""Several answers in one reply: as many calls at once, their events put in the order in which they come.
 
-Several answers are as many calls at once, each in a task of its own, their events put in the order in which they come.
-Laws: the turns for all are taken together before the first; when one fails the others are closed and the reply fails;
-whoever leaves closes all of them; a slow reader stops all of them; one Ended, which sums the usage, comes after all.
-Tokens are reserved for all together, and settled when the last call has ended.
+Laws: each call runs in a task of its own; the turns for all are taken together before the first; when one fails the others
+are closed and the reply fails; whoever leaves closes all of them; a slow reader stops all of them; one Ended, which sums
+the usage, comes after all. Each answer may be asked for again, as a single one may. Tokens are reserved for all together,
+and settled when the last call has ended. What was asked several times is looked at once.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from typing import TypeAlias, cast
 
-from fittengate.core.ask import COMPLETION, Ask, FillAsk, Several
-from fittengate.core.caller import ModelCard, Scope
-from fittengate.core.events import Ended, Event, OfChoice
+from fittengate.core.ask import Ask, FillAsk, Several
+from fittengate.core.caller import Caller, ModelCard, Scope
+from fittengate.core.events import Ended, Event, Folds, OfChoice
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.core.reply import StopReason, Usage, usage_of_all
-from fittengate.server.asking import Asking, AskingCounts, Leases, again_for, room_of, with_most
-from fittengate.services.limits import Lease
-from fittengate.services.models import ModelNames, must_talk
-from fittengate.upstream.base import Upstream
-from fittengate.upstream.pictures import Pictures
+from fittengate.core.record import Record
+from fittengate.core.reply import Reply, StopReason, Usage, usage_of_all
+from fittengate.dialects.base import ChoicesDialect, Dialect, Head, KeepingDialect
+from fittengate.server.asking import UNLIMITED, Leases
+from fittengate.server.job import Answered, Call, Gathered, Means, Part, Relay, Streamed
+from fittengate.server.typing import Source
+from fittengate.services.lease_parts import LeaseParts
+from fittengate.services.limits import Need
+from fittengate.services.permission import require_model
+from fittengate.services.shares import CallKind
 
 Settle: TypeAlias = Callable[[], None]
 
 
-_CHAT: frozenset[Scope] = frozenset({"chat"})
-
-
-def asks_of(wanted: Ask | FillAsk | Several) -> tuple[Ask | FillAsk, ...]:
-    """Return the calls to the service that a request takes at the same time."""
-    return wanted.asks if isinstance(wanted, Several) else (wanted,)
-
-
-def scopes_of(wanted: Ask | FillAsk | Several) -> frozenset[Scope]:
-    """Return what a key must be for: it goes by what is asked for, not by where.
-
-    Where no text is asked for, as by who wants a model loaded, that is nothing.
-    """
-    if type(wanted) is Ask:
-        return _CHAT
-    asks = asks_of(wanted)
-    if all(isinstance(ask, FillAsk) and ask.sampling.max_tokens == 0 for ask in asks):
-        return frozenset()
-    return frozenset({"completion" if isinstance(ask, FillAsk) else "chat" for ask in asks})
-
-
-def card_for(wanted: Ask | FillAsk | Several, card: ModelCard, names: ModelNames) -> ModelCard:
-    """Return the model that answers where ``card`` was asked for: code is completed by one only.
-
-    Raises Fault (caller_unsupported) for a conversation with that one.
-    """
-    return names.find(COMPLETION) if "chat" not in scopes_of(wanted) else must_talk(card)
-
-
-def cut(wanted: Ask | FillAsk | Several, tokens: int) -> Ask | FillAsk | Several:
-    """Return the request with so many tokens at most for each answer that has no limit of its own."""
-    done: dict[int, Ask | FillAsk] = {}
-    for ask in asks_of(wanted):
-        if id(ask) not in done:
-            done[id(ask)] = with_most(ask, tokens) if ask.sampling.max_tokens is None else ask
-    # What was the same stays the same: it is looked at once.
-    return Several(tuple([done[id(ask)] for ask in wanted.asks])) if isinstance(wanted, Several) else done[id(wanted)]
-
-
-async def with_pictures(wanted: FillAsk | Several, pictures: Pictures) -> FillAsk | Several:
-    """Return the request with its pictures in place; the same conversation asked several times is looked at once."""
-    if isinstance(wanted, FillAsk):
-        return wanted
-    done: dict[int, Ask | FillAsk] = {}
-    for ask in wanted.asks:
-        if id(ask) not in done:
-            done[id(ask)] = await pictures.inline(ask) if isinstance(ask, Ask) else ask
-    return Several(tuple([done[id(ask)] for ask in wanted.asks]))
+def _nothing() -> None:
+    """Settle nothing: nothing is limited."""
 
 
 class Choices:
-    """The calls of a reply with several answers; each may be asked again, as a single one may."""
+    """Implements :class:`fittengate.server.job.Job`."""
 
-    def __init__(
-        self, upstream: Upstream, wanted: Several, counts: AskingCounts, leases: Sequence[Leases], settle: Settle
-    ) -> None:
-        """Take a request. Raises Fault (caller_bad_request) for a form that no reply can have.
+    source: Source | None = None
 
-        ``leases`` are one for each answer; ``settle`` is called when the last of them has ended.
-        """
-        self._upstream = upstream
-        self._askings = [_asking(upstream, ask, counts, lease) for ask, lease in zip(wanted.asks, leases, strict=True)]
-        self._leases = leases
-        self._settle = settle
-        self._plain: list[Usage] = []
+    _card: ModelCard
+    _folds: Folds
+    _replies: tuple[Reply, ...]
+
+    def __init__(self, wanted: Several, means: Means, part_for: Callable[[Ask | FillAsk, Means], Part]) -> None:
+        """``part_for`` makes the part of one ask."""
+        self.owing = False
+        self._means = means
+        known = {id(one): one for one in wanted.asks}
+        parts = {at: part_for(one, means) for at, one in known.items()}
+        self._distinct = list(parts.values())
+        self._parts = [parts[id(one)] for one in wanted.asks]
+        """For each answer; the same one where the same is asked."""
+        self._prompts: list[int] = []
+        """Tokens of each answer's prompt, at most; none where nobody had to know."""
+        self._leases = [UNLIMITED] * len(self._parts)
+        self._calls: list[Call] = []
+        """For each answer, once there can be one."""
+        self._settle: Settle = _nothing
 
     @property
-    def spent(self) -> Usage | None:
-        """What all replies came to together, those that were broken off too; None before the first has ended."""
-        spent = [asking.spent for asking in self._askings if asking is not None and asking.spent is not None]
-        return usage_of_all(spent + self._plain) if spent or self._plain else None
+    def scopes(self) -> frozenset[Scope]:
+        """What a key must be for: whatever one of the answers needs."""
+        return frozenset().union(*[part.scopes for part in self._distinct])
+
+    def find(self) -> ModelCard:
+        """Return the model of a conversation among the asks; without any the one that completes code."""
+        cards = [part.find() for part in self._distinct]
+        self._card = next((card for card in cards if card.section != "completion"), cards[0])
+        return self._card
+
+    def require(self, caller: Caller) -> None:
+        """Raise Fault (caller_forbidden) unless the caller may ask for the models of all."""
+        if self.scopes:
+            require_model(caller, self._card)
+        for part in self._distinct:
+            part.require(caller)
+
+    def need(self) -> Need:
+        """Return what all prompts come to, and the answers, if all of them have a limit."""
+        tokens = {id(part): part.input_tokens() for part in self._distinct}
+        self._prompts = [tokens[id(part)] for part in self._parts]
+        limits = [part.ask.sampling.max_tokens for part in self._parts]
+        known = [limit for limit in limits if limit is not None]
+        output = sum(known) if len(known) == len(limits) else None
+        return Need(sum(self._prompts), output, answers=len(self._parts))
+
+    def take(self, leases: Leases) -> None:
+        """Divide what is reserved, and end each answer where its part of what is left ends."""
+        divided = LeaseParts(leases.first, self._prompts)
+        self._leases = [Leases(part, leases.reserve) for part in divided.parts]
+        self._settle = divided.settle
+        if (output := leases.first.output) is not None:
+            for part in self._distinct:
+                part.cut(output)
+
+    async def prepare(self) -> None:
+        """Fetch pictures, and compile what the answers are to fit."""
+        for part in self._distinct:
+            await part.fetch()
+        self._calls = [part.call(leases) for part, leases in zip(self._parts, self._leases, strict=True)]
+
+    def words(self) -> str:
+        """Return what was asked; the same question asked several times is one text."""
+        return "\n".join(dict.fromkeys([part.words() for part in self._distinct]))
+
+    async def enter(self, caller: Caller) -> None:
+        """Wait for all turns together: in the caller's lane, or, where there is code alone, in that of completions."""
+        turns, count, kind = self._means.turns, len(self._parts), self._kind
+        if not turns.try_enter(count, kind):
+            await turns.enter(caller.name, count, "completion" if kind == "completion" else caller.lane)
+        self.owing = True
+
+    def input_tokens(self) -> int:
+        """Return what all prompts come to at most."""
+        return sum([part.input_tokens() for part in self._parts])
+
+    def ignored(self) -> tuple[str, ...]:
+        """Return what is ignored in the first one: the others have the same parameters."""
+        return self._parts[0].ignored()
+
+    def whole(self) -> Gathered:
+        """Ask, for all answers at once."""
+        folds = self._folds = Folds(len(self._parts))
+        return Gathered(folds.feed, self._events())
+
+    def answered(self) -> Answered:
+        """Return what all of them came to together."""
+        replies = self._replies = self._folds.replies()
+        return Answered(usage_of_all(reply.usage for reply in replies), None)
+
+    def body(self, dialect: Dialect, head: Head) -> bytes:
+        """Return all answers."""
+        return _speaks(dialect).whole_choices(self._replies, self._asks(), head)
+
+    def stream(self, dialect: Dialect, head: Head, relay: Relay | None) -> Streamed:  # noqa: ARG002 - events are merged
+        """Ask, and put the answers together as they come."""
+        return Streamed(_speaks(dialect).choices_writer(self._asks(), head), self._events())
 
     @property
     def warning(self) -> str | None:
         """What the client should know of one of the answers; None where there is nothing."""
-        warnings = [asking.warning for asking in self._askings if asking is not None]
-        return next((warning for warning in warnings if warning is not None), None)
+        return next((call.warning for call in self._calls if call.warning is not None), None)
 
-    def events(self, wanted: Several, card: ModelCard) -> AsyncGenerator[list[OfChoice | Ended], None]:
+    def record(self, keeping: KeepingDialect, head: Head) -> Record | None:  # noqa: ARG002 - the signature of jobs
+        """Return None: who keeps replies has one answer in each."""
+        return None
+
+    def leave(self) -> None:
+        """Give back all turns."""
+        if self.owing:
+            self._means.turns.leave(len(self._parts), self._kind)
+
+    def spent(self, delivered: Usage | None) -> Usage | None:  # noqa: ARG002 - the signature of jobs
+        """Return what all replies came to, those that were broken off too; None before the first has ended."""
+        spent = [call.spent for call in self._calls if call.spent is not None]
+        return usage_of_all(spent) if spent else None
+
+    @property
+    def _kind(self) -> CallKind:
+        return "completion" if self._card.section == "completion" else "chat"
+
+    def _asks(self) -> Several:
+        return Several(tuple([part.ask for part in self._parts]))
+
+    def _events(self) -> AsyncGenerator[list[OfChoice | Ended], None]:
         """Yield the events of all answers, and one Ended after them. Raises Fault."""
-        streams = [
-            self._plainly(ask, card, leases.first) if asking is None else asking.events(cast("Ask", ask), card)
-            for ask, asking, leases in zip(wanted.asks, self._askings, self._leases, strict=True)
-        ]
-        return _merged(streams, self._settle)
-
-    async def _plainly(self, ask: Ask | FillAsk, card: ModelCard, lease: Lease) -> AsyncGenerator[list[Event], None]:
-        """Yield the events of a reply that is taken as it comes."""
-        if isinstance(ask, FillAsk):
-            events = self._upstream.complete(ask)
-        else:
-            events = self._upstream.chat(ask, card, None, room_of(lease), self._plain.append)
-        at_work = True
-        heard = False
-        try:
-            async for batch in events:
-                if not batch:
-                    continue
-                heard = True
-                if isinstance(last := batch[-1], Ended):
-                    self._plain.append(last.usage)
-                    lease.settle(last.usage)
-                yield batch
-        except Fault:
-            at_work = heard
-            raise
-        finally:
-            if at_work:
-                lease.settle(None)
-            await events.aclose()
+        both = zip(self._parts, self._calls, strict=True)
+        return _merged([call.events(part.ask, self._card) for part, call in both], self._settle)
 
 
-def _asking(upstream: Upstream, ask: Ask | FillAsk, counts: AskingCounts, leases: Leases) -> Asking | None:
-    again = again_for(ask) if isinstance(ask, Ask) else None
-    return None if again is None else Asking(upstream, again, counts, leases)
+def _speaks(dialect: Dialect) -> ChoicesDialect:
+    # Nobody else reads a request for several answers.
+    return cast("ChoicesDialect", dialect)
 
 
 async def _merged(

@@ -7,11 +7,8 @@ from fittengate.core.caller import Caller, ModelCard, Receipt
 from fittengate.core.events import OfChoice, RefusalDelta, TextDelta
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import StopReason, Usage
-from fittengate.server.asking import Asking
-from fittengate.server.choices import Choices
+from fittengate.server.job import Job
 from fittengate.server.request import Request
-from fittengate.server.typing import Filling
-from fittengate.services.lease_parts import LeaseParts
 from fittengate.services.limits import Lease
 from fittengate.services.shares import CallKind
 from fittengate.services.spans import Passage, Trace
@@ -22,20 +19,17 @@ class Course:
 
     __slots__ = (
         "asked",
-        "asking",
         "at",
         "authed_at",
         "began",
         "caller",
         "card",
         "fault",
-        "filling",
         "first",
+        "job",
         "last",
         "lease",
-        "lease_parts",
         "now",
-        "part",
         "prompt",
         "read_at",
         "reason",
@@ -44,7 +38,6 @@ class Course:
         "trace",
         "trace_id",
         "turn_at",
-        "turns",
         "usage",
         "words",
     )
@@ -74,30 +67,18 @@ class Course:
         """Of the trace that it belongs to; None where there is none."""
         self.caller: Caller | None = None
         self.card: ModelCard | None = None
-        self.turns = 0
-        """Turns taken and not given back yet."""
+        self.job: Job | None = None
+        """What is done for it; None before it was known what is asked."""
         self.lease: Lease | None = None
         """What is reserved; None where nothing is limited, or nothing was admitted yet."""
-        self.lease_parts: LeaseParts | None = None
-        """The parts of ``lease``, where several calls share it."""
-        self.filling: Filling | None = None
-        """What reads a code completion; it looks after its turn itself."""
-        self.asking: Asking | Choices | None = None
-        """What may ask again, or asks several times; None where one call is all there is."""
         self.first: float | None = None
         self.usage: Usage | None = None
-        self.part: Usage | None = None
-        """What a reply came to that was broken off; None where none was."""
         self.fault: Fault | None = None
         self.receipt: Receipt | None = None
         """What it came to; once this is here, it stands."""
         self.prompt: str | None = None
         self.words: list[str] | None = None
         """The reply's text so far, where the log is to have it; None where it is not."""
-
-    def broke_off(self, usage: Usage) -> None:
-        """Note what a reply came to that does not come to its end: the books have it, though the client may not."""
-        self.part = usage
 
     def heard(self, batch: list[Any]) -> None:
         """Note when the first event came and when the last, and the words if they are wanted."""
@@ -140,7 +121,6 @@ class Course:
 
     def passage(self, trace: Trace, receipt: Receipt) -> Passage:
         """Return the exchange and its times, for its spans."""
-        filling = self.filling
         return Passage(
             trace,
             receipt,
@@ -153,7 +133,7 @@ class Course:
             self.asked,
             self.stream,
             "chat" if self.kind == "chat" else "text_completion",
-            filling is None or filling.source is None,
+            self.job is None or self.job.source is None,
             self.reason,
         )
 
@@ -169,7 +149,7 @@ class Course:
         else:
             outcome = "truncated" if status == 200 else "failed"
         # Where it was asked again, the books have all replies, and the client the one it got.
-        usage = (self.usage or self.part) if self.asking is None else self.asking.spent
+        usage = None if self.job is None else self.job.spent(self.usage)
         agent: Any = request.headers.get(b"user-agent", b"-").split(b" ", 1)[0][:40]
         return Receipt(
             self.at,

@@ -1,36 +1,34 @@
 """The one conductor: takes a request through its whole way, whatever its dialect.
 
-key -> Caller, body -> Ask, turn in the queue, upstream events -> bytes, one line in the log. Every way out passes the
+key -> Caller, body -> Ask -> Job, turn in the queue, upstream events -> bytes, one line in the log. What differs from one
+kind of ask to another is the job's (:mod:`fittengate.server.job`): here no kind is named. Every way out passes the
 one ``finally`` below: the upstream is closed, the turn given back, the receipt written. A client sees the end of an answer
 only when its receipt is in the journal (P8): it goes there right before the last bytes go out.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
 
 from msgspec import Struct
 
-from fittengate.core.ask import COMPLETION, Ask, FillAsk, Several
-from fittengate.core.caller import Caller, Receipt, Scope
-from fittengate.core.events import Ended, Fold, Folds
+from fittengate.core.ask import Ask
+from fittengate.core.caller import Caller, ModelCard, Receipt, Scope
+from fittengate.core.events import Ended
 from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.record import Recalled, Record
-from fittengate.core.reply import usage_of_all
 from fittengate.core.tape import TAPE
 from fittengate.dialects import KEEPING
-from fittengate.dialects.base import ChoicesDialect, ChoicesWriter, CountingDialect, Dialect, Head, Writer
+from fittengate.dialects.base import CountingDialect, Dialect, Head
 from fittengate.lib.clock import Clock
 from fittengate.lib.timers import Timers
 from fittengate.lib.traceparent import read_traceparent
-from fittengate.prompting.render import images_left_out
 from fittengate.server.admission import Admission, give_back
-from fittengate.server.asking import Asking, AskingCounts, Leases, again_for, room_of
-from fittengate.server.choices import Choices, card_for, scopes_of, with_pictures
-from fittengate.server.content import prompt_text
+from fittengate.server.asking import AskingCounts
 from fittengate.server.course import Course
 from fittengate.server.faults import as_fault, headers_of
+from fittengate.server.job import Job, Means
+from fittengate.server.kinds import job_for
 from fittengate.server.request import JSON, SLOW, Headers, Request
 from fittengate.server.stream import ClientStream
 from fittengate.server.typing import Typing
@@ -47,7 +45,7 @@ from fittengate.services.queue import Turns
 from fittengate.services.recorder import Recorder
 from fittengate.services.responses import Responses
 from fittengate.services.traces import Traces
-from fittengate.upstream.base import Sink, Upstream
+from fittengate.upstream.base import Upstream
 from fittengate.upstream.pictures import Pictures
 
 ESTIMATED: tuple[bytes, bytes] = (b"x-fittengate-usage", b"estimated")
@@ -99,6 +97,14 @@ class Exchanges:
         """Called when the last of ``running`` has ended."""
         self._services = services
         self._admission = Admission(services.keys, services.limits, services.upstream)
+        self._means = Means(
+            upstream=services.upstream,
+            models=services.models,
+            turns=services.turns,
+            typing=services.typing,
+            pictures=services.pictures,
+            counts=self.asked,
+        )
         self._recorder = services.recorder
         self._loop = asyncio.get_running_loop()
         self._now = services.clock.monotonic
@@ -152,10 +158,8 @@ class Exchanges:
             course.fault = self._noted(request, error)
         finally:
             request.unwatch()
-            if course.turns:
-                services.turns.leave(course.turns, course.kind)
-            if course.filling is not None:
-                course.filling.leave()
+            if course.job is not None:
+                course.job.leave()
             if course.lease is not None:
                 give_back(course.lease, request, course)
             if course.fault is not None and not request.gone and request.status == 0:
@@ -203,65 +207,30 @@ class Exchanges:
             request.tape.asked(body)
         ask = dialect.read(body) if dialect.name not in KEEPING else await self._read_on(dialect, body, caller)
         course.asked, course.stream = ask.model, ask.wishes.stream
+        job = course.job = job_for(ask, self._means)
         if dialect.scope is None:
-            scopes = sorted(scopes_of(ask))
+            scopes = sorted(job.scopes)
             for scope in scopes:
                 require_scope(caller, scope)
             if services.overload.grade and "chat" in scopes:
                 services.overload.check(caller.lane)
-        ask = await self._prepared(ask, caller, course)
+        card = course.card = job.find()
+        job.require(caller)
+        if services.limits.apply_to(caller):
+            await self._admission.admit(job, caller, card, course)
+        # What is wrong with the form that a reply is to have is found here, before the service is asked.
+        await job.prepare()
         course.read_at = self._now()
         if services.log.content:
             course.words = []
-            course.prompt = prompt_text(ask)
-        if isinstance(ask, FillAsk):
-            course.filling = await services.typing.begin(
-                ask, caller, None if course.lease is None else course.lease.output
-            )
-        else:
-            calls = len(ask.asks) if isinstance(ask, Several) else 1
-            if not services.turns.try_enter(calls, course.kind):
-                lane = "completion" if course.kind == "completion" else caller.lane
-                await services.turns.enter(caller.name, calls, lane)
-            course.turns = calls
+            course.prompt = job.words()
+        await job.enter(caller)
         course.turn_at = self._now()
-        if ask.wishes.stream:
-            await self._stream(dialect, request, ask, course)
+        head, headers = self._head(dialect, request, job, card, course)
+        if course.stream:
+            await self._stream(dialect, request, job, course, head, headers)
         else:
-            await self._whole(dialect, request, ask, course)
-
-    async def _prepared(self, ask: Ask | FillAsk | Several, caller: Caller, course: Course) -> Ask | FillAsk | Several:
-        """Return the request as the service is to be asked it, permitted and with all that it needs reserved.
-
-        What is wrong with the form that a reply is to have is found here, before the service is asked. Raises Fault.
-        """
-        services = self._services
-        card = services.models.find(ask.model)
-        plain = isinstance(ask, Ask) and card.section != "completion"
-        card = course.card = card if plain else card_for(ask, card, services.models)
-        if scopes_of(ask):
-            require_model(caller, card)
-        if isinstance(ask, Several) and "completion" in scopes_of(ask):
-            require_model(caller, services.models.find(COMPLETION))
-        if services.limits.apply_to(caller):
-            ask = await self._admission.admit(ask, caller, card, course)
-        if not isinstance(ask, Ask):
-            ask = await with_pictures(ask, services.pictures)
-            if isinstance(ask, Several):
-                course.asking = self._choices(ask, course)
-            return ask
-        ask = await services.pictures.inline(ask)
-        if (again := again_for(ask)) is not None:
-            course.asking = Asking(services.upstream, again, self.asked, self._admission.leases(course))
-        return ask
-
-    def _choices(self, asks: Several, course: Course) -> Choices:
-        """Return what asks several times. Raises Fault (caller_bad_request)."""
-        services, divided, leases = self._services, course.lease_parts, self._admission.leases(course)
-        if divided is None or leases is None:
-            return Choices(services.upstream, asks, self.asked, [Leases()] * len(asks.asks), lambda: None)
-        parts = [Leases(part, leases.reserve) for part in divided.parts]
-        return Choices(services.upstream, asks, self.asked, parts, divided.settle)
+            await self._whole(dialect, request, job, course, head, headers)
 
     async def _read_on(self, dialect: Dialect, body: bytes, caller: Caller) -> Ask:
         """Read a request that may go on with what was kept. Raises Fault."""
@@ -282,18 +251,11 @@ class Exchanges:
             recalled[previous] = await responses.chain(previous, owner)
         return recalled
 
-    def _keep(
-        self,
-        dialect: Dialect,
-        ask: Ask | FillAsk | Several,
-        head: Head,
-        written: bytes | Writer | ChoicesWriter,
-        course: Course,
-    ) -> None:
+    def _keep(self, dialect: Dialect, job: Job, head: Head, course: Course) -> None:
         """Keep a reply, if it is one that is kept. It can be fetched before its last byte is sent."""
         keeping = KEEPING.get(dialect.name)
-        if keeping is not None and course.caller is not None and isinstance(ask, Ask):
-            record = keeping.record(ask, head, cast("bytes | Writer", written))
+        if keeping is not None and course.caller is not None:
+            record = job.record(keeping, head)
             if record is not None:
                 self._services.responses.put(record, course.caller.owner)
 
@@ -331,73 +293,48 @@ class Exchanges:
         before = None if course is None else partial(self._settle, dialect, request, course, status)
         await request.respond(status, headers, dialect.error(fault, request.id), before)
 
-    def _events(
-        self, ask: Ask | FillAsk | Several, course: Course, sink: Sink | None = None
-    ) -> AsyncGenerator[list[Any], None]:
-        assert course.card is not None  # noqa: S101
-        if course.asking is not None:
-            return course.asking.events(cast("Any", ask), course.card)
-        if course.filling is not None:
-            return course.filling.events()
-        return self._services.upstream.chat(
-            cast("Ask", ask), course.card, sink, room_of(course.lease), course.broke_off
-        )
-
     def _head(
-        self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: Course
+        self, dialect: Dialect, request: Request, job: Job, card: ModelCard, course: Course
     ) -> tuple[Head, Headers]:
-        assert course.card is not None  # noqa: S101
-        card, card_id = course.card, course.card.id
-        services = self._services
-        tokens = 0
-        if dialect.tells_input and ask.wishes.stream and isinstance(ask, Ask):
-            tokens = services.upstream.estimate(ask, card).input_tokens
-        head = Head(services.ids.tail(), int(course.at), ask.model or card_id, tokens, course.times)
+        services, card_id = self._services, card.id
+        tokens = job.input_tokens() if dialect.tells_input and course.stream else 0
+        head = Head(services.ids.tail(), int(course.at), course.asked or card_id, tokens, course.times)
         headers: Headers = [(b"x-fittengate-model", card_id.encode())]
         headers += [(name, request.id.encode()) for name in dialect.id_headers]
-        if course.filling is not None and course.filling.source is not None:
-            headers.append((b"x-fittengate-memory", course.filling.source.encode()))
+        if (source := job.source) is not None:
+            headers.append((b"x-fittengate-memory", source.encode()))
         if course.lease is not None and course.caller is not None:
             state = services.limits.state(course.caller)
             if state is not None:
                 headers += dialect.limit_headers(state)
-        ignored = ask.ignored
-        first = ask.asks[0] if isinstance(ask, Several) else ask
-        if isinstance(first, Ask) and (left_out := images_left_out(first.conversation)):
-            ignored = (*ignored, f"images:{left_out}")
-        if ignored:
+        if ignored := job.ignored():
             headers.append((b"x-fittengate-ignored", ", ".join(ignored).encode("ascii", "replace")))
         return head, headers
 
-    async def _whole(self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: Course) -> None:
-        head, headers = self._head(dialect, request, ask, course)
+    async def _whole(
+        self, dialect: Dialect, request: Request, job: Job, course: Course, head: Head, headers: Headers
+    ) -> None:
         headers.append(JSON)
-        total: Fold | Folds = Folds(len(ask.asks)) if isinstance(ask, Several) else Fold()
-        events = self._events(ask, course)
+        feed, events = job.whole()
         try:
             async for batch in events:
                 course.heard(batch)
-                total.feed(batch)
+                feed(batch)
         finally:
             await events.aclose()
-        if isinstance(ask, Several):
-            replies = cast("Folds", total).replies()
-            course.usage = usage_of_all(reply.usage for reply in replies)
-            body = cast("ChoicesDialect", dialect).whole_choices(replies, ask, head)
-        else:
-            reply = cast("Fold", total).reply()
-            course.usage, course.reason = reply.usage, reply.reason
-            body = dialect.whole(reply, ask, head)
-        if course.asking is not None and course.asking.warning is not None:
-            headers.append((b"x-fittengate-warning", course.asking.warning.encode()))
+        course.usage, course.reason = job.answered()
+        body = job.body(dialect, head)
+        if (warning := job.warning) is not None:
+            headers.append((b"x-fittengate-warning", warning.encode()))
         if course.usage.estimated:
             headers.append(ESTIMATED)
-        self._keep(dialect, ask, head, body, course)
+        self._keep(dialect, job, head, course)
         await request.respond(200, headers, body, partial(self._settle, dialect, request, course, 200))
 
-    async def _stream(self, dialect: Dialect, request: Request, ask: Ask | FillAsk | Several, course: Course) -> None:
+    async def _stream(
+        self, dialect: Dialect, request: Request, job: Job, course: Course, head: Head, headers: Headers
+    ) -> None:
         services = self._services
-        head, headers = self._head(dialect, request, ask, course)
         bounds = services.bounds
         settle = partial(self._settle, dialect, request, course, 200)
         out = ClientStream(
@@ -410,15 +347,8 @@ class Exchanges:
             gaps=services.figures.cell(dialect.name, "" if course.card is None else course.card.id).gaps,
             form=dialect.form,
         )
-        writer: Writer | ChoicesWriter
-        sink: Sink | None = None
-        if isinstance(ask, Several):
-            writer = cast("ChoicesDialect", dialect).choices_writer(ask, head)
-        else:
-            writer = single = dialect.writer(ask, head)
-            # The log's copy of the words is made here, so where it is wanted nothing takes the short way.
-            sink = out.relay(single) if course.words is None else None
-        events = self._events(ask, course, sink)
+        # The log's copy of the words is made here, so where it is wanted nothing takes the short way.
+        writer, events = job.stream(dialect, head, out.relay if course.words is None else None)
         try:
             async for batch in events:
                 course.heard(batch)
@@ -427,7 +357,7 @@ class Exchanges:
                 if type(last) is Ended:
                     course.usage, course.reason = last.usage, last.reason
                     data += writer.close()
-                    self._keep(dialect, ask, head, writer, course)
+                    self._keep(dialect, job, head, course)
                     await out.finish(data, settle)
                 elif data or out.started:
                     # Began alone promises nothing: the status line waits for more.

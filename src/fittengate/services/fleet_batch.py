@@ -67,8 +67,8 @@ class Batch:
     def add_minute(self, owner: str) -> None:
         """Tell what was used here in the last minute; what the server has not forgotten of it counts twice."""
         self.minutes.append(owner)
-        used = self._meter(owner).used(self._local.now())
-        self._ops.append([COUNT, self.place_of(owner), used["rpm"], used["tpm"]])
+        tally = self._meter(owner).tally(self._local.now())
+        self._ops.append([COUNT, self.place_of(owner), tally.requests, tally.tokens])
 
     def add_owed(self, period: Period, tokens: int) -> None:
         """Tell what was used while the server was away."""

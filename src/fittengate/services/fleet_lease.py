@@ -10,6 +10,7 @@ from typing import Protocol
 from fittengate.services.fleet_room import Place
 from fittengate.services.limits import Held, LocalLease, LocalLimits
 from fittengate.services.meter import Now
+from fittengate.services.tally import spread
 
 
 class Shared(Protocol):
@@ -70,11 +71,6 @@ class FleetLease(LocalLease):
         super()._correct(change)
         if not self.reserved:
             return
-        while change < 0 and self._grown:
-            # The newest first, as it is done here.
-            places, tokens = self._grown.pop()
-            back = max(change, -tokens)
-            self._fleet.corrected(places, back)
-            change -= back
-        if change:
-            self._fleet.corrected(self._places, change)
+        # As it is done here, part for part.
+        for places, part in spread(change, self._places, self._grown):
+            self._fleet.corrected(places, part)

@@ -28,9 +28,10 @@ from fittengate.services.fleet_batch import Asked, Batch, Period
 from fittengate.services.fleet_lease import FleetLease
 from fittengate.services.fleet_room import Place, Room
 from fittengate.services.fleet_script import LIMITS, NEWEST
-from fittengate.services.fleet_seen import Admission, Told, state_of
+from fittengate.services.fleet_seen import Admission, Told
 from fittengate.services.limits import ACCOUNT, Held, Lease, LocalLimits, Metered, Need, owner_of, refused
 from fittengate.services.meter import Now
+from fittengate.services.tally import least, state_of
 from fittengate.services.valkey import FleetDownError, Say, Script, Valkey
 
 GATHER_SECONDS = 0.01
@@ -165,11 +166,13 @@ class FleetLimits:
     def left(self, held: list[Held], now: Now, most: int) -> int:
         """Return how many tokens, ``most`` at most, are left in the fleet; while the server is away, of the share."""
         known = self._valkey.up and not self._broken
-        for one in held:
-            left = self._room.left(one, now) if known else one.meter.tokens_left(self._share_of(one, now), now)
-            if left is not None and left < most:
-                most = left
-        return most
+        left = least(
+            [
+                self._room.left(one, now) if known else one.meter.tally(now).left(self._share_of(one, now))
+                for one in held
+            ]
+        )
+        return most if left is None else min(left, most)
 
     async def close(self) -> None:
         """Tell what is left to tell, unless that takes too long, and end."""
@@ -356,10 +359,13 @@ class FleetLimits:
         standings, refusals = [], []
         need, metered = asked.need, self.local.of(asked.caller)
         for one, seen in zip(metered, admission.seen, strict=True):
-            standings.append(seen.standing(one.allowance, now))
-            self._used[one.owner] = seen.used()
+            tally = seen.tally
+            resets = seen.requests_reset / 1000, seen.tokens_reset / 1000
+            standings.append(tally.standing(one.allowance, *resets, now))
+            self._used[one.owner] = tally.used()
             if not admission.admitted:
-                refusal = seen.refusal(one.allowance, need.requests, need.slots, admission.tokens, now)
+                wanted = need.requests, need.slots, admission.tokens
+                refusal = tally.refusal(one.allowance, wanted, seen.waits, now)
                 if refusal is not None:
                     refusals.append((one.owner, refusal))
         state = state_of(standings, now.epoch)

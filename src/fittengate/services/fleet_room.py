@@ -9,6 +9,7 @@ from msgspec import Struct
 from fittengate.services.fleet_seen import Counted, Told
 from fittengate.services.limits import Held
 from fittengate.services.meter import Now
+from fittengate.services.tally import Tally
 
 MAX_HEARD = 4096
 """Owners of whom it is remembered what counts."""
@@ -57,15 +58,10 @@ class Room:
         meter, allowance = held.meter, held.allowance
         heard = self._heard.get(held.owner)
         if heard is None:
-            return meter.tokens_left(allowance, now)
+            return meter.tally(now).left(allowance)
         counted, told = heard
         # The server said it of the day and the month that it was; those of the entry may be over.
         day = counted.day if told.day == now.day else meter.days.of.get(now.day, 0)
         month = counted.month if told.month == now.month else meter.months.of.get(now.month, 0)
-        limits = (
-            (allowance.tpm, counted.minute),
-            (allowance.tokens_per_day, day),
-            (allowance.tokens_per_month, month),
-        )
         untold = self._untold.get(held.owner, 0)
-        return min((most - used - untold for most, used in limits if most), default=None)
+        return Tally(0, counted.minute + untold, 0, day + untold, month + untold).left(allowance)

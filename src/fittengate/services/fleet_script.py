@@ -1,4 +1,4 @@
-"""What a fleet's server does for limits: the arithmetic of ``meter.py``, on the server and by its clock.
+"""What a fleet's server does for limits: the arithmetic of ``meter.py`` and ``tally.py``, on the server, by its clock.
 
 One run takes a batch of one replica: admissions, corrections, and how many requests of each owner run there. What it
 keeps of an owner is one value: both minutes, days, months, and how many requests run on each replica. That last number
@@ -8,7 +8,8 @@ on a replica that was not heard of for :data:`LAPSE_SECONDS` no longer counts.
 Batch and answer are MessagePack; :mod:`fittengate.services.fleet_limits` writes the one and reads the other.
 """
 
-from fittengate.services.meter import MINUTE, STEP, USUAL_OUTPUT
+from fittengate.services.meter import MINUTE, STEP
+from fittengate.services.tally import USUAL_OUTPUT
 from fittengate.services.valkey import script
 
 LAPSE_SECONDS = 10.0

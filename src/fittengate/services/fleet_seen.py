@@ -1,11 +1,9 @@
-"""What a fleet's server answers about an owner of limits, and what follows from it."""
+"""What a fleet's server answers about owners of limits, and the tallies that it comes to."""
 
 from msgspec import Struct
 
-from fittengate.core.caller import Allowance
-from fittengate.core.limits import LimitState, Standing
-from fittengate.services.limits import tightest
-from fittengate.services.meter import Now, Refusal
+from fittengate.services.meter import Now
+from fittengate.services.tally import Tally, Waits
 
 
 class Seen(Struct, frozen=True, array_like=True):
@@ -25,47 +23,15 @@ class Seen(Struct, frozen=True, array_like=True):
     """Tokens of the day, and of the month."""
     month: int
 
-    def used(self) -> dict[str, int]:
-        """Return what counts, by the name of the limit that it would count against."""
-        return {
-            "rpm": self.requests,
-            "tpm": self.tokens,
-            "concurrency": self.running,
-            "tokens_per_day": self.day,
-            "tokens_per_month": self.month,
-        }
+    @property
+    def tally(self) -> Tally:
+        """What counts of the owner."""
+        return Tally(self.requests, self.tokens, self.running, self.day, self.month)
 
-    def standing(self, allowance: Allowance, now: Now) -> tuple[Standing | None, Standing | None]:
-        """Return where requests and tokens stand; None where there is no limit."""
-        requests = None
-        if most := allowance.rpm:
-            requests = Standing(most, max(0, most - self.requests), self.requests_reset / 1000)
-        return requests, tightest([standing for _, standing, _ in self._tokens(allowance, now)])
-
-    def refusal(self, allowance: Allowance, requests: int, slots: int, tokens: int, now: Now) -> Refusal | None:
-        """Return why this was not admitted, of several reasons the longest one; None where it could have been."""
-        found: list[Refusal] = []
-        if slots and allowance.concurrency and self.running + slots > allowance.concurrency:
-            found.append(Refusal("concurrency", allowance.concurrency, 1.0))
-        if requests and allowance.rpm and self.requests + requests > allowance.rpm:
-            found.append(Refusal("rpm", allowance.rpm, _seconds(self.requests_wait)))
-        for name, standing, used in self._tokens(allowance, now) if tokens else ():
-            if used + tokens > standing.limit:
-                wait: float | None = standing.resets_in
-                if name == "tpm":
-                    wait = _seconds(self.tokens_wait)
-                elif tokens > standing.limit:
-                    wait = None
-                found.append(Refusal(name, standing.limit, wait))
-        return max(found, key=lambda one: (one.seconds is None, one.seconds or 0)) if found else None
-
-    def _tokens(self, allowance: Allowance, now: Now) -> list[tuple[str, Standing, int]]:
-        found = (
-            ("tpm", allowance.tpm, self.tokens, self.tokens_reset / 1000),
-            ("tokens_per_day", allowance.tokens_per_day, self.day, now.until_tomorrow()),
-            ("tokens_per_month", allowance.tokens_per_month, self.month, now.until_next_month()),
-        )
-        return [(name, Standing(most, max(0, most - used), resets), used) for name, most, used, resets in found if most]
+    @property
+    def waits(self) -> Waits:
+        """When the minutes have room for what was asked."""
+        return Waits(_seconds(self.requests_wait), _seconds(self.tokens_wait))
 
 
 class Admission(Struct, frozen=True, array_like=True):
@@ -106,13 +72,6 @@ class Told(Struct, frozen=True, array_like=True):
     def now(self) -> Now:
         """Return the moment of the answer, by the server's clock."""
         return Now(self.ms / 1000, self.ms / 1000, self.day, self.month)
-
-
-def state_of(found: list[tuple[Standing | None, Standing | None]], at: float) -> LimitState | None:
-    """Return the tightest of some standings; None where nothing of it is limited."""
-    requests = tightest([requests for requests, _ in found])
-    tokens = tightest([tokens for _, tokens in found])
-    return None if requests is None and tokens is None else LimitState(requests, tokens, at)
 
 
 def _seconds(milliseconds: int) -> float | None:

@@ -16,12 +16,13 @@ from msgspec.structs import replace
 
 from fittengate.core.caller import Allowance, Caller
 from fittengate.core.faults import Fault, FaultKind
-from fittengate.core.limits import LimitState, Standing
+from fittengate.core.limits import LimitState
 from fittengate.core.reply import Usage
 from fittengate.lib.clock import Clock
-from fittengate.services.meter import DAY, USUAL_OUTPUT, Entry, Meter, Now, Refusal, day_of, month_of
+from fittengate.services.meter import DAY, Entry, Meter, Now, day_of, month_of
 from fittengate.services.spending import Spending, Spent
 from fittengate.services.store import Database
+from fittengate.services.tally import USUAL_OUTPUT, Refusal, Tally, least, reservation, state_of
 
 NO_LIMITS = Allowance()
 
@@ -30,6 +31,8 @@ MANY_METERS = 1024
 
 QUOTA_SECONDS = 61.0
 """Least wait that is told where waiting a minute does not help: agents stop at more than 60."""
+
+_NOTHING = Tally(0, 0, 0, 0, 0)
 
 _QUOTAS = frozenset({"tokens_per_day", "tokens_per_month"})
 
@@ -194,11 +197,8 @@ class LocalLease:
 
     def _left(self, now: Now, most: int) -> int:
         """Return how many tokens are left of all limits, ``most`` at most."""
-        for held in self.held:
-            left = held.meter.tokens_left(held.allowance, now)
-            if left is not None and left < most:
-                most = left
-        return most
+        left = least([held.meter.tally(now).left(held.allowance) for held in self.held])
+        return most if left is None else min(left, most)
 
     def _correct(self, change: int) -> None:
         if self.reserved and change:
@@ -264,10 +264,14 @@ class LocalLimits:
         """Reserve in one step. Raises as :meth:`admit`."""
         now = self.now()
         both = self.of(caller)
-        tokens, output = self._wanted(both, need, now)
+        tallies = [(one.allowance, one.meter.tally(now)) for one in both]
+        left = None
+        if need.prompt is not None and need.output is None:
+            left = least([tally.left(allowance) for allowance, tally in tallies])
+        tokens, output = reservation(need.prompt, need.output, need.answers, left)
         requests, slots = need.requests, need.slots
-        for one in both:
-            if not one.meter.has_room(one.allowance, requests, slots, tokens, now):
+        for allowance, tally in tallies:
+            if not tally.has_room(allowance, requests, slots, tokens):
                 raise self._refused(caller, both, need, tokens, now)
         return LocalLease(self, self.take(both, need, tokens, now), slots, tokens, output)
 
@@ -292,18 +296,11 @@ class LocalLimits:
     def state(self, caller: Caller) -> LimitState | None:
         """Return where the caller stands."""
         now = self.now()
-        both = self.of(caller)
-        if len(both) == 1:
-            requests, tokens = both[0].meter.standing(both[0].allowance, now)
-        else:
-            found = [one.meter.standing(one.allowance, now) for one in both]
-            requests = tightest([requests for requests, _ in found])
-            tokens = tightest([tokens for _, tokens in found])
-        return None if requests is None and tokens is None else LimitState(requests, tokens, now.epoch)
+        return state_of([one.meter.standing(one.allowance, now) for one in self.of(caller)], now.epoch)
 
     def used(self, owner: str | None) -> dict[str, int]:
         """Return what an owner has used, as far as limits made it count; None means all keys together."""
-        return (self.meter(owner or ACCOUNT) or Meter()).used(self.now())
+        return (self.meter(owner or ACCOUNT) or Meter()).tally(self.now()).used()
 
     def meter(self, owner: str) -> Meter | None:
         """Return what an owner has used; None where nothing is known."""
@@ -362,31 +359,10 @@ class LocalLimits:
             meter = self._meters[owner] = Meter()
         return meter
 
-    @staticmethod
-    def _wanted(both: tuple[Metered, ...], need: Need, now: Now) -> tuple[int, int | None]:
-        """Return the tokens to reserve, and where each answer is to be cut."""
-        if need.prompt is None:
-            return 0, None
-        if need.output is not None:
-            return need.prompt + need.output, None
-        left: int | None = None
-        for one in both:
-            tokens = one.meter.tokens_left(one.allowance, now)
-            if left is None or (tokens is not None and tokens < left):
-                left = tokens
-        answers = need.answers
-        if left is None:
-            return need.prompt + answers * USUAL_OUTPUT, None
-        room = max(1, (left - need.prompt) // answers)
-        return need.prompt + answers * min(USUAL_OUTPUT, room), room
-
     def _tidy(self) -> None:
         now = self.now()
         for owner, meter in list(self._meters.items()):
-            quiet = (
-                not meter.running and meter.requests.left(0, now.monotonic) == meter.tokens.left(0, now.monotonic) == 0
-            )
-            if quiet and not meter.days.of.get(now.day) and not meter.months.of.get(now.month):
+            if meter.tally(now) == _NOTHING:
                 del self._meters[owner]
                 self._prepared.pop(owner, None)
 
@@ -408,11 +384,6 @@ def _later(one: Refusal, other: Refusal) -> bool:
     if other.seconds is None:
         return False
     return one.seconds is None or one.seconds > other.seconds
-
-
-def tightest(found: list[Standing | None]) -> Standing | None:
-    """Return the limit of which the least is left; None where there is none."""
-    return min((one for one in found if one is not None), key=lambda one: one.remaining, default=None)
 
 
 _WORDS = {

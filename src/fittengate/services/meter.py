@@ -1,4 +1,6 @@
-"""What one key, or the account, has used: the arithmetic of limits. Pure; both readings of time are handed in.
+"""What one key, or the account, has used, and when. Pure; both readings of time are handed in.
+
+What that leaves of limits is the business of ``tally.py``.
 
 Minutes slide. What is used counts for the sixty seconds after it was used: in no sixty seconds, wherever they begin, is
 more admitted than the limit. To remember little, uses within a second of one another leave together, with the last of
@@ -15,6 +17,7 @@ from msgspec import Struct
 
 from fittengate.core.caller import Allowance
 from fittengate.core.limits import Standing
+from fittengate.services.tally import Refusal, Tally, Waits, spread
 
 MINUTE = 60.0
 STEP = 1.0
@@ -24,9 +27,6 @@ DAY = 86_400
 
 KEPT_PERIODS = 3
 """Days, and months, whose totals are remembered: now, and two for clocks that jump."""
-
-USUAL_OUTPUT = 1024
-"""Tokens reserved for an answer whose length nobody has limited, where so many are left."""
 
 MONTHS = 12
 
@@ -70,17 +70,6 @@ def month_end(number: int) -> float:
     return datetime(year, month + 1, 1, tzinfo=UTC).timestamp()
 
 
-class Refusal(Struct, frozen=True):
-    """Why something is not admitted."""
-
-    limit: str
-    """Name of the limit: ``rpm``, ``tokens_per_day``."""
-    most: int
-    """What it is set to."""
-    seconds: float | None
-    """When to come back; None means that so much never fits."""
-
-
 class Use:
     """Some uses of a window that are close together in time."""
 
@@ -100,12 +89,16 @@ class Window:
         self.total = 0
         self._uses: deque[Use] = deque()
 
-    def left(self, most: int, now: float) -> int:
-        """Return how much of ``most`` is left."""
+    def count(self, now: float) -> int:
+        """Return how much counts."""
         uses = self._uses
         while uses and uses[0].last + MINUTE <= now:
             self.total -= uses.popleft().amount
-        return most - self.total
+        return self.total
+
+    def left(self, most: int, now: float) -> int:
+        """Return how much of ``most`` is left."""
+        return most - self.count(now)
 
     def add(self, amount: int, now: float) -> Use:
         """Use some; return where it is noted."""
@@ -125,7 +118,7 @@ class Window:
         if change > 0:
             self.add(change, now)
             return
-        self.left(0, now)
+        self.count(now)
         if self._uses and use.last >= self._uses[0].last:
             use.amount += change
             self.total += change
@@ -204,51 +197,27 @@ class Meter:
         self.running = 0
         """Requests under way."""
 
-    def tokens_left(self, allowance: Allowance, now: Now) -> int | None:
-        """Return how many tokens may still be used now, perhaps less than none; None means no limit."""
-        least: int | None = None
-        if most := allowance.tpm:
-            least = self.tokens.left(most, now.monotonic)
-        if most := allowance.tokens_per_day:
-            left = most - self.days.of.get(now.day, 0)
-            least = left if least is None or left < least else least
-        if most := allowance.tokens_per_month:
-            left = most - self.months.of.get(now.month, 0)
-            least = left if least is None or left < least else least
-        return least
-
-    def has_room(self, allowance: Allowance, requests: int, slots: int, tokens: int, now: Now) -> bool:
-        """Return whether this can be admitted now. What :meth:`refusal` says in full, this says fast."""
-        if slots and allowance.concurrency and self.running + slots > allowance.concurrency:
-            return False
-        if requests and allowance.rpm and self.requests.left(allowance.rpm, now.monotonic) < requests:
-            return False
-        if not tokens:
-            return True
-        if allowance.tpm and self.tokens.left(allowance.tpm, now.monotonic) < tokens:
-            return False
-        day, month = allowance.tokens_per_day, allowance.tokens_per_month
-        return (not day or self.days.of.get(now.day, 0) + tokens <= day) and (
-            not month or self.months.of.get(now.month, 0) + tokens <= month
+    def tally(self, now: Now) -> Tally:
+        """Return what counts now."""
+        at, day, month = now.monotonic, now.day, now.month
+        return Tally(
+            self.requests.count(at),
+            self.tokens.count(at),
+            self.running,
+            self.days.of.get(day, 0),
+            self.months.of.get(month, 0),
         )
 
     def refusal(self, allowance: Allowance, requests: int, slots: int, tokens: int, now: Now) -> Refusal | None:
         """Return why this cannot be admitted now, of several reasons the longest one; None where it can."""
-        found: list[Refusal] = []
-        if slots and allowance.concurrency and self.running + slots > allowance.concurrency:
-            found.append(Refusal("concurrency", allowance.concurrency, 1.0))
-        at = now.monotonic
-        if requests and allowance.rpm and self.requests.left(allowance.rpm, at) < requests:
-            found.append(Refusal("rpm", allowance.rpm, self.requests.wait(requests, allowance.rpm, at)))
-        for name, standing, used in self._tokens(allowance, now) if tokens else ():
-            if used + tokens > standing.limit:
-                wait: float | None = standing.resets_in
-                if name == "tpm":
-                    wait = self.tokens.wait(tokens, allowance.tpm, at)
-                elif tokens > standing.limit:
-                    wait = None
-                found.append(Refusal(name, standing.limit, wait))
-        return max(found, key=lambda one: (one.seconds is None, one.seconds or 0)) if found else None
+        at, tally = now.monotonic, self.tally(now)
+        waits = Waits(self.requests.wait(requests, allowance.rpm, at), self.tokens.wait(tokens, allowance.tpm, at))
+        return tally.refusal(allowance, (requests, slots, tokens), waits, now)
+
+    def standing(self, allowance: Allowance, now: Now) -> tuple[Standing | None, Standing | None]:
+        """Return where requests and tokens stand, by the limit of which the least is left; None where there is none."""
+        at, tally = now.monotonic, self.tally(now)
+        return tally.standing(allowance, self.requests.resets_in(at), self.tokens.resets_in(at), now)
 
     def take(self, requests: int, slots: int, tokens: int, now: Now) -> Entry:
         """Note what was admitted."""
@@ -269,15 +238,8 @@ class Meter:
         ``now`` is monotonic: days and months are those of the entry.
         """
         if entry.tokens is not None and change:
-            rest = change
-            while rest < 0 and entry.grown:
-                # The newest first: it counts for longest.
-                use, amount = entry.grown.pop()
-                back = max(rest, -amount)
-                self.tokens.correct(use, back, now)
-                rest -= back
-            if rest:
-                self.tokens.correct(entry.tokens, rest, now)
+            for use, part in spread(change, entry.tokens, entry.grown):
+                self.tokens.correct(use, part, now)
             self.days.add(entry.day, change)
             self.months.add(entry.month, change)
 
@@ -286,56 +248,3 @@ class Meter:
         entry.grown.append((self.tokens.add(tokens, now), tokens))
         self.days.add(entry.day, tokens)
         self.months.add(entry.month, tokens)
-
-    def used(self, now: Now) -> dict[str, int]:
-        """Return what counts now, by the name of the limit that it would count against."""
-        return {
-            "rpm": -self.requests.left(0, now.monotonic),
-            "tpm": -self.tokens.left(0, now.monotonic),
-            "concurrency": self.running,
-            "tokens_per_day": self.days.of.get(now.day, 0),
-            "tokens_per_month": self.months.of.get(now.month, 0),
-        }
-
-    def standing(self, allowance: Allowance, now: Now) -> tuple[Standing | None, Standing | None]:
-        """Return where requests and tokens stand, by the limit of which the least is left; None where there is none."""
-        requests = tokens = None
-        at = now.monotonic
-        if most := allowance.rpm:
-            requests = Standing(most, max(0, self.requests.left(most, at)), self.requests.resets_in(at))
-        least: int | None = None
-        of = 0
-        # As :meth:`tokens_left`, but here it matters which it is: what is less than nothing counts as nothing, and of
-        # several of which nothing is left the first.
-        if most := allowance.tpm:
-            least, of = max(0, self.tokens.left(most, at)), 1
-        if most := allowance.tokens_per_day:
-            left = max(0, most - self.days.of.get(now.day, 0))
-            if least is None or left < least:
-                least, of = left, 2
-        if most := allowance.tokens_per_month:
-            left = max(0, most - self.months.of.get(now.month, 0))
-            if least is None or left < least:
-                least, of = left, 3
-        if least is not None:
-            if of == 1:
-                tokens = Standing(allowance.tpm, least, self.tokens.resets_in(at))
-            elif of == 2:
-                tokens = Standing(allowance.tokens_per_day, least, now.until_tomorrow())
-            else:
-                tokens = Standing(allowance.tokens_per_month, least, now.until_next_month())
-        return requests, tokens
-
-    def _tokens(self, allowance: Allowance, now: Now) -> list[tuple[str, Standing, int]]:
-        """Return each limit on tokens: its name, where it stands, what was used."""
-        found: list[tuple[str, Standing, int]] = []
-        if most := allowance.tpm:
-            left = self.tokens.left(most, now.monotonic)
-            found.append(("tpm", Standing(most, max(0, left), self.tokens.resets_in(now.monotonic)), most - left))
-        if most := allowance.tokens_per_day:
-            used = self.days.of.get(now.day, 0)
-            found.append(("tokens_per_day", Standing(most, max(0, most - used), now.until_tomorrow()), used))
-        if most := allowance.tokens_per_month:
-            used = self.months.of.get(now.month, 0)
-            found.append(("tokens_per_month", Standing(most, max(0, most - used), now.until_next_month()), used))
-        return found

@@ -9,7 +9,7 @@ from fittengate.core.faults import Fault, FaultKind
 from fittengate.core.reply import Usage
 from fittengate.services import limits as limits_module
 from fittengate.services.limits import LocalLimits, Need
-from fittengate.services.meter import USUAL_OUTPUT
+from fittengate.services.tally import USUAL_OUTPUT
 
 MIDNIGHT = 1_000_000_000 // 86_400 * 86_400
 

@@ -194,4 +194,4 @@ def test_the_fast_answer_is_the_full_one(uses, allowance, need):
     for pause, slots, tokens in uses:
         now = at(now.monotonic + pause, now.epoch + pause)
         meter.take(1, slots, tokens, now)
-        assert meter.has_room(allowance, *need, now) == (meter.refusal(allowance, *need, now) is None)
+        assert meter.tally(now).has_room(allowance, *need) == (meter.refusal(allowance, *need, now) is None)
