@@ -2,11 +2,11 @@
 
 A closed list:
 
-- ``<tool_call>`` with JSON, in a fence or not, with ``<name>`` and ``<arguments>``, or with ``<function=x>`` inside; bare
-  ``<function=x>``; our own block with JSON in place of calls
-- DeepSeek's marker tokens, with a fence (V3, R1) or without (V3.1)
+- ``<tool_call>`` with JSON, in a fence or not, with ``<name>`` and ``<arguments>``, with ``<function=x>`` inside, or with a
+  name and pairs of ``<arg_key>`` and ``<arg_value>`` (GLM); bare ``<function=x>``; our own block with JSON in place of calls
+- the marker tokens of DeepSeek, with a fence (V3, R1) or without (V3.1), and of Kimi
 - an element named after a tool, with its parameters as attributes or as elements
-- a whole answer that is JSON in the shape of calls
+- a whole answer that is JSON in the shape of calls, also behind the marker of Llama or of Mistral
 
 Each is read whole, when it is complete, and only as a call of declared tools; everything else stays text.
 """
@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from fittengate.prompting.call import Call
 from fittengate.prompting.marks import BAR
 from fittengate.prompting.names import Names
-from fittengate.prompting.repair import read_json, read_several, repair_json
+from fittengate.prompting.repair import ends_in_string, read_json, read_several, repair_json
+from fittengate.prompting.start import unfenced
 from fittengate.prompting.syntax import unescape
 from fittengate.prompting.trouble import Trouble
 from fittengate.prompting.values import Schema
@@ -28,17 +29,23 @@ _ARGUMENTS = ("arguments", "parameters", "input", "args", "params", "tool_input"
 _MAX_CALLS = 64
 _MAX_HALF_TAG = 64
 _JOIN = "[\u2581_ ]"
-_SEP = rf"<{BAR}tool{_JOIN}sep{BAR}>"
+_SEP = re.compile(rf"<{BAR}tool{_JOIN}(?:sep|call{_JOIN}argument{_JOIN}begin){BAR}>")
 _MARKED = re.compile(
     rf"\s*<{BAR}tool{_JOIN}call{_JOIN}begin{BAR}>(.*?)(?:<{BAR}tool{_JOIN}call{_JOIN}end{BAR}>|\Z)", re.DOTALL
 )
-_MARKED_FENCED = re.compile(rf"\s*\w*\s*{_SEP}\s*([\w.:-]+)\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
-_MARKED_BARE = re.compile(rf"\s*([\w.:-]+)\s*{_SEP}(.*)", re.DOTALL)
+_NAME_LINE = re.compile(r"[\w.:-]+")
+_NUMBERED = re.compile(r":\d+\Z")
+_PAIR = re.compile(
+    r"<arg_key>([^<>]*)</arg_key>\s*<arg_value>(.*?)</arg_value>\s*(?=<arg_key>|\Z)", re.DOTALL | re.IGNORECASE
+)
+_LLAMA, _MISTRAL = "<|python_tag|>", "[TOOL_CALLS]"
+_MISTRAL_CALL = re.compile(r"([\w.:-]+)(?:\[CALL_ID\][\w-]*)?\[ARGS\]")
+_FUNCTION_BEGINS = re.compile(r"<function=([^<>\n]{1,256})>", re.IGNORECASE)
 _FUNCTION = re.compile(r"<function=([^<>\n]+)>(.*)</function>", re.DOTALL | re.IGNORECASE)
 _FUNCTION_PARAMETER = re.compile(
     r"\s*<parameter=([^<>\n]+)>(.*?)</parameter>(?=\s*(?:<parameter=[^<>\n]+>|\Z))", re.DOTALL | re.IGNORECASE
 )
-_CHILD = r"<{0}>\s*(.*?)\s*</{0}>"
+_CHILD = r"<{0}>(.*?)</{0}>"
 _ATTRIBUTE = re.compile(
     r"\s+([\w.:-]+)\s*=\s*(?:\"(.*?)\"|'(.*?)'|([^\s\"'<>]+?))(?=\s+[\w.:-]+\s*=|\s*/?>)", re.DOTALL
 )
@@ -60,19 +67,36 @@ class Foreign:
         body = _without_half_tag(body.strip())
         if body[:10].lower() == "<function=":
             return self.function(body)
+        if body[:1] not in "<{[":
+            return self._after_name(body, closed=closed)
         name = re.match(_CHILD.format("name"), body, re.DOTALL | re.IGNORECASE)
         if name is None:
-            return self._json_calls(self._read(body)) or self._several(body)
+            return self._json_calls(self._read(body, ended=closed)) or self._several(body)
         rest = body[name.end() :].strip()
         arguments = re.fullmatch(_CHILD.format("arguments"), rest, re.DOTALL | re.IGNORECASE)
         if arguments is None and (rest or not closed):
             return None
-        inside = arguments[1] if arguments else "{}"
+        inside = arguments[1].strip() if arguments else "{}"
         if inside.startswith("{") or not inside:
             return self._named(name[1], inside or "{}")
         tool = self._names.find(name[1])
         children = None if tool is None else self._children(tool, inside)
         return None if tool is None or children is None else [Call(tool, children, texts=True)]
+
+    def _after_name(self, body: str, *, closed: bool) -> list[Call] | None:
+        """Return the call of a name and what follows it: pairs of a key and a value, JSON, or nothing if ``closed``."""
+        found = _NAME_LINE.match(body)
+        tool = None if found is None else self._names.find(found[0])
+        if found is None or tool is None:
+            return None
+        rest, at = body[found.end() :].strip(), 0
+        if rest.startswith("{"):
+            return self._named(tool, rest)
+        arguments: dict[str, object] = {}
+        while (pair := _PAIR.match(rest, at)) is not None:
+            arguments.setdefault(pair[1].strip(), _without_breaks(pair[2]))
+            at = pair.end()
+        return [Call(tool, arguments, texts=True)] if at == len(rest) and (rest or closed) else None
 
     def function(self, body: str) -> list[Call] | None:
         """Return the call of a ``<function=x>`` element; None where it is none."""
@@ -99,12 +123,23 @@ class Foreign:
             if found is None:
                 return None
             at = found.end()
-            parts = _MARKED_FENCED.fullmatch(found[1]) or _MARKED_BARE.fullmatch(found[1])
-            one = None if parts is None else self._named(parts[1], parts[2])
+            name, given = _marked_parts(found[1])
+            one = self._named(name, given)
             if one is None:
                 return None
             calls += one
         return calls or None
+
+    def is_over(self, tool: str, body: str) -> bool:
+        """Return whether a body that is none of a call so far can become none: of ``tool``, or of the tool it names."""
+        body = body.lstrip()
+        if not tool and (found := _FUNCTION_BEGINS.match(body)):
+            return self._names.find(found[1].strip("\"' ")) is None
+        if not tool and body.find("<arg_key>") > 0:
+            return self._names.find(body.partition("<")[0]) is None
+        if body.startswith("<") and tool:
+            return not any(body.startswith(f"<{name}>") for name in self._schema(tool).types)
+        return _is_over(body)
 
     def element(self, tool: str, body: str) -> list[Call] | None:
         """Return the call of an element named after ``tool``, from its ``<`` to its end; None where it is none."""
@@ -131,7 +166,21 @@ class Foreign:
 
         A name alone makes no call here: no tag says that it is one, and all kinds of things have names.
         """
-        return self._json_calls(self._read(text), bare=True)
+        if text.startswith(_MISTRAL) and _MISTRAL_CALL.match(text, len(_MISTRAL)):
+            return self._mistral(text)
+        text = text.removeprefix(_LLAMA).removeprefix(_MISTRAL).strip()
+        return self._json_calls(self._read(text), bare=True) or self._several(text, bare=True)
+
+    def _mistral(self, text: str) -> list[Call] | None:
+        """Return the calls that are written as marker, name and arguments; None where one is none."""
+        calls: list[Call] = []
+        for piece in text.split(_MISTRAL)[1:]:
+            name = _MISTRAL_CALL.match(piece)
+            one = None if name is None else self._named(name[1], piece[name.end() :].strip())
+            if one is None:
+                return None
+            calls += one
+        return calls
 
     def arguments(self, tool: str, body: str) -> list[Call] | None:
         """Return the call of a tool, declared or not, whose arguments a body holds as JSON or as elements."""
@@ -163,19 +212,24 @@ class Foreign:
             at = found.end()
         return children if at == len(inside) else None
 
-    def _read(self, text: str) -> object:
-        """Return the value of JSON that may need a repair; None where it is none."""
+    def _read(self, text: str, *, ended: bool = False) -> object:
+        """Return the value of JSON that may need a repair; None where it is none. ``ended``: it was not cut off."""
         try:
-            value, repaired = repair_json(text)
+            value, repaired = read_json(text), False
         except ValueError:
-            return None
+            if not _is_over(text):
+                return None
+            try:
+                value, repaired = repair_json(text, ended=ended)
+            except ValueError:
+                return None
         if repaired:
             return _Repaired(value)
         return value
 
-    def _several(self, body: str) -> list[Call] | None:
+    def _several(self, body: str, *, bare: bool = False) -> list[Call] | None:
         try:
-            return self._json_calls(read_several(body))
+            return self._json_calls(read_several(body), bare=bare)
         except ValueError:
             return None
 
@@ -207,11 +261,30 @@ class Foreign:
         return calls or None
 
 
+def _is_over(text: str) -> bool:
+    """Return whether a JSON text can go on no more because it does not end inside a string."""
+    # Of what Python spells nothing is known but when it is read; so there is one try.
+    return text.lstrip("[{ \t\r\n").startswith("'") or not ends_in_string(text)
+
+
 def _without_half_tag(body: str, begins: str = "</") -> str:
     """Return a body without the closing tag that it was cut off in: the tag may be missing, so half of it may, too."""
     at = body.rfind(begins)
     cut = at > 0 and len(body) - at <= _MAX_HALF_TAG and ">" not in body[at:] and '"' not in body[at:]
     return body[:at].rstrip() if cut else body
+
+
+def _marked_parts(text: str) -> tuple[str, str]:
+    """Return the name and the arguments between the markers of one call; the name is empty where there is none."""
+    separator = _SEP.search(text)
+    if separator is None:
+        return "", ""
+    before, behind = text[: separator.start()].strip(), text[separator.end() :].strip()
+    name = _NAME_LINE.match(behind)
+    if name is None:
+        return _NUMBERED.sub("", before), behind
+    # The older form: its kind before the separator, its name behind it, its arguments in a fence.
+    return name[0], unfenced(behind[name.end() :])
 
 
 class _Repaired:

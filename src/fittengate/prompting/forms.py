@@ -1,7 +1,7 @@
 """How each form that must be whole is gathered: where it may end, and what it then is."""
 
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
 
 from fittengate.core.events import Event, TextDelta, ToolAborted, ToolClosed, ToolDelta, ToolOpened
@@ -11,13 +11,13 @@ from fittengate.prompting.gathering import Gathered, Gathering
 from fittengate.prompting.marks import BAR, DSML
 from fittengate.prompting.opening import Opening
 from fittengate.prompting.quotes import Quotes
-from fittengate.prompting.repair import ends_in_string, read_json
+from fittengate.prompting.repair import read_json
 from fittengate.prompting.start import unfenced
 from fittengate.prompting.syntax import Tags
 
 _TOOL_CALL_END = re.compile(rf"</{DSML}(?:(?:minimax:)?tool_call|function_call)s?>", re.IGNORECASE)
 _FUNCTION_END = re.compile(r"</function>", re.IGNORECASE)
-_MARKED_END = re.compile(rf"<{BAR}tool[\u2581_ ]calls[\u2581_ ]end{BAR}>")
+_MARKED_END = re.compile(rf"<{BAR}tool[\u2581_ ]calls[\u2581_ ](?:section[\u2581_ ])?end{BAR}>")
 _NO_END = re.compile(r"(?!)")
 _CALL_BEGINS = re.compile(rf"(?=<{DSML}invoke\s)", re.IGNORECASE)
 _BLOCK_ENDS = re.compile(rf"(?:\s*</{DSML}(?:tool|function)_calls?>)+\Z", re.IGNORECASE)
@@ -57,18 +57,20 @@ def gathering_of(opening: Opening, foreign: Foreign) -> Gathers:
     match opening.form:
         case "tool_call":
             return Gathering(
-                _TOOL_CALL_END, lambda body, whole: foreign.tool_call(unfenced(body), closed=body != whole), _is_over
+                _TOOL_CALL_END,
+                lambda body, whole: foreign.tool_call(unfenced(body), closed=body != whole),
+                partial(foreign.is_over, ""),
             )
         case "function":
             return Gathering(_FUNCTION_END, lambda _, body: foreign.function(body), _goes_on)
         case "marked":
-            return Gathering(_MARKED_END, lambda body, _: foreign.marked(body), _is_over)
+            return Gathering(_MARKED_END, lambda body, _: foreign.marked(body), partial(foreign.is_over, ""))
     return Gathering(_element_end(tool), lambda _, body: foreign.element(tool, body), _goes_on)
 
 
 def body_of(tool: str, foreign: Foreign, suffix: str) -> Gathers:
     """Return what gathers the arguments of a call that come in one piece."""
-    return Gathering(_body_end(suffix), lambda body, _: foreign.arguments(tool, body), _is_over)
+    return Gathering(_body_end(suffix), lambda body, _: foreign.arguments(tool, body), partial(foreign.is_over, tool))
 
 
 def whole_json(foreign: Foreign) -> Gathers:
@@ -139,10 +141,6 @@ def _calls(reader: Reads, events: list[Event]) -> list[Call] | None:
             case _:
                 return None
     return calls if calls and reader.full and not reader.ended else None
-
-
-def _is_over(text: str) -> bool:
-    return not ends_in_string(text)
 
 
 def _goes_on(_: str) -> bool:

@@ -20,9 +20,11 @@ from fittengate.prompting.values import Schema
 Form: TypeAlias = Literal["invoke", "body", "plain", "tool_call", "function", "marked", "element", "results"]
 
 _JOIN = "[\u2581_ ]"
-_MARKED = re.compile(rf"<{BAR}tool{_JOIN}calls{_JOIN}begin{BAR}>")
-_MARKED_BEGINNING = re.compile(rf"<(?:{BAR}(?:[a-z\u2581_ ]{{0,16}}{BAR}?)?)?")
+_MARKED = re.compile(rf"<{BAR}tool{_JOIN}calls{_JOIN}(?:section{_JOIN})?begin{BAR}>")
+_MARKED_BEGINNING = re.compile(rf"<(?:{BAR}(?:[a-z\u2581_ ]{{0,24}}{BAR}?)?)?")
 _TOOL_CALL = re.compile(r"<(?:(?:minimax:)?tool_call|function_call)>(?=\s*[{\[<`])", re.IGNORECASE)
+_NAMED_CALL = re.compile(r"(<(?:(?:minimax:)?tool_call|function_call)>)\s*([\w.:-]{1,128})\s*(?=[<{])", re.IGNORECASE)
+_NAMED_BEGINNING = re.compile(r"<(?:(?:minimax:)?tool_call|function_call)>\s*[\w.:-]{1,128}\s*", re.IGNORECASE)
 _FUNCTION = re.compile(r"<function=([^<>\n]{1,256})>", re.IGNORECASE)
 _FUNCTION_BEGINNING = re.compile(r"<function=[^<>\n]{0,256}", re.IGNORECASE)
 _NAME = re.compile(r"[\w.:-]*")
@@ -139,6 +141,8 @@ class Openings:
             behind = skip_space(text, found.end())
             inner = self.invoke(text, behind, last=last, wrapped=True) if text[behind] == "<" else None
             return inner or Opening("tool_call", found.end())
+        if (found := _NAMED_CALL.match(text, at)) and self._names.find(found[2]):
+            return Opening("tool_call", found.end(1))
         if found := _MARKED.match(text, at):
             return Opening("marked", found.end())
         if begins_line:
@@ -152,7 +156,7 @@ class Openings:
             return None
         rest = text[at:].lower()
         begins = any(one.startswith(rest) or (one[-1] == ">" and rest.rstrip() == one) for one in _BEGINNINGS)
-        if begins or _MARKED_BEGINNING.fullmatch(text, at):
+        if begins or _MARKED_BEGINNING.fullmatch(text, at) or _NAMED_BEGINNING.fullmatch(text, at):
             return Wait.WAIT
         return Wait.WAIT if begins_line and _FUNCTION_BEGINNING.fullmatch(text, at) else None
 

@@ -19,6 +19,11 @@ _FENCE = re.compile(r"(`{3,}|~{3,})([^\n`]{0,64})\n")
 _FENCE_BEGINNING = re.compile(r"`{1,2}|~{1,2}|`{3,255}[^\n`]{0,64}|~{3,255}[^\n`]{0,64}")
 _JSON = re.compile(r'\[?\s*\{\s*"([^"\\]{0,20})("?)')
 _JSON_BEGINNING = re.compile(r"\[?\s*(?:\{\s*)?")
+_MARKS = ("<|python_tag|>", "[TOOL_CALLS]")
+"""What Llama and Mistral put before calls in JSON."""
+
+_AFTER_MARK = re.compile(r"\s*(?:[\w.:-]+\[|\[?\s*\{)")
+_AFTER_MARK_BEGINNING = re.compile(r"\s*(?:[\w.:-]{0,128}|\[\s*)")
 _KEYS = ("name", "tool_calls", "function", "type", "id", "arguments", "parameters")
 
 
@@ -46,6 +51,12 @@ def look(text: str, openings: Openings, *, json: bool, last: bool) -> Start:
 
 
 def _begin(bare: str, openings: Openings, *, json: bool, last: bool) -> Start:
+    if json and bare[0] in "<[":
+        for mark in _MARKS:
+            if bare.startswith(mark):
+                return _after_mark(bare[len(mark) :])
+            if mark.startswith(bare):
+                return _WAIT
     if bare[0] in "{[":
         return _begin_json(bare) if json else _TEXT
     fence = _FENCE.match(bare) if bare[0] in "`~" else None
@@ -66,6 +77,12 @@ def _begin(bare: str, openings: Openings, *, json: bool, last: bool) -> Start:
     if found is Wait.WAIT:
         return _WAIT
     return Start("calls", at, fence[1]) if isinstance(found, Opening) else _TEXT
+
+
+def _after_mark(text: str) -> Start:
+    if _AFTER_MARK.match(text):
+        return Start("json")
+    return _WAIT if len(text) <= MAX_SPACE and _AFTER_MARK_BEGINNING.fullmatch(text) else _TEXT
 
 
 def _begin_json(text: str) -> Start:

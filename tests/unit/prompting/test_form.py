@@ -183,7 +183,7 @@ def test_bare_values_are_read_where_the_schema_allows_them():
 
 def test_long_texts_are_not_mended_by_guessing():
     """A guess takes time in proportion, and holds up everybody."""
-    assert candidate("{'a': '" + "x" * MAX_MENDED + "'}", ANY) is None
+    assert candidate('{a: "' + "x" * MAX_MENDED + '"}', ANY) is None
 
 
 def test_the_beginning_of_a_value_that_was_cut_off():
