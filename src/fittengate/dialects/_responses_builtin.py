@@ -79,12 +79,15 @@ def run_by_client(item: Mapping[str, Any]) -> bool:
 
 
 def written(name: str, arguments: str) -> dict[str, Any]:
-    """Return the object of a call; what its arguments do not have is empty."""
-    empty = BUILTIN[name].empty
-    try:
-        given = read_object(arguments.encode("utf-8", "replace"))
-    except UnreadableError:
-        given = {}
+    """Return the object of a call; what its arguments do not have is empty.
+
+    A model that knows OpenAI's items writes that object as one argument, named as the item names it.
+    """
+    builtin = BUILTIN[name]
+    empty = builtin.empty
+    given = _object(arguments)
+    inner = given.get(builtin.holder)
+    given = inner if type(inner) is dict else _object(inner) if type(inner) is str else given
     made = {key: given.get(key, value) for key, value in empty.items()}
     for key in ("command", "commands"):
         if type(made.get(key)) is str:
@@ -92,6 +95,14 @@ def written(name: str, arguments: str) -> dict[str, Any]:
     if made.get("type") == "delete_file":
         del made["diff"]
     return made
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Return the object that a JSON text is; an empty one where it is none."""
+    try:
+        return read_object(text.encode("utf-8", "replace"))
+    except UnreadableError:
+        return {}
 
 
 def told(name: str, item: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ A closed list:
   ``<function=x>``; our own block with JSON in place of calls
 - DeepSeek's marker tokens, with a fence (V3, R1) or without (V3.1)
 - an element named after a tool, with its parameters as attributes or as elements
-- a whole answer that is JSON in the shape of calls
+- a whole answer that is JSON in the shape of calls; where one tool must be called and no other can be, its arguments alone
 
 Each is read whole, when it is complete, and only as a call of declared tools; everything else stays text.
 """
@@ -126,12 +126,26 @@ class Foreign:
             return None
         return [Call(tool, arguments, texts=True)]
 
-    def json(self, text: str) -> list[Call] | None:
+    def json(self, text: str, sole: str | None) -> list[Call] | None:
         """Return the calls that a whole answer of JSON is; None where it is none, or has a tool that is not declared.
 
-        A name alone makes no call here: no tag says that it is one, and all kinds of things have names.
+        A name alone makes no call here: no tag says that it is one, and all kinds of things have names. ``sole`` is the
+        tool that must be called, where it is clear which: an object that has its parameters and no others is a call of it.
         """
-        return self._json_calls(self._read(text), bare=True)
+        value = self._read(text)
+        return self._json_calls(value, bare=True) or (None if sole is None else self._of_sole(sole, value))
+
+    def _of_sole(self, tool: str, value: object) -> list[Call] | None:
+        repaired, value = (True, value.value) if isinstance(value, _Repaired) else (False, value)
+        schema = self._schema(tool)
+        if not isinstance(value, dict) or not schema.required <= value.keys() <= schema.types.keys():
+            return None
+        value = schema.typed(value)
+        if repaired and not schema.fits(value):
+            return None
+        if repaired:
+            self._troubles[Trouble.REPAIRED_JSON] += 1
+        return [Call(tool, value)]
 
     def arguments(self, tool: str, body: str) -> list[Call] | None:
         """Return the call of a tool, declared or not, whose arguments a body holds as JSON or as elements."""

@@ -181,6 +181,15 @@ def test_arguments_that_are_no_list_become_one():
     assert events(*call("shell", '{"comma'), DONE, tools=[{"type": "shell"}])[-2]["item"]["action"]["commands"] == []
 
 
+@pytest.mark.parametrize("as_text", [False, True])
+def test_an_object_that_is_named_as_in_the_vendors_items_is_the_object(as_text):
+    """A model that knows OpenAI's items writes ``operation`` with everything in it, as JSON or as a text of it."""
+    operation = {"type": "create_file", "path": "a.txt", "diff": "+hello"}
+    arguments = json.dumps({"operation": json.dumps(operation) if as_text else operation})
+    item = events(*call("apply_patch", arguments), DONE, tools=[{"type": "apply_patch"}])[-2]["item"]
+    assert item["operation"] == operation
+
+
 def test_a_call_that_nobody_declared_is_a_function_call():
     """An agent answers that there is no such tool, and the model corrects itself."""
     assert events(*call("other"), DONE)[-2]["item"]["type"] == "function_call"
