@@ -248,14 +248,17 @@ def test_an_answer_of_no_words_is_an_empty_message():
     ],
 )
 def test_a_failed_response_keeps_its_id(kind, code):
-    """Requirements 13, 17: response.failed comes last, after created, wherever the reply broke."""
+    """Requirements 13, 17: response.failed, and the error that says so again, come last, wherever the reply broke."""
     for said in ([], [TextDelta("half")]):
         found = events(*said, fault=Fault(kind, "Why.", detail="secret"))
         assert kinds(found)[0] == "created"
-        assert kinds(found)[-1] == "failed"
-        failed = found[-1]["response"]
+        assert kinds(found)[-2:] == ["failed", "error"]
+        failed = found[-2]["response"]
         assert (failed["id"], failed["status"]) == (found[0]["response"]["id"], "failed")
         assert failed["error"] == {"code": code, "message": "Why."}
+        error = found[-1]
+        assert (error["code"], error["message"], error["param"]) == (code, "Why.", None)
+        assert error["error"]["message"] == "Why."
 
 
 def test_a_prompt_that_is_too_long_says_so_in_mid_stream():
