@@ -219,9 +219,13 @@ async def test_a_break_in_mid_stream_fails_the_response(client, simulator):
     simulator.plan("chat", Plan(text="one two three", cut="reset", cut_after=2))
     stream = await client.responses.create(model="fitten-code", input="x", stream=True)
     got = []
-    with pytest.raises(openai.APIError, match="connection to the Fitten service broke"):
+
+    async def read():
         async for event in stream:
-            got.append(event)  # noqa: PERF401 - what came before the error counts
+            got.append(event)
+
+    with pytest.raises(openai.APIError, match="connection to the Fitten service broke"):
+        await read()
     assert got[-1].type == "response.failed"
     assert got[-1].response.id == got[0].response.id
     assert got[-1].response.error.code == "server_error"

@@ -109,7 +109,14 @@ def test_words_behind_a_call_stay_behind_it(stream, choice):
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_call_of_the_named_tool_comes_without_words(stream):
     """At the vendors a forced call has none beside it; reasoning is told."""
-    reply = [ThoughtDelta("hm"), TextDelta("I "), TextDelta("call."), *call(), TextDelta("\nDone."), done(reason=CALLED)]
+    reply = [
+        ThoughtDelta("hm"),
+        TextDelta("I "),
+        TextDelta("call."),
+        *call(),
+        TextDelta("\nDone."),
+        done(reason=CALLED),
+    ]
     passed, asks, _ = course(asked("named", stream=stream), reply)
     assert (passed, asks) == ([Began(), ThoughtDelta("hm"), *call(), done(reason=CALLED)], [])
 
