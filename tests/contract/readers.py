@@ -393,7 +393,9 @@ class OpenAIResponsesReader:
         """Read the events of one response, item by item."""
         events = [self._event(block) for block in _blocks(body)]
         assert [event["sequence_number"] for event in events] == list(range(len(events)))
+        error = events.pop() if events[-1]["type"] == "error" else None
         created, in_progress, *middle, last = events
+        assert (error is None) == (last["type"] != "response.failed"), "an error follows a failed response and no other"
         kinds = (created["type"], in_progress["type"])
         assert kinds == ("response.created", "response.in_progress")
         assert created["response"] == in_progress["response"]
@@ -404,6 +406,7 @@ class OpenAIResponsesReader:
         assert last["response"]["output"] == items
         if last["type"] == "response.failed":
             assert last["response"]["status"] == "failed"
+            assert error["message"] == error["error"]["message"] == last["response"]["error"]["message"]
             raise ConnectionError(last["response"]["error"]["message"])
         assert last["type"] == f"response.{last['response']['status']}"
         answer = _response(last["response"])

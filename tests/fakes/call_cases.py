@@ -394,6 +394,8 @@ FOREIGN_FORMS = [
     Case("no arguments as null", '<tool_call>{"name":"ls","arguments":null}</tool_call>', (LISTED,), (T.FOREIGN_FORM,)),
     Case("a fence around the whole answer is packaging", f"```xml\n{run('ls')}\n```", (ran("ls"),), (T.PACKAGED,)),
     Case("a fence was packaging though what follows is no call", f"```\n{LS}\n```\n<function=run> x", (LISTED, "<function=run> x"), (T.PACKAGED,)),
+    Case("arguments alone, of the tool that was named", '{"cmd":"ls"}', (ran("ls"),), (T.FOREIGN_FORM,), use=ToolUse("named", "run")),
+    Case("arguments alone, of any tool", '{"cmd":"ls"}', ('{"cmd":"ls"}',)),
     Case("JSON is the answer where JSON was asked for", '{"name":"run","arguments":{"cmd":"ls"}}', ('{"name":"run","arguments":{"cmd":"ls"}}',), json_reply=True),
 ]  # fmt: skip
 

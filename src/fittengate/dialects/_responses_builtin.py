@@ -101,19 +101,30 @@ def run_by_client(item: Mapping[str, Any]) -> bool:
 
 
 def written(name: str, arguments: str) -> dict[str, Any]:
-    """Return the object of a call; what its arguments do not have, or not of the right kind, is empty."""
-    try:
-        given = read_object(arguments.encode("utf-8", "replace"))
-    except UnreadableError:
-        given = {}
+    """Return the object of a call; what its arguments do not have, or not of the right kind, is empty.
+
+    A model that knows OpenAI's items writes that object as one argument, named as the item names it.
+    """
+    builtin = BUILTIN[name]
+    given = _object(arguments)
+    inner = given.get(builtin.holder)
+    given = inner if type(inner) is dict else _object(inner) if type(inner) is str else given
     for key, before in (("command", ["sh", "-c"]), ("commands", [])):
         if type(given.get(key)) is str:
             given[key] = [*before, given[key]]
-    made = dict(BUILTIN[name].empty)
+    made = dict(builtin.empty)
     made |= {key: given[key] for key, fits in _FITS[name].items() if key in given and fits(given[key])}
     if made.get("type") == "delete_file":
         del made["diff"]
     return made
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Return the object that a JSON text is; an empty one where it is none."""
+    try:
+        return read_object(text.encode("utf-8", "replace"))
+    except UnreadableError:
+        return {}
 
 
 def told(name: str, item: Mapping[str, Any]) -> str:

@@ -22,8 +22,9 @@ from fittengate.core.events import (
 )
 from fittengate.core.faults import Fault
 from fittengate.core.reply import Reply, StopReason
+from fittengate.dialects._openai import error_body
 from fittengate.dialects._responses_ask import ResponsesAsk, ToolForm
-from fittengate.dialects._responses_object import Frame
+from fittengate.dialects._responses_object import Frame, error_object
 from fittengate.dialects._responses_output import (
     BuiltinCallItem,
     CallItem,
@@ -136,10 +137,23 @@ class ResponseWriter:
         return b"".join(out)
 
     def fault(self, fault: Fault) -> bytes:
-        """Return the failed response, with what had been ended of it; the reply is not whole."""
+        """Return the failed response, with what had been ended of it, and an error; the reply is not whole.
+
+        Programs that know ``response.failed`` stop there. There are libraries that pass over it and take the half answer
+        for a whole one; at the event ``error`` the vendor's SDKs, which they stand on, raise. Its fields are told twice,
+        as the vendor's reference has them and as its service sends them.
+        """
         self._ended = None
         failed = self._frame.response("failed", self._items, fault=fault)
-        return self._start() + self._event(b"response.failed", b'"response":' + failed)
+        told = error_body(fault)
+        flat = to_json({**error_object(fault), "param": fault.param})
+        return b"".join(
+            (
+                self._start(),
+                self._event(b"response.failed", b'"response":' + failed),
+                self._event(b"error", flat[1:-1] + b"," + told[1:-1]),
+            )
+        )
 
     def _start(self) -> bytes:
         """Return the first two events, the first time."""

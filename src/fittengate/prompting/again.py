@@ -12,7 +12,8 @@ Laws: text goes to the client as it comes, so what a call costs in time is paid 
 behind a call that is held wait with it. Where text
 was passed on, the second reply gives its calls and nothing else; where none was, it takes the place of the first. If the
 second is no better, or fails before anything of it was passed on, the first stands. A call of which a piece of the
-arguments was passed on cannot be taken back: it stays cut off, and the reply ends with ``length``.
+arguments was passed on cannot be taken back: it stays cut off, and the reply ends with ``length``. Where one tool was named,
+words wait for its call, and are dropped when it comes: at the vendors such a reply has none.
 """
 
 from collections.abc import Sequence
@@ -109,19 +110,20 @@ class ToolsAgain:
         self.warning: str | None = None
         self._ask = ask
         self._streams = ask.wishes.stream
+        self._wordless = ask.tool_use.choice == "named"
         self._second = False
         """The reply that is fed is the second one."""
         self._hidden = False
         """Of the second reply only calls are passed on."""
         self._first: list[Event] = []
         """How the first reply ends, should the second be no better."""
-        self._words: list[Event] = []
-        """What the first reply said behind the calls that the second replaces."""
         self._reason: Why | None = None
         self._reset()
 
     def _reset(self) -> None:
         self._text: list[str] = []
+        self._waiting: list[Event] = []
+        """Words that are told only where no call comes."""
         self._thought = 0
         self._passed = False
         """Something that the client sees was passed on."""
@@ -139,7 +141,7 @@ class ToolsAgain:
     def feed(self, events: list[Event]) -> list[Event]:
         """Return what goes to the client at once: text always, calls where they are streamed."""
         texts = [event.text for event in events if type(event) is TextDelta]
-        if len(texts) == len(events) and not self._hidden and not self._held:
+        if len(texts) == len(events) and not (self._hidden or self._held or self._wordless):
             self._text += texts
             self._passed = True
             return events
@@ -157,7 +159,7 @@ class ToolsAgain:
         if isinstance(event, TextDelta):
             self._text.append(event.text)
             if not self._hidden:
-                (self._held or out).append(event)
+                (self._waiting if self._wordless else self._held or out).append(event)
         elif isinstance(event, ThoughtDelta):
             self._thought += len(event.text)
             if not self._hidden:
@@ -203,10 +205,10 @@ class ToolsAgain:
             return self._choose(ended)
         why = self._why(ended)
         ask = None if why is None else self._next(why)
+        words = [] if self._calls or self._cut_off else self._waiting
         if why is None or ask is None:
-            return Accept([*self._held, ended])
-        self._first = [*self._held, ended]
-        self._words = [event for event in self._held if type(event) is TextDelta]
+            return Accept([*words, *self._held, ended])
+        self._first = [*words, *self._held, ended]
         self._reason = why
         self._hidden = bool(self._said()) or why == "unfit"
         self._second = True
@@ -222,10 +224,11 @@ class ToolsAgain:
     def _choose(self, ended: Ended) -> Accept:
         if self._calls:
             fits = not self._unfit(self._held) or not any(type(event) is ToolClosed for event in self._first)
-            return Accept([*self._words, *self._held, ended], mended=True) if fits else Accept(self._first)
+            return Accept([*self._held, ended], mended=True) if fits else Accept(self._first)
         # Its words were passed on, where the first had none; so it is the reply.
         mended = self._reason in ("unwanted", "silent")
-        return Accept([ended], mended=mended) if self._passed else Accept(self._first)
+        spoken = self._passed or self._waiting
+        return Accept([*self._waiting, ended], mended=mended) if spoken else Accept(self._first)
 
     def _said(self) -> str:
         text = "".join(self._text)

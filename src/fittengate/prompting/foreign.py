@@ -6,7 +6,8 @@ A closed list:
   name and pairs of ``<arg_key>`` and ``<arg_value>`` (GLM); bare ``<function=x>``; our own block with JSON in place of calls
 - the marker tokens of DeepSeek, with a fence (V3, R1) or without (V3.1), and of Kimi
 - an element named after a tool, with its parameters as attributes or as elements
-- a whole answer that is JSON in the shape of calls, also behind the marker of Llama or of Mistral
+- a whole answer that is JSON in the shape of calls, also behind the marker of Llama or of Mistral; where one tool must be
+  called and no other can be, its arguments alone
 
 Each is read whole, when it is complete, and only as a call of declared tools; everything else stays text.
 """
@@ -161,15 +162,18 @@ class Foreign:
             return None
         return [Call(tool, arguments, texts=True)]
 
-    def json(self, text: str) -> list[Call] | None:
+    def json(self, text: str, sole: str | None) -> list[Call] | None:
         """Return the calls that a whole answer of JSON is; None where it is none, or has a tool that is not declared.
 
-        A name alone makes no call here: no tag says that it is one, and all kinds of things have names.
+        A name alone makes no call here: no tag says that it is one, and all kinds of things have names. ``sole`` is the
+        tool that must be called, where it is clear which: an object that has its parameters and no others is a call of it.
         """
         if text.startswith(_MISTRAL) and _MISTRAL_CALL.match(text, len(_MISTRAL)):
             return self._mistral(text)
         text = text.removeprefix(_LLAMA).removeprefix(_MISTRAL).strip()
-        return self._json_calls(self._read(text), bare=True) or self._several(text, bare=True)
+        value = self._read(text)
+        calls = self._json_calls(value, bare=True) or self._several(text, bare=True)
+        return calls or (None if sole is None else self._of_sole(sole, value))
 
     def _mistral(self, text: str) -> list[Call] | None:
         """Return the calls that are written as marker, name and arguments; None where one is none."""
@@ -181,6 +185,18 @@ class Foreign:
                 return None
             calls += one
         return calls
+
+    def _of_sole(self, tool: str, value: object) -> list[Call] | None:
+        repaired, value = (True, value.value) if isinstance(value, _Repaired) else (False, value)
+        schema = self._schema(tool)
+        if not isinstance(value, dict) or not schema.required <= value.keys() <= schema.types.keys():
+            return None
+        value = schema.typed(value)
+        if repaired and not schema.fits(value):
+            return None
+        if repaired:
+            self._troubles[Trouble.REPAIRED_JSON] += 1
+        return [Call(tool, value)]
 
     def arguments(self, tool: str, body: str) -> list[Call] | None:
         """Return the call of a tool, declared or not, whose arguments a body holds as JSON or as elements."""

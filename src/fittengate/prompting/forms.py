@@ -73,9 +73,9 @@ def body_of(tool: str, foreign: Foreign, suffix: str) -> Gathers:
     return Gathering(_body_end(suffix), lambda body, _: foreign.arguments(tool, body), partial(foreign.is_over, tool))
 
 
-def whole_json(foreign: Foreign) -> Gathers:
-    """Return what gathers a whole answer that may be JSON."""
-    return Gathering(_NO_END, lambda body, _: foreign.json(unfenced(body)), _goes_on)
+def whole_json(foreign: Foreign, sole: str | None) -> Gathers:
+    """Return what gathers a whole answer that may be JSON; ``sole`` is the tool that must be called, where it is clear which."""
+    return Gathering(_NO_END, lambda body, _: foreign.json(unfenced(body), sole), _goes_on)
 
 
 def block_of(reader: Reads, text: str) -> list[Call] | None:

@@ -55,10 +55,10 @@ class Held:
         """What begins a foreign form is still believed to be one."""
         return self._failures < _MAX_FAILURES
 
-    def json(self, text: str) -> Came | None:
-        """Begin with an answer that may be calls as a whole."""
+    def json(self, text: str, sole: str | None) -> Came | None:
+        """Begin with an answer that may be calls as a whole; ``sole`` is the tool that must be called, where it is clear which."""
         self._form = self._before = ""
-        return self._begin(whole_json(self._foreign), text)
+        return self._begin(whole_json(self._foreign, sole), text)
 
     def form(self, opening: Opening, before: str, text: str) -> Came | None:
         """Begin with a form, of which ``before`` has been read already."""

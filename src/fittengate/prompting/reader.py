@@ -59,6 +59,7 @@ class Reader:
     ) -> None:
         self._tags = tags
         self._json = not json_reply and not tags.suffix
+        self._sole = _sole(tools, tool_use)
         self._speech = Speech()
         self._thoughts = Thoughts()
         self._calls = Calls(tools, tool_use, make_id, self._speech, self._thoughts)
@@ -187,14 +188,19 @@ class Reader:
 
     def _start(self, out: list[Event]) -> bool:
         cursor = self._cursor
+        sole = self._sole
         start = look(
-            cursor.text[cursor.at :], self._calls.openings(self._tags.suffix), json=self._json, last=cursor.last
+            cursor.text[cursor.at :],
+            self._calls.openings(self._tags.suffix),
+            json=self._json,
+            last=cursor.last,
+            parameters=() if sole is None else self._calls.schema(sole).types,
         )
         if start.begins == "wait" and not cursor.last:
             return False
         if start.begins == "json":
             self._state = _HOLDING
-            self._settle(self._parts.held.json(cursor.take(cursor.at)), out)
+            self._settle(self._parts.held.json(cursor.take(cursor.at), sole), out)
             return True
         if start.begins == "calls":
             self._package = cursor.text[cursor.at : cursor.at + start.at]
@@ -304,6 +310,13 @@ class _Parts:
         self.held = Held(foreign, tags, Quotes(prompt), self.inner)
         self.search = Search(tags, calls, speech, self.held)
         self.block = Block(cursor, calls, self.search.openings, marks(tags.suffix), bodies=not tags.suffix)
+
+
+def _sole(tools: Sequence[ToolSpec], tool_use: ToolUse) -> str | None:
+    """Return the one tool that must be called; None where none must be, or it might be another."""
+    if tool_use.choice == "named":
+        return tool_use.name
+    return tools[0].name if tool_use.choice == "required" and len(tools) == 1 else None
 
 
 def _inner(tools: Sequence[ToolSpec], tags: Tags) -> Reader:

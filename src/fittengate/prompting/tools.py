@@ -32,7 +32,19 @@ SUFFIX_CHARS = 4
 _KEPT_CHARS = 16_384
 """Longer tools are looked at anew each time, so that what is kept stays within 256 times this and as much again."""
 
-_LONG_TEXTS = ("content", "file_text", "new_string", "text", "code", "patch", "input", "body", "command", "prompt")
+_LONG_TEXTS = (
+    "content",
+    "file_text",
+    "new_string",
+    "text",
+    "code",
+    "patch",
+    "diff",
+    "input",
+    "body",
+    "command",
+    "prompt",
+)
 """Names that parameters for texts of several lines go by; the earlier ones make the better example."""
 
 _SAMPLE = 'if name == \'a\' and "b" < c:\n    print("x & y")'

@@ -204,6 +204,15 @@ def test_arguments_that_are_no_list_become_one():
     assert events(*call("shell", '{"comma'), DONE, tools=[{"type": "shell"}])[-2]["item"]["action"]["commands"] == []
 
 
+@pytest.mark.parametrize("as_text", [False, True])
+def test_an_object_that_is_named_as_in_the_vendors_items_is_the_object(as_text):
+    """A model that knows OpenAI's items writes ``operation`` with everything in it, as JSON or as a text of it."""
+    operation = {"type": "create_file", "path": "a.txt", "diff": "+hello"}
+    arguments = json.dumps({"operation": json.dumps(operation) if as_text else operation})
+    item = events(*call("apply_patch", arguments), DONE, tools=[{"type": "apply_patch"}])[-2]["item"]
+    assert item["operation"] == operation
+
+
 def test_a_call_that_nobody_declared_is_a_function_call():
     """An agent answers that there is no such tool, and the model corrects itself."""
     assert events(*call("other"), DONE)[-2]["item"]["type"] == "function_call"
@@ -262,14 +271,17 @@ def test_an_answer_of_no_words_is_an_empty_message():
     ],
 )
 def test_a_failed_response_keeps_its_id(kind, code):
-    """Requirements 13, 17: response.failed comes last, after created, wherever the reply broke."""
+    """Requirements 13, 17: response.failed, and the error that says so again, come last, wherever the reply broke."""
     for said in ([], [TextDelta("half")]):
         found = events(*said, fault=Fault(kind, "Why.", detail="secret"))
         assert kinds(found)[0] == "created"
-        assert kinds(found)[-1] == "failed"
-        failed = found[-1]["response"]
+        assert kinds(found)[-2:] == ["failed", "error"]
+        failed = found[-2]["response"]
         assert (failed["id"], failed["status"]) == (found[0]["response"]["id"], "failed")
         assert failed["error"] == {"code": code, "message": "Why."}
+        error = found[-1]
+        assert (error["code"], error["message"], error["param"]) == (code, "Why.", None)
+        assert error["error"]["message"] == "Why."
 
 
 def test_a_prompt_that_is_too_long_says_so_in_mid_stream():

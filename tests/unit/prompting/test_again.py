@@ -90,7 +90,7 @@ def test_what_was_asked_for_is_accepted_at_once(stream, choice, reply):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("choice", ["auto", "named"])
+@pytest.mark.parametrize("choice", ["auto", "required"])
 def test_words_behind_a_call_stay_behind_it(stream, choice):
     """Requirement 20: a whole reply has its parts in the order of a streamed one."""
     reply = [
@@ -106,31 +106,62 @@ def test_words_behind_a_call_stay_behind_it(stream, choice):
     assert (passed, asks) == ([Began(), *reply], [])
 
 
-def test_words_behind_arguments_that_do_not_fit_are_kept():
-    """Only the call is replaced."""
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_call_of_the_named_tool_comes_without_words(stream):
+    """At the vendors a forced call has none beside it; reasoning is told."""
+    reply = [
+        ThoughtDelta("hm"),
+        TextDelta("I "),
+        TextDelta("call."),
+        *call(),
+        TextDelta("\nDone."),
+        done(reason=CALLED),
+    ]
+    passed, asks, _ = course(asked("named", stream=stream), reply)
+    assert (passed, asks) == ([Began(), ThoughtDelta("hm"), *call(), done(reason=CALLED)], [])
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("first", [[], [TextDelta("No.")]])
+def test_words_without_the_named_call_are_the_reply(stream, first):
+    """They waited for the call, which did not come with the second reply either: the first words there were."""
+    second = [TextDelta("Never.")]
+    passed, asks, _ = course(asked("named", stream=stream), [*first, done()], [*second, done(SECOND)])
+    assert passed == [Began(), *(first or second), done(FIRST if first else SECOND)]
+    assert [one.why for one in asks] == ["missing"]
+
+
+def test_words_that_waited_for_the_named_call_are_the_reply_that_a_limit_cut():
+    """Then nothing is asked again."""
+    reply = [TextDelta("I call"), done(reason=StopReason.LENGTH)]
+    assert course(asked("named"), reply)[:2] == ([Began(), *reply], [])
+
+
+def test_only_the_call_is_replaced_by_one_whose_arguments_fit():
+    """Where the second call does not fit either, the first stands."""
     first = [TextDelta("a"), *call("x"), TextDelta("\nb"), done(reason=CALLED)]
     passed, asks, _ = course(asked("named", stream=False), first, [*call(), done(SECOND, CALLED)])
-    assert passed == [Began(), TextDelta("a"), TextDelta("\nb"), *call(), done(SECOND, CALLED)]
+    assert passed == [Began(), *call(), done(SECOND, CALLED)]
     assert len(asks) == 1
     passed, _, _ = course(asked("named", stream=False), first, [*call("y"), done(SECOND, CALLED)])
-    assert passed == [Began(), *first]
+    assert passed == [Began(), *call("x"), done(reason=CALLED)]
 
 
 def test_plain_text_is_passed_on_in_the_very_batch_that_came():
-    """Nothing is held and nothing copied."""
+    """Nothing is held and nothing copied, but where a named tool is to be called without words."""
     batch = [TextDelta("Hel"), TextDelta("lo")]
-    for choice in ("auto", "required", "named", "none"):
+    for choice in ("auto", "required", "none"):
         assert ToolsAgain(asked(choice)).feed(batch) is batch
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(("choice", "says"), [("required", "Call at least one tool"), ("named", "the tool read")])
 def test_a_demanded_call_that_is_missing_is_asked_for_once(stream, choice, says):
-    """The words stay, the second reply gives only its call; usage is that of the reply that is delivered."""
+    """The words of the first stay, unless a tool was named; the second gives its call; usage is that of the reply delivered."""
     text = [TextDelta("I will "), TextDelta("look."), done()]
     second = [ThoughtDelta("hm"), TextDelta("Sure."), *call(), done(SECOND, CALLED)]
     passed, asks, accepted = course(asked(choice, stream=stream), text, second)
-    assert passed == [Began(), *text[:2], *call(), done(SECOND, CALLED)]
+    assert passed == [Began(), *(text[:2] if choice == "required" else []), *call(), done(SECOND, CALLED)]
     assert accepted.mended
     assert [one.why for one in asks] == ["missing"]
     turns = asks[0].ask.conversation.messages

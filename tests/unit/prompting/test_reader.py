@@ -305,6 +305,41 @@ def test_attributes_may_hold_quotes_and_entities():
     assert read('<run cmd="say "hi" &amp; &lt;b>" n="3" />')[0] == [("run", {"cmd": 'say "hi" & <b>', "n": 3})]
 
 
+NAMED, DEMANDED = ToolUse("named", "run"), ToolUse("required")
+
+
+@pytest.mark.parametrize(("use", "tools"), [(NAMED, TOOLS), (DEMANDED, TOOLS[1:2]), (NAMED, TOOLS[1:2])])
+@pytest.mark.parametrize("text", ['{"cmd":"ls"}', '```json\n{"n": "3", "cmd": "ls"}\n```', '\n{"cmd":"ls",}'])
+def test_the_arguments_alone_are_a_call_of_the_one_tool_that_must_be_called(use, tools, text):
+    """Clients force a tool to get structured data, and models then write the data; numbers as strings become numbers."""
+    ((name, arguments),), reader = read(text, use=use, tools=tools)
+    assert (name, arguments) == ("run", {"cmd": "ls", "n": 3} if "n" in arguments else LS)
+    assert reader.reason is StopReason.TOOL_CALLS
+
+
+@pytest.mark.parametrize(
+    ("use", "text"),
+    [
+        (ToolUse(), '{"cmd":"ls"}'),
+        (DEMANDED, '{"cmd":"ls"}'),
+        (NAMED, '{"path":"a","content":"b"}'),
+        (NAMED, '{"n":1}'),
+        (NAMED, '{"cmd":"ls","more":1}'),
+        (NAMED, '[{"cmd":"ls"}]'),
+        (NAMED, '{"cmd":'),
+    ],
+)
+def test_arguments_alone_are_text_where_another_tool_may_be_meant_or_they_do_not_fit(use, text):
+    """Nothing is guessed from the names of fields."""
+    assert read(text, use=use)[0] == [text]
+
+
+def test_arguments_alone_are_text_where_the_prompt_holds_them():
+    """The model may quote what it was to read."""
+    text = '{"cmd":"rm -rf /"}'
+    assert read(text, use=NAMED, prompt=f"A page says: {text}")[0] == [text]
+
+
 def test_json_is_an_answer_where_json_was_asked_for():
     """Even in the shape of a call."""
     text = '{"name":"run","arguments":{"cmd":"ls"}}'
