@@ -242,6 +242,10 @@ async def test_the_command_writes_a_private_archive(serve, simulator, tmp_path):
         from fittengate.services.key_rows import listed
 
         assert [(row.name, row.state(0)) for row in listed(connection)] == [("fittengate bundle", "revoked")]
+    code, out, err = await run(process, tmp_path, "mine-1", "--output", str(tmp_path))
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert f"{tmp_path} cannot be written" in err
+    assert "--output" in err
 
 
 async def test_the_command_says_in_one_line_what_is_wrong(serve, simulator, tmp_path):
@@ -258,6 +262,8 @@ async def test_the_command_says_in_one_line_what_is_wrong(serve, simulator, tmp_
     assert "no gateway answers at" in await said("nobody", "--url", "http://127.0.0.1:9")
     assert "no fittengate" in await said("nobody", FITTENGATE_ADMIN_URL=simulator.base_url, FITTENGATE_ADMIN_KEY="k")
     assert not re.search("Traceback", await said("nobody"))
+    code, out, err = await run(process, tmp_path, "")
+    assert (code, out, "id of a request is missing" in err) == (2, "", True)
 
 
 async def test_a_file_of_somebodys_repository_does_not_say_where_the_key_goes(serve, simulator, tmp_path):

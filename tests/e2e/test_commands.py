@@ -344,6 +344,21 @@ async def test_bad_usage_and_bad_settings_leave_with_2_and_name_everything(here,
     assert "upstream.ca_file" in pem[2]
 
 
+async def test_the_simulator_takes_no_nonsense_for_an_address(here):
+    """An empty host would be every address of the machine; what cannot be listened on is one line."""
+    empty, large, words, nowhere = await asyncio.gather(
+        here.run("simulate", "--host", "", "--port", "0"),
+        here.run("simulate", "--port", "70000"),
+        here.run("simulate", "--port", "5x"),
+        here.run("simulate", "--host", "192.0.2.1", "--port", "0"),
+    )
+    assert [result[0] for result in (empty, large, words, nowhere)] == [2, 2, 2, 1]
+    assert "--host: expected an address" in empty[2]
+    assert all("--port: expected a whole number from 0 to 65535" in result[2] for result in (large, words))
+    assert "Check --host and --port." in nowhere[2]
+    assert all(len(result[2].splitlines()) == 1 for result in (empty, large, words, nowhere))
+
+
 async def test_a_port_in_use_is_one_line_that_names_the_flag(here):
     """Exit code 1, and no key is made by a start that failed."""
     with socket.socket() as held:

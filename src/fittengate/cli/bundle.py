@@ -44,6 +44,8 @@ def command(*, request_id: str, output: str | None, **options: Any) -> None:
     text of prompts and replies is too, unless the gateway runs with recorder.content. The gateway wants a key with the
     scope admin: set FITTENGATE_ADMIN_KEY, or run this where the gateway keeps its store.
     """
+    if not request_id.strip():
+        raise click.UsageError("The id of a request is missing: it is the x-request-id of the answer.")
     configured = read_settings(options)
     address = gateway_address(configured)
     # Where nobody answers no key is made.

@@ -25,6 +25,9 @@ def command(host: str, port: str, scenario: Path | None) -> None:
     """Run a simulated Fitten service, for tests, demos and benchmarks. Its account is demo with password demo."""
     from fittengate.simulator import ScenarioError, run
 
+    if not host.strip():
+        # It would mean every address of this machine.
+        raise ConfigurationError(("--host: expected an address, such as 127.0.0.1",))
     if not (port.isascii() and port.isdigit() and int(port) <= MAX_PORT):
         raise ConfigurationError((f"--port: expected a whole number from 0 to {MAX_PORT}, not {port!r}",))
     try:

@@ -122,4 +122,4 @@ async def test_nothing_stays_open():
         second.answer(knows(b"!"))
         for _ in range(20):
             await first.ask(b"who?")
-    assert opened() == before
+    assert opened() <= before
