@@ -94,3 +94,22 @@ async def test_it_works_on_a_real_loop():
     await asyncio.wait_for(met.wait(), 2)
     timers.start(1000, met.clear)
     timers.close()
+
+
+def test_p6_what_was_stopped_takes_no_room_and_one_timer_of_the_loop_is_enough():
+    """P6: a deadline that will not be met is let go at once, and so is the loop's timer that a sooner one replaces."""
+    loop = Loop()
+    timers = Timers(loop)
+    for timer in [timers.start(seconds, list) for seconds in range(60, 0, -1)]:
+        timer.stop()
+        timer.stop()
+    assert not any(timers._buckets.values())
+    assert sum(handle[2] for handle in loop.handles) == 1
+    met = []
+    timers.start(5, lambda: met.append("late"))
+    timers.close()
+    loop.run(100)
+    assert met == []
+    timers.start(1, lambda: met.append("next"))
+    loop.run(2)
+    assert met == ["next"]

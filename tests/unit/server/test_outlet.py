@@ -236,6 +236,39 @@ async def test_a_client_that_left_is_not_waited_for():
     assert seen == [False, True, False, None]
 
 
+async def test_p3_a_connection_is_read_while_its_request_is_at_work():
+    """P3: a client that leaves is noticed only then, so taking a large body up lets the reading go on; it is kept once."""
+    seen = []
+
+    async def app(scope, receive, send):
+        outlet = scope[OUTLET]
+        seen.append(outlet.flow.read_paused)
+        seen.append(len(outlet.taken()))
+        seen.append(outlet.flow.read_paused)
+        seen.append(len(outlet.body))
+
+    size = 100_000
+    await through(app, b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size)
+    assert seen == [True, size, False, 0]
+
+
+async def test_p6_who_waits_for_a_slow_client_waits():
+    """P6: until it has read, or is gone."""
+    tasks = []
+
+    async def app(scope, receive, send):
+        outlet = scope[OUTLET]
+        outlet.flow.pause_writing()
+        tasks.append((outlet, asyncio.create_task(outlet.writable())))
+
+    await through(app, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    ((outlet, waiting),) = tasks
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    outlet.flow.resume_writing()
+    await waiting
+
+
 async def test_whoever_waits_for_news_of_a_request_is_woken_each_time_and_leaves_nothing():
     """As asyncio.Event: set lets all go on, clear lets them wait again; one that is cancelled is forgotten."""
     bell = _Bell()

@@ -8,6 +8,7 @@ import pytest
 from fittengate.services import journal as journal_module
 from fittengate.services import segment
 from fittengate.services.journal import Journal, left_behind
+from fittengate.services.journal_format import HEAD_BYTES, framed, head, whole_segment
 
 
 def collected(root):
@@ -152,3 +153,11 @@ def test_segments_are_used_again_and_spare_ones_removed(tmp_path, monkeypatch):
     assert len(list((tmp_path / "mine").glob("*.journal"))) <= 4
     journal.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_segment_of_another_form_is_not_read():
+    """A later version may lay its records out in another way, and says so in the first bytes."""
+    data = head(1) + framed(1, b"x")
+    assert list(whole_segment(data)) == [(1, b"x")]
+    assert list(whole_segment(b"fgjourn2" + data[8:])) == []
+    assert list(whole_segment(data[: HEAD_BYTES - 1])) == []

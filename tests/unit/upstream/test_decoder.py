@@ -313,6 +313,8 @@ def test_a_character_escaped_in_two_pieces_of_reasoning_is_put_together():
     body = b'{"reasoning_delta":"a\\ud83d"}\n{"delta":""}\n{"thinking_delta":"\\ude00b\\ud83d"}\n{"delta":"x"}\n'
     merged, _ = run([body + USAGE])
     assert merged == [[ThoughtDelta, "a😀b"], [TextDelta, "x"], [ThoughtDelta, "\ufffd"]]
+    merged, _ = run([b'{"reasoning_delta":"\\ud83d"}\n{"reasoning_delta":"\\ude00"}\n'])
+    assert merged == [[ThoughtDelta, "😀"]]
 
 
 def test_an_endless_line_is_given_up():

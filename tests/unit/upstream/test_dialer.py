@@ -11,6 +11,7 @@ import pytest
 
 from fittengate.core.faults import Fault
 from fittengate.upstream.addresses import is_public
+from fittengate.upstream.dialer import Dialer
 from fittengate.upstream.pictures import Pictures
 from unit.upstream.test_pictures import PNG_URL, Names, always, ask, by_path, redirect, refused, reply, site
 
@@ -220,3 +221,23 @@ async def test_a_slow_look_up_holds_up_neither_the_event_loop_nor_the_close(monk
         gate.set()
     await asyncio.wait_for(answered.wait(), 5)
     assert threads == ["picture-names_0"]
+
+
+async def test_p11_no_connection_is_used_for_a_second_picture():
+    """P11: each call has its host looked up and judged, also where the server would keep the connection; so many at once."""
+    dialer = Dialer(None, is_public)
+    connector = dialer.connector(None, 7)
+    assert connector.force_close
+    assert not connector.use_dns_cache
+    assert connector.limit == 7
+    await connector.close()
+    dialer.close()
+
+
+async def test_a_closed_dialer_looks_nothing_up():
+    """Nor do its threads outlive it."""
+    dialer = Dialer(None, is_public)
+    dialer.close()
+    dialer.close()
+    with pytest.raises(RuntimeError):
+        await dialer._look_up("localhost", 80)

@@ -83,3 +83,13 @@ def test_nothing_is_unpacked_where_nothing_was_packed():
     """No coding, and the one that is none."""
     for coding in (None, "", "identity"):
         assert type(decoder_of(coding, framed=True)) is ChatDecoder
+
+
+@pytest.mark.parametrize("coding", [None, "identity", " ", "gzip"])
+def test_p1_a_reply_without_a_length_needs_a_sign_of_its_end_whatever_its_coding(coding):
+    """P1: a cut looks like an end where the connection's close is the only one."""
+    for framed in (True, False):
+        decoder = decoder_of(coding, framed=framed)
+        line = b'{"delta":"a"}\n'
+        assert run(decoder, [gzip.compress(line) if coding == "gzip" else line]) == "a"
+        assert (decoder.fault is None) is framed

@@ -75,6 +75,7 @@ def test_white_space_and_missing_padding_are_forgiven():
         ("data:image/png;base64," + packed(b"hello, world"), "PNG, JPEG, GIF or WebP"),
         ("data:image/svg+xml;base64," + packed(b"<svg/>"), "PNG, JPEG, GIF or WebP"),
         ("data:image/webp;base64," + packed(b"RIFF\0\0\0\0WAVEfmt "), "PNG, JPEG, GIF or WebP"),
+        ("data:image/webp;base64," + packed(b"<svg    WEBP>"), "PNG, JPEG, GIF or WebP"),
     ],
 )
 def test_p11_what_holds_no_picture_is_refused(url, told):
