@@ -53,6 +53,11 @@ class Block:
         self._bodies = bodies
         self._value: Value | None = None
 
+    @property
+    def in_value(self) -> bool:
+        """The text at the cursor's end stands in a value, and would be cut in its middle if the reply ended there."""
+        return self._value is not None and not self._value.may_end(self._cursor.text, self._cursor.at)
+
     def open(self, opening: Opening, out: list[Event]) -> None:
         """Go into the call that begins at the cursor."""
         self._calls.open(opening.tool, out)

@@ -133,7 +133,8 @@ class CallWriter:
         if call.texts:
             for name, text in call.arguments.items():
                 self.begin(name, None, out)
-                self.feed(str(text), out)
+                if text:
+                    self.feed(str(text), out)
                 self.end(out)
             return self.close(out, named=True)
         self.open(out)

@@ -94,6 +94,12 @@ class Value:
         self._blank = self._is_blank(scanned.text, 0, len(scanned.text))
         return scanned
 
+    def may_end(self, text: str, at: int) -> bool:
+        """Return whether closing tags that are not decided yet close the value if the reply ends behind them."""
+        at = skip_space(text, at)
+        run = self._run(text, at, last=True) if text.startswith("<", at) else None
+        return run is not None and run.ends and _last_closer(text, run) is not None
+
     def _scan(self, text: str, start: int, last: bool) -> Scanned:  # noqa: FBT001 - passed on
         at = start
         while (at := self._marks.find(text, at)) >= 0:

@@ -65,7 +65,7 @@ class Foreign:
 
         Where it was not ``closed``, a name without arguments is half a call.
         """
-        body = _without_half_tag(body.strip())
+        body = body.strip() if closed else _without_half_tag(body.strip())
         if body[:10].lower() == "<function=":
             return self.function(body)
         if body[:1] not in "<{[":

@@ -20,12 +20,18 @@ from fittengate.prompting.start import unfenced
 from fittengate.prompting.syntax import compact, whole
 from fittengate.prompting.validation import BadSchemaError, Validator, validator
 
-MAX_MENDED = 32_768
-"""Longer texts are not mended by guessing, in characters: that takes a quarter of a second for each 100 kB."""
+MAX_MENDED, MAX_MARKS, MAX_OPENED = 16_384, 1_000, 64
+"""Texts with more characters, more signs that are no words, or more opening brackets are not mended by guessing.
+
+What guesses looks at some texts again from each of their brackets: eight thousand brackets kept it busy for a minute.
+Within these bounds nothing was found that takes half a second.
+"""
 
 _KEPT_BYTES = 16_384
 """What longer schemas come to is not kept."""
 
+_MARK = re.compile(r"[^\w\s.+-]")
+_OPENING = re.compile(r"[\[{(]")
 _CLOSED = re.compile(rb'"additionalProperties"\s*:\s*false')
 
 MAX_EXAMPLE_CHARS = 8_000
@@ -174,7 +180,7 @@ def _mended(text: str) -> Any:
     try:
         return repair_json(text)[0]
     except ValueError:
-        if len(text) > MAX_MENDED:
+        if len(text) > MAX_MENDED or len(_MARK.findall(text)) > MAX_MARKS or len(_OPENING.findall(text)) > MAX_OPENED:
             return None
     # Loaded only where it is needed, and it seldom is.
     import json_repair
@@ -212,7 +218,7 @@ def _example(schema: Any, depth: int) -> Any:
     return {"boolean": True, "null": None, **simple}.get(kind, "...")
 
 
-_OUTSIDE = re.compile(r'("(?:[^"\\]|\\.)*")|("(?:[^"\\]|\\.)*\Z)|[ \t\r\n]+', re.DOTALL)
+_OUTSIDE = re.compile(r'("(?:[^"\\]|\\.)*")|("(?:[^"\\]|\\.)*\\?\Z)|[ \t\r\n]+', re.DOTALL)
 
 
 def rest_of(sent: str, value: Any) -> str | None:

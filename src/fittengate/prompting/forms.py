@@ -9,7 +9,7 @@ from fittengate.prompting.call import Call
 from fittengate.prompting.foreign import Foreign
 from fittengate.prompting.gathering import Gathered, Gathering
 from fittengate.prompting.marks import BAR, DSML
-from fittengate.prompting.opening import Opening
+from fittengate.prompting.opening import THINK_END, Opening
 from fittengate.prompting.quotes import Quotes
 from fittengate.prompting.repair import read_json
 from fittengate.prompting.start import unfenced
@@ -18,6 +18,7 @@ from fittengate.prompting.syntax import Tags
 _TOOL_CALL_END = re.compile(rf"</{DSML}(?:(?:minimax:)?tool_call|function_call)s?>", re.IGNORECASE)
 _FUNCTION_END = re.compile(r"</function>", re.IGNORECASE)
 _MARKED_END = re.compile(rf"<{BAR}tool[\u2581_ ]calls[\u2581_ ](?:section[\u2581_ ])?end{BAR}>")
+_THINK_END = re.compile(re.escape(THINK_END))
 _NO_END = re.compile(r"(?!)")
 _CALL_BEGINS = re.compile(rf"(?=<{DSML}invoke\s)", re.IGNORECASE)
 _BLOCK_ENDS = re.compile(rf"(?:\s*</{DSML}(?:tool|function)_calls?>)+\Z", re.IGNORECASE)
@@ -32,6 +33,9 @@ class Gathers(Protocol):
     def close(self) -> Gathered[list[Call]]:
         """Return what the text comes to, if it ends here."""
 
+    def may_end(self) -> bool:
+        """Return whether nothing is cut in its middle if the text ends here."""
+
 
 class Reads(Protocol):
     """A reader, as far as one block of calls needs it."""
@@ -39,6 +43,10 @@ class Reads(Protocol):
     @property
     def ended(self) -> bool:
         """The reply is over."""
+
+    @property
+    def in_value(self) -> bool:
+        """A role tag that comes next is part of a call."""
 
     @property
     def full(self) -> bool:
@@ -75,7 +83,12 @@ def body_of(tool: str, foreign: Foreign, suffix: str) -> Gathers:
 
 def whole_json(foreign: Foreign, sole: str | None) -> Gathers:
     """Return what gathers a whole answer that may be JSON; ``sole`` is the tool that must be called, where it is clear which."""
-    return Gathering(_NO_END, lambda body, _: foreign.json(unfenced(body), sole), _goes_on)
+    return Gathering(_NO_END, lambda body, _: foreign.json(unfenced(body), sole), partial(foreign.is_over, ""))
+
+
+def thought_of(reader: Reads) -> Gathers:
+    """Return what gathers a call in reasoning: it is none, but where the reasoning is never closed and ends with it."""
+    return Gathering(_THINK_END, lambda body, whole: block_of(reader, whole) if body == whole else None, lambda _: True)
 
 
 def block_of(reader: Reads, text: str) -> list[Call] | None:
@@ -107,6 +120,10 @@ class Unsuffixed:
         if spoken or self._reader.ended or self._suffixed in window.lower():
             return Gathered(None, "".join(self._parts), 0)
         return None
+
+    def may_end(self) -> bool:
+        """Return whether nothing is cut in its middle if the text ends here."""
+        return not self._reader.in_value
 
     def close(self) -> Gathered[list[Call]]:
         """Return the calls, if the block is whole and none of them stands in the prompt."""

@@ -9,6 +9,9 @@ T = TypeVar("T")
 _MAX_TRIES = 128
 """A text that holds more endings than this and is still not whole never will be."""
 
+_MAX_ASKED = 64
+"""So often it is looked whether the text might end; each look goes over all of it."""
+
 _OVERLAP = 64
 """Most characters of an ending."""
 
@@ -41,6 +44,7 @@ class Gathering(Generic[T]):
         self._window = ""
         self._tried = 0
         self._tries = 0
+        self._asked = 0
 
     def feed(self, text: str) -> Gathered[T] | None:
         """Go on with ``text``; return what came of it, or None while it may still become whole."""
@@ -63,6 +67,14 @@ class Gathering(Generic[T]):
         """Return what the text comes to, if it ends here."""
         whole = self._joined()
         return Gathered(self._read(whole, whole), whole, len(whole))
+
+    def may_end(self) -> bool:
+        """Return whether nothing is cut in its middle if the text ends here."""
+        self._asked += 1
+        if self._asked > _MAX_ASKED:
+            return False
+        whole = self._joined()
+        return self._hopeless(whole) or self._read(whole, whole) is not None
 
     def _joined(self) -> str:
         whole = "".join(self._parts)

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from fittengate.prompting.call import Call
 from fittengate.prompting.foreign import Foreign
-from fittengate.prompting.forms import Gathers, Reads, Unsuffixed, body_of, gathering_of, whole_json
+from fittengate.prompting.forms import Gathers, Reads, Unsuffixed, body_of, gathering_of, thought_of, whole_json
 from fittengate.prompting.gathering import Gathered
 from fittengate.prompting.opening import Opening
 from fittengate.prompting.quotes import Quotes
@@ -17,6 +17,7 @@ from fittengate.prompting.trouble import Trouble
 _MAX_FAILURES = 8
 """A text that begins a foreign form this often, and never ends one, is about something else."""
 
+_TROUBLES = {"plain": Trouble.PLAIN_TAGS, "thought": Trouble.RESCUED}
 _UNMARKED = frozenset({"", "element"})
 """Forms, JSON the first of them, that give no reason for a suffix where the prompt holds them."""
 
@@ -65,6 +66,8 @@ class Held:
         self._form, self._before = opening.form, before
         if opening.form == "body":
             return self._begin(body_of(opening.tool, self._foreign, self._tags.suffix), text)
+        if opening.form == "thought":
+            return self._begin(thought_of(self._make_reader(self._tags)), text)
         if opening.form == "plain":
             return self._begin(Unsuffixed(self._make_reader(Tags()), before, self._tags, self._quotes), text)
         return self._begin(gathering_of(opening, self._foreign), text)
@@ -78,6 +81,10 @@ class Held:
         """Return what the text comes to, if it ends here; None where nothing is held."""
         return None if self._gathering is None else self._came(self._gathering.close())
 
+    def may_end(self) -> bool:
+        """Return whether nothing is cut in its middle if the text ends here."""
+        return self._gathering is None or self._gathering.may_end()
+
     def _begin(self, gathering: Gathers, text: str) -> Came | None:
         self._gathering = gathering
         self.holds = True
@@ -87,12 +94,14 @@ class Held:
         self._gathering = None
         self.holds = False
         form = self._form
-        trouble = Trouble.PLAIN_TAGS if form == "plain" else Trouble.FOREIGN_FORM
+        trouble = _TROUBLES.get(form, Trouble.FOREIGN_FORM)
         calls = gathered.value
         if calls is not None and form in _UNMARKED and self._quotes.hold(unfenced(gathered.text[: gathered.end])):
             calls = None
         if calls is not None or form == "body":
             return Came(calls, gathered.text, gathered.end, trouble)
+        if form == "thought":
+            return Came(None, gathered.text, gathered.end, trouble)
         self._failures += form not in ("", "plain")
         # It is text from its first character on, and what is behind that may still be something else.
         return Came(None, self._before + gathered.text, 1 if form else 0, trouble)

@@ -17,7 +17,12 @@ from fittengate.prompting.marks import BAR, Marks, Tag, skip_space
 from fittengate.prompting.names import Names
 from fittengate.prompting.values import Schema
 
-Form: TypeAlias = Literal["invoke", "body", "plain", "tool_call", "function", "marked", "element", "results"]
+Form: TypeAlias = Literal[
+    "invoke", "body", "plain", "tool_call", "function", "marked", "element", "results", "think", "thought"
+]
+"""``think`` is where reasoning begins in the middle of an answer, ``thought`` what would be a call there."""
+
+THINK, THINK_END = "<think>", "</think>"
 
 _JOIN = "[\u2581_ ]"
 _MARKED = re.compile(rf"<{BAR}tool{_JOIN}calls{_JOIN}(?:section{_JOIN})?begin{BAR}>")

@@ -100,6 +100,13 @@ class Reader:
         """What comes next belongs to a call, whatever it looks like."""
         return self._calls.writer is not None or self._holds
 
+    @property
+    def in_value(self) -> bool:
+        """A role tag that comes next is part of a call: it stands in a value, or in what may be one."""
+        if self._calls.writer is None and not self._holds:
+            return False
+        return not self._parts.held.may_end() if self._holds else self._parts.block.in_value
+
     def feed(self, events: Sequence[Event]) -> list[Event]:
         """Return what has become certain; the list that was given, where it is plain text."""
         out: list[Event] = []
@@ -250,6 +257,10 @@ class Reader:
             self._calls.troubles[Trouble.INVENTED_RESULT] += 1
             self._calls.ended = True
             return
+        if opening.form == "think":
+            self._parts.search.thinking = True
+            self._speech.say(cursor.text[start : opening.end], out)
+            return
         if opening.form != "body":
             self._parts.block.wrapped = opening.wrapped
         if opening.form == "invoke":
@@ -259,6 +270,9 @@ class Reader:
             return
         if opening.form == "plain":
             self._parts.search.plain_came()
+        if opening.form == "thought":
+            # What comes of it begins where no reasoning is open any more.
+            self._parts.search.thinking = False
         before = cursor.text[start : opening.end]
         self._state = _HOLDING
         self._settle(self._parts.held.form(opening, before, cursor.take(opening.end)), out)

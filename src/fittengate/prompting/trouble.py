@@ -29,7 +29,7 @@ class Trouble(StrEnum):
     PLAIN_TAGS = "plain_tags"
     """Tags without the conversation's suffix were accepted."""
     RESCUED = "rescued"
-    """The calls stood at the end of the reasoning, with no answer."""
+    """The calls stood at the end of the reasoning, with no answer behind it."""
     INVENTED_RESULT = "invented_result"
     """The model went on to write results itself: they were cut off."""
     UNWANTED = "unwanted"

@@ -30,14 +30,15 @@ _THINK, _THINK_END = "<think>", "</think>"
 
 _TAG = re.compile(rf"<({JOINER}{{0,{MAX_SPACE}}}){TAG_REST}")
 _BROKEN = re.compile(rf"<{JOINER}({JOINER}{{0,{MAX_SPACE - 1}}}{TAG_REST})")
-_BROKEN_BEGINNING = re.compile(rf"<(?:{JOINER}{{1,{MAX_SPACE}}}(?:\|[^<>|\n]{{0,64}}\|?)?)?")
+_BROKEN_BEGINNING = re.compile(f"<(?:{JOINER}{{1,{MAX_SPACE}}}(?:[|\uff5c][^<>|\uff5c\n]{{0,64}}[|\uff5c]?)?)?")
 
 
 def _beginnings(tags: list[str]) -> frozenset[str]:
     return frozenset(tag[:size] for tag in tags for size in range(1, len(tag)))
 
 
-_ROLE_BEGINNINGS = _beginnings([f"<|{role}|>" for role in ROLES])
+_ROLE_TAGS = frozenset(f"<|{role}|>" for role in ROLES)
+_ROLE_BEGINNINGS = _beginnings(sorted(_ROLE_TAGS))
 _THINK_END_BEGINNINGS = _beginnings([_THINK_END])
 _LONGEST_TAG = len("<|assistant|>")
 
@@ -175,7 +176,7 @@ class Voice:
             texts[0] = self._held + texts[0]
             self._held = ""
         run = "".join(texts)
-        if "|" in run and "|>" in run:
+        if ("|" in run and "|>" in run) or "\uff5c>" in run:
             size = len(run)
             settled, run = self._resolve(run, out)
             if self.ended:
@@ -203,7 +204,7 @@ class Voice:
             at = match.start()
             if match[1]:
                 piece, last = run[last : at + 1], at + 2
-            elif match.group()[2:-2].lower() in ROLES:
+            elif match.group().lower() in _ROLE_TAGS:
                 piece, last = run[last:at], at
             else:
                 continue

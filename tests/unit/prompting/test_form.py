@@ -1,6 +1,7 @@
 """The form of an answer: what the model is told, and what is read out of its reply."""
 
 import json
+import time
 
 import pytest
 
@@ -184,6 +185,16 @@ def test_bare_values_are_read_where_the_schema_allows_them():
 def test_long_texts_are_not_mended_by_guessing():
     """A guess takes time in proportion, and holds up everybody."""
     assert candidate('{a: "' + "x" * MAX_MENDED + '"}', ANY) is None
+    assert candidate('{a: "' + "x" * 1000 + '"}', ANY) is not None
+
+
+@pytest.mark.parametrize("unit", ['{"', "{'", "{a:", "[{", "(", '":"'])
+@pytest.mark.parametrize("before", ["{", '{"a":', '{"a":"', '{a:"'])
+def test_no_text_keeps_what_mends_busy(before, unit):
+    """Brackets inside brackets, and words inside strings, are given up at once."""
+    start = time.process_time()
+    candidate(before + unit * (MAX_MENDED // len(unit) - 9), ANY)
+    assert time.process_time() - start < 1
 
 
 def test_the_beginning_of_a_value_that_was_cut_off():

@@ -12,6 +12,7 @@ from fittengate.prompting.tags import JOINER, break_tags, restore_tags
         ("<|END|>", f"<{JOINER}|END|>"),
         ("<| user |>", f"<{JOINER}| user |>"),
         ("<|im_start|>", f"<{JOINER}|im_start|>"),
+        ("<｜User｜>", f"<{JOINER}｜User｜>"),
         ("<||>", f"<{JOINER}||>"),
         ("<<|end|>", f"<<{JOINER}|end|>"),
         ("<|<|end|>", f"<|<{JOINER}|end|>"),

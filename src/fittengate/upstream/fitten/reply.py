@@ -218,4 +218,4 @@ class ReplyStream:
 def _is_data(reader: Reader, early: list[Event], said: list[Event]) -> bool:
     """Pass on what was said before a role tag, and tell whether the tag is part of a call."""
     early += reader.feed(said)
-    return reader.in_call
+    return reader.in_value
