@@ -72,7 +72,7 @@ def _covers(item: str, host: str, port: int) -> bool:
     import ipaddress
 
     name, colon, digits = item.rpartition(":")
-    if colon and ":" not in name and digits.isdigit():
+    if colon and (":" not in name or name.endswith("]")) and digits.isdigit():
         if int(digits) != port:
             return False
         item = name
