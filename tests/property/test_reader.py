@@ -324,6 +324,13 @@ VALUE = '<tool_calls><invoke name="write"><parameter name="content">'
         ("", "<tool_call>{\n"),
         ("", "<tool_calls>"),
         ('{"name":"run","arguments":{"cmd":"', "x"),
+        ('{"name":"run","arguments":{"cmd":"', '\\"'),
+        ("<tool_call>{'name':'run','a':'", "\\'"),
+        ('<tool_call>{"name":"run","arguments":[', ", "),
+        ("<tool_call><name>run</name><arguments>", " "),
+        ("<tool_call>run\n", "<arg_key>cmd</arg_key>\n"),
+        ("<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>", "\n"),
+        ("\n<think>\n", "<tool_call>{"),
     ],
 )  # fmt: skip
 def test_time_is_linear_in_the_text(before, unit):

@@ -10,8 +10,8 @@ One more call at most, and never after a limit or a stop sequence of the request
 
 Laws: text goes to the client as it comes, so what a call costs in time is paid only by replies with calls; the words
 behind a call that is held wait with it. Where text
-was passed on, the second reply gives its calls and nothing else; where none was, it takes the place of the first. If the
-second is no better, or fails before anything of it was passed on, the first stands. A call of which a piece of the
+was passed on, the second reply gives its calls and nothing else; where none was, it takes the place of the first. If
+the second is no better, or fails before anything of it was passed on, the first stands. A call of which a piece of the
 arguments was passed on cannot be taken back: it stays cut off, and the reply ends with ``length``.
 """
 
@@ -171,7 +171,7 @@ class ToolsAgain:
             self._call(event, out)
 
     def _call(self, event: Event, out: list[Event]) -> None:
-        """Pass a call on from its first argument on, where the first reply is streamed; else hold it till it is whole."""
+        """Pass a call on from its first argument on, if the first reply is streamed; else hold it till it is whole."""
         if isinstance(event, ToolAborted):
             if self._showing:
                 out.append(event)
