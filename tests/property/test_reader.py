@@ -84,6 +84,8 @@ SOUP = st.sampled_from(
         "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>run<｜tool▁sep｜>{}<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>",
         "<|end|>", "<tool_calls.k7>", '<invoke.k7 name="ls">', "</invoke.k7>", '<parameter.k7 name="q">',
         "</parameter.k7>", "</tool_calls.k7>", "12", "null",
+        "<think>", "</think>", "<tool_call>run", "<arg_key>cmd</arg_key>", "<arg_value>", "</arg_value>", "'", "\\", "[TOOL_CALLS]",
+        "run[ARGS]", "<|python_tag|>", "<|tool_calls_section_begin|>", "<|tool_call_begin|>run:0<|tool_call_argument_begin|>{}",
     ]
 )  # fmt: skip
 ANSWERS = st.lists(SOUP, max_size=24).map("".join)
@@ -322,6 +324,13 @@ VALUE = '<tool_calls><invoke name="write"><parameter name="content">'
         ("", "<tool_call>{\n"),
         ("", "<tool_calls>"),
         ('{"name":"run","arguments":{"cmd":"', "x"),
+        ('{"name":"run","arguments":{"cmd":"', '\\"'),
+        ("<tool_call>{'name':'run','a':'", "\\'"),
+        ('<tool_call>{"name":"run","arguments":[', ", "),
+        ("<tool_call><name>run</name><arguments>", " "),
+        ("<tool_call>run\n", "<arg_key>cmd</arg_key>\n"),
+        ("<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>", "\n"),
+        ("\n<think>\n", "<tool_call>{"),
     ],
 )  # fmt: skip
 def test_time_is_linear_in_the_text(before, unit):

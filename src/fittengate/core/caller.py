@@ -41,7 +41,7 @@ class Caller(Struct, frozen=True):
     """What the holder's own data is kept under, and what was used counted: follows from the first key that the holder
     had, and from nothing else, and does not tell it."""
     models: tuple[str, ...] = ()
-    """Patterns, in the style of file names and in lower case, of the ids that may be asked for; none means every model."""
+    """Patterns of the ids that may be asked for, in the style of file names and in lower case; none means every one."""
     lane: Lane = "interactive"
     allowance: Allowance = Allowance()
 
@@ -78,8 +78,8 @@ class Receipt(Struct, frozen=True):
     status: int
     """HTTP status that was sent; 499 where the client left before one was."""
     outcome: str
-    """``complete``; ``cancelled`` (the client left), ``stalled`` (the service fell silent), ``truncated`` (it failed after
-    the reply had begun) or ``failed``."""
+    """``complete``; ``cancelled`` (the client left), ``stalled`` (the service fell silent), ``truncated`` (it failed
+    after the reply had begun) or ``failed``."""
     model: str
     """Id of the model that answered; empty where it did not come to that."""
     usage: Usage | None

@@ -6,9 +6,9 @@ Grammar of every reply::
 
 There is no event for things going wrong: everything abnormal is a raised Fault, and a stream without ``Ended`` has
 not ended well. Deltas are never empty. ``ToolAborted`` is a call cut off in its middle; its arguments never parse.
-A reply with a ``RefusalDelta`` has no ``TextDelta``: the model answered in words where only JSON would do, and its words
-stand where the vendor's format puts a refusal. Its reason is ``done``.
-Adjacent deltas of one sort may be merged or split without changing the meaning: :func:`fold` is the meaning.
+A reply with a ``RefusalDelta`` has no ``TextDelta``: the model answered in words where only JSON would do, and its
+words stand where the vendor's format puts a refusal. Its reason is ``done``. Adjacent deltas of one sort may be merged
+or split without changing the meaning: :func:`fold` is the meaning.
 """
 
 from collections.abc import Iterable

@@ -115,8 +115,8 @@ def shown(name: str) -> str:
 def to_json(value: Any) -> bytes:
     """Return ``value`` (of the built-in types) as compact JSON in UTF-8; half a character becomes ``?``.
 
-    U+0085, U+2028 and U+2029 are escaped. JSON lets them stand as they are, and so does an event stream, but a number of
-    clients cut lines wherever Unicode ends one (Python's ``str.splitlines`` does) and then see half an event.
+    U+0085, U+2028 and U+2029 are escaped. JSON lets them stand as they are, and so does an event stream, but a number
+    of clients cut lines wherever Unicode ends one (Python's ``str.splitlines`` does) and then see half an event.
     """
     try:
         encoded = _encode(value)
@@ -126,9 +126,10 @@ def to_json(value: Any) -> bytes:
 
 
 def one_line(text: str) -> bytes:
-    """Return JSON text as one line, otherwise as it was: no number is read and written again. Raises ValueError for no JSON.
+    """Return JSON text as one line, otherwise as it was: no number is read and written anew.
 
-    Half a character becomes ``?``, and line ends of Unicode are escaped as in :func:`to_json`.
+    Raises ValueError where it is no JSON. Half a character becomes ``?``, and line ends of Unicode are escaped as in
+    :func:`to_json`.
     """
     return _uncut(msgspec.json.format(text.encode("utf-8", "replace"), indent=-1))
 

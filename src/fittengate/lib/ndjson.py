@@ -1,7 +1,7 @@
 """One JSON value a line, as https://github.com/ndjson/ndjson-spec has it."""
 
 HEARTBEAT = b" "
-"""White space before the next value, which every JSON reader skips. An empty line would break clients that read each."""
+"""White space before the next value, which JSON readers skip. An empty line would break clients that read each."""
 
 CONTENT_TYPE = b"application/x-ndjson"
 

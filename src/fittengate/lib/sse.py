@@ -1,4 +1,4 @@
-"""Server-sent events on the wire: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream."""
+"""Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream."""
 
 HEARTBEAT = b": keep-alive\n\n"
 """A comment: every client skips it, and it keeps proxies from closing a silent connection."""

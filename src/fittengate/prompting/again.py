@@ -173,7 +173,7 @@ class ToolsAgain:
             self._call(event, out)
 
     def _call(self, event: Event, out: list[Event]) -> None:
-        """Pass a call on from its first argument on, where the first reply is streamed; else hold it till it is whole."""
+        """Pass a call on from its first argument on, if the first reply is streamed; else hold it till it is whole."""
         if isinstance(event, ToolAborted):
             if self._showing:
                 out.append(event)

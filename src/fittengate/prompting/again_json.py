@@ -6,8 +6,8 @@ beginning of some JSON; then it cannot be asked for again, and where it goes wro
 mended value begins with what was sent.
 
 Laws: never asked again after a limit or a stop sequence of the request; a reply that a limit cut comes out as far as it
-got. At the end of all tries: what must fit is a fault; else the best value is the reply, with a warning; words alone, in
-every try, are a refusal where there is a schema. A tool call is an answer, too.
+got. At the end of all tries: what must fit is a fault; else the best value is the reply, with a warning; words alone,
+in every try, are a refusal where there is a schema. A tool call is an answer, too.
 """
 
 from msgspec import Struct

@@ -34,7 +34,7 @@ class Went(Enum):
 
 
 Step: TypeAlias = Went | Opening
-"""An Opening is a form that has to be gathered: a foreign call, or the ``body`` that holds all of a call's arguments."""
+"""An Opening is a form to be gathered: a foreign call, or the ``body`` that holds all of a call's arguments."""
 
 
 class Block:

@@ -11,8 +11,8 @@ it agrees, and tags that the value itself opened are closed first:
 5. A missing ``</parameter>`` is implied before a declared parameter that has not come yet, on a line of its own, with
    nothing open; before ``</invoke>`` where rule 1 has it; and before a block's end that ends the reply.
 
-What is undecided is held back: a run of closing tags, at most MAX_RUN characters of it. A value that begins with a CDATA
-section ends behind the section; then the rules are off, but for the fourth.
+What is undecided is held back: a run of closing tags, at most MAX_RUN characters of it. A value that begins with a
+CDATA section ends behind the section; then the rules are off, but for the fourth.
 """
 
 import re

@@ -1,9 +1,9 @@
 """Token counts by rule, and said to be that: the service's tokenizer is not known, and none is fetched at run time.
 
 Characters are counted by kind and weighed. The weights were fitted to two public tokenizers at once, so that they lean
-to neither, on English, Chinese and code; ``docs/estimates.md`` says how far off they are. Base64 and other noise come to
-more than any of the figures. A long text is judged by samples from all over it, because a prompt may have megabytes and
-a count must not cost more than sending it. Pictures are not words: leave them out before counting.
+to neither, on English, Chinese and code; ``docs/estimates.md`` says how far off they are. Base64 and other noise come
+to more than any of the figures. A long text is judged by samples from all over it, because a prompt may have megabytes
+and a count must not cost more than sending it. Pictures are not words: leave them out before counting.
 """
 
 import re
@@ -32,8 +32,8 @@ def _table(*classes: tuple[str, bytes], wide: bytes) -> bytes:
 
 
 _DIGITS, _SPACES = "0123456789", " \t\r\x0b\x0c"
-# Letters stand for letters, those of two bytes included: French and Russian words have them. Of a character beyond ASCII
-# the first byte counts: it says whether there are two bytes, or three and more.
+# Letters stand for letters, those of two bytes included: French and Russian words have them. Of a character beyond
+# ASCII the first byte counts: it says whether there are two bytes, or three and more.
 _INNER = bytes(range(128, 192))
 _CLASSES = _table(
     (ascii_lowercase, b"a"),
@@ -117,7 +117,7 @@ def likely_of(taken: Sample) -> int:
 
 
 def may_exceed(text: str, tokens: int) -> bool:
-    """Return whether :func:`estimate_low` can come to more than ``tokens``, at no cost: it counts no character twice."""
+    """Return whether :func:`estimate_low` can come to more than ``tokens``, at no cost: no character counts twice."""
     return len(text) > tokens
 
 

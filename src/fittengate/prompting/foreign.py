@@ -2,8 +2,9 @@
 
 A closed list:
 
-- ``<tool_call>`` with JSON, in a fence or not, with ``<name>`` and ``<arguments>``, with ``<function=x>`` inside, or with a
-  name and pairs of ``<arg_key>`` and ``<arg_value>`` (GLM); bare ``<function=x>``; our own block with JSON in place of calls
+- ``<tool_call>`` with JSON, in a fence or not, with ``<name>`` and ``<arguments>``, with ``<function=x>`` inside, or
+  with a name and pairs of ``<arg_key>`` and ``<arg_value>`` (GLM); bare ``<function=x>``; our own block with JSON in
+  place of calls
 - the marker tokens of DeepSeek, with a fence (V3, R1) or without (V3.1), and of Kimi
 - an element named after a tool, with its parameters as attributes or as elements
 - a whole answer that is JSON in the shape of calls, also behind the marker of Llama or of Mistral; where one tool must be

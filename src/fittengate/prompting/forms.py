@@ -97,7 +97,7 @@ def block_of(reader: Reads, text: str) -> list[Call] | None:
 
 
 class Unsuffixed:
-    """Gathers a block of calls whose tags lack the suffix: it counts where it is whole, ends the reply, and is no quote."""
+    """Gathers a block of calls without the suffix: it counts where it is whole, ends the reply, and is no quote."""
 
     def __init__(self, reader: Reads, before: str, tags: Tags, quotes: Quotes) -> None:
         """``before`` is what of the block came already."""

@@ -1,4 +1,4 @@
-"""Holds a text until it is whole, and tries it each time it may be. Linear: pieces are joined only where an end came."""
+"""Holds a text until it is whole, and tries it each time it may be. Linear: pieces are joined where an end came."""
 
 import re
 from collections.abc import Callable

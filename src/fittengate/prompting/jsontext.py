@@ -1,4 +1,4 @@
-"""Finds the one JSON value in a text that comes in pieces, and tells as early as may be where it ends or stops being one.
+"""Finds the one JSON value in a text that comes in pieces; tells as early as may be where it ends or stops being one.
 
 Only objects and arrays are looked for: their brackets tell where they begin and end. Words before the first bracket and
 behind the matching one are no part of the value, and so is a fence around it.

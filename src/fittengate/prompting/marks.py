@@ -1,9 +1,8 @@
 """The tags that a reader looks for, and whether the end of a text may still become one.
 
 Models drift, so a tag is known in any letter case, with ``function_calls`` for ``tool_calls``, ``tool_name`` for
-``name``, attributes nobody asked for, any kind of quote or none, and with what other forms put before names: DeepSeek's bars,
-and the namespace of Anthropic's.
-With a suffix all that must carry it.
+``name``, attributes nobody asked for, any kind of quote or none, and with what other forms put before names: DeepSeek's
+bars, and the namespace of Anthropic's. With a suffix all that must carry it.
 """
 
 import re

@@ -130,7 +130,7 @@ class Openings:
         return opening
 
     def child(self, tool: str, text: str, at: int) -> bool | None:
-        """Return whether an element named after a parameter begins at a place in a call: True, False for half of one, None."""
+        """Return whether an element of one of the tool's parameters begins at a place; False for half of one, else None."""
         found = None if self._strict or text[at] != "<" else self._names.find(tool)
         if found is None:
             return None

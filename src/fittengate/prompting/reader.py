@@ -43,8 +43,8 @@ class Reader:
     """Takes the TextDeltas and ThoughtDeltas of one reply; gives its text, its reasoning and its calls.
 
     ``make_id`` gives a new id for each call. ``json_reply`` says that the answer itself is to be JSON: then no JSON is
-    taken for calls. ``prompt`` is the text that is answered, which an answer may quote. Reasoning that comes while a call
-    is open, or something is held, comes out after it.
+    taken for calls. ``prompt`` is the text that is answered, which an answer may quote. Reasoning that comes while a
+    call is open, or something is held, comes out after it.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Reader:
 
     @property
     def in_call(self) -> bool:
-        """What comes next belongs to a call, whatever it looks like."""
+        """A call is open, or something is held that may be one."""
         return self._calls.writer is not None or self._holds
 
     @property
@@ -154,7 +154,7 @@ class Reader:
 
     @property
     def _parts(self) -> "_Parts":
-        """What takes calls apart: made when the first ``<`` or anything else comes that may be one; most answers go without."""
+        """What takes calls apart, made when something comes that may be one: most answers go without."""
         made = self._made
         if made is None:
             made = self._made = self._make_parts(self._cursor)

@@ -2,16 +2,15 @@
 
 A turn is its tag, its text and ``<|end|>``, each on lines of their own; the prompt ends with an open ``<|assistant|>``.
 
-- System texts keep their place; none is invented, except one at the start where there are tools, or the reply is to have
-  a form: their sections end it.
-  A conversation that ends with the assistant's own words gets a new open turn after them: going on inside them was never
-  seen to work.
+- System texts keep their place; none is invented, except one at the start where there are tools, or the reply is to
+  have a form: their sections end it. A conversation that ends with the assistant's own words gets a new open turn after
+  them: going on inside them was never seen to work.
 - The parts of a message are blocks, so a line break stands between them; messages of one role in a row become one turn
   with a blank line between. Both are done before tags are broken: no tag can be formed across a seam.
 - A message without words keeps its turn, because leaving it out would change who spoke last.
 - Reasoning of earlier turns is left out, as the vendors leave it out.
-- Calls end the turn that makes them, in the form that the model is told to use; results begin the next one, in the order
-  of the calls (``history.py``).
+- Calls end the turn that makes them, in the form that the model is told to use; results begin the next one, in the
+  order of the calls (``history.py``).
 - The service reads one picture a turn, from its first line: the newest is sent, each older one leaves a note.
 """
 

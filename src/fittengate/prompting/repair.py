@@ -1,7 +1,7 @@
 """JSON as models write it, for forms where a whole call is JSON. The prompted form needs none of this.
 
-Each step is taken only where the one before failed, and a repaired value must be validated by who asked for it: a repair
-is a guess. Laws: time is linear in the text, and where two readings could be meant, neither is taken.
+Each step is taken only where the one before failed, and a repaired value must be validated by who asked for it: a
+repair is a guess. Laws: time is linear in the text, and where two readings could be meant, neither is taken.
 """
 
 import json

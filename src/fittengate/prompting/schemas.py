@@ -1,4 +1,4 @@
-"""JSON schemas of tools as a model is to read them: shorter, with references resolved, and as lists of typed parameters.
+"""JSON schemas of tools as a model is to read them: shorter, with references resolved, or as lists of parameters.
 
 Nothing that an argument needs in order to be valid is left out. A schema that cannot be read is shown as having no
 parameters: it was the client's to get right, and the client will judge the call.

@@ -1,7 +1,7 @@
 """What begins at a place of an answer's text, as far as it is believed: tags of the conversation, and plain ones.
 
-Reasoning that does not begin the answer is text, but what would be a call in it is none: it begins with ``<think>`` on a
-line of its own. Where it is never closed and ends with calls, they are calls; so they wait till that is clear.
+Reasoning that does not begin the answer is text, but what would be a call in it is none: it begins with ``<think>`` on
+a line of its own. Where it is never closed and ends with calls, they are calls; so they wait till that is clear.
 """
 
 from msgspec.structs import replace

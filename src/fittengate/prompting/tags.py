@@ -1,10 +1,10 @@
 """Role tags, and how a text is kept from forming one (P13).
 
 The service reads turns from tags inside the prompt (protocol: prompt format), so a tag in somebody's text would open or
-close a turn. Such a tag is broken with a word joiner (U+2060) after its ``<``: a reader sees no difference, and where the
-model copies the text, joiner included, the tag is restored. Not only the four known tags are broken but everything of
-their form, in any letter case and with DeepSeek's wide bars, because the service may know more of them than we do. A tag that is already broken gets
-one joiner more, so restoring gives back exactly what the client wrote.
+close a turn. Such a tag is broken with a word joiner (U+2060) after its ``<``: a reader sees no difference, and where
+the model copies the text, joiner included, the tag is restored. Not only the four known tags are broken but everything
+of their form, in any letter case and with DeepSeek's wide bars, because the service may know more of them than we do. A
+tag that is already broken gets one joiner more, so restoring gives back exactly what the client wrote.
 
 Laws: ``restore_tags(break_tags(t)) == t`` for every text; ``break_tags(t)`` holds nothing of a tag's form.
 """

@@ -1,9 +1,9 @@
 """Tells the model of its tools, since the service itself knows none: what to write in order to call one.
 
 The section stands in the leading system turn. It shows the form of a block, gives its rules, one or two examples made
-of tools that are really there, and the tools as the client declared and ordered them; the same tools make the same text,
-so that what a service keeps of earlier prompts stays of use. One line at the end of the last user turn reminds of the
-form, because what stands last is followed best; it, too, says what ``tool_choice`` asks for.
+of tools that are really there, and the tools as the client declared and ordered them; the same tools make the same
+text, so that what a service keeps of earlier prompts stays of use. One line at the end of the last user turn reminds of
+the form, because what stands last is followed best; it, too, says what ``tool_choice`` asks for.
 """
 
 import hmac

@@ -28,8 +28,8 @@ _KEPT_BYTES = 16_384
 
 
 MAX_EXPANDED = 1_000_000
-"""Most parts that a schema comes to with every reference resolved: two references to the next of thirty definitions, each
-of which has two again, would otherwise take minutes to judge a single value by."""
+"""Most parts that a schema comes to with every reference resolved: two references to the next of thirty definitions,
+each of which has two again, would otherwise take minutes to judge a single value by."""
 
 
 class BadSchemaError(ValueError):

@@ -40,14 +40,14 @@ class Schema(Struct, frozen=True):
         return to_json(text, self.types.get(name, _STRING))
 
     def written(self, name: str, text: str) -> str:
-        """Return how a string is written where it has to be read as this string: as JSON if it would become a number."""
+        """Return how a string is written so that it is read as this string: as JSON if it would become a number."""
         types = self.types.get(name, _STRING)
         if types == _STRING or "string" not in types or to_json(text, types)[0] == quoted(text):
             return text
         return quoted(text)
 
     def typed(self, arguments: dict[str, object]) -> dict[str, object]:
-        """Return arguments with strings read as what they stand for, where a parameter takes no string: ``"12"`` as 12."""
+        """Return arguments with strings read as what they stand for where no string is taken: ``"12"`` as 12."""
         return {name: self._typed(name, value) for name, value in arguments.items()}
 
     def _typed(self, name: str, value: object) -> object:
@@ -108,9 +108,9 @@ _keep = lru_cache(256)(_read_schema)
 def to_json(text: str, types: frozenset[str]) -> tuple[str, bool]:
     """Return a value's text as JSON of one of the types, and whether it fits one.
 
-    Text that is no JSON of an allowed type is tried as a word of Python, and as a JSON string that holds the value. Where
-    a string is allowed too, the other types come first; then a JSON string is the string that it stands for, so that
-    every string can be said, and any other text is the string itself.
+    Text that is no JSON of an allowed type is tried as a word of Python, and as a JSON string that holds the value.
+    Where a string is allowed too, the other types come first; then a JSON string is the string that it stands for, so
+    that every string can be said, and any other text is the string itself.
     """
     if types == _STRING:
         return quoted(text), True
@@ -136,7 +136,7 @@ def to_json(text: str, types: frozenset[str]) -> tuple[str, bool]:
 
 
 def _repaired(text: str, types: frozenset[str]) -> tuple[str, bool] | None:
-    """Return the list or object that a text is but for line breaks in its strings, or a comma; None where it is none."""
+    """Return the list or object that a text nearly is (:func:`repair_json`); None where it is none."""
     if "string" in types or text[:1] not in ("[", "{"):
         return None
     try:
