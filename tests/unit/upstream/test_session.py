@@ -205,8 +205,11 @@ def test_without_a_refresh_token_or_any_token_a_rejection_leads_to_a_login():
     old = tokens(refresh="")
     assert Play([LOGIN_OK], old, rejected=old.access).paths == ["login"]
     assert Play([LOGIN_OK], None, rejected=old.access).paths == ["login"]
-    with pytest.raises(Refused):
-        Play([], None, account=Account(BASE, "", "secret"))
+    for incomplete in (Account(BASE, "", "secret"), Account(BASE, "me")):
+        with pytest.raises(Refused, match="no Fitten account yet"):
+            Play([], None, account=incomplete)
+        with pytest.raises(Refused, match="no longer accepted"):
+            Play([], old, rejected=old.access, account=incomplete)
 
 
 def test_the_refresh_token_is_renewed_in_its_last_days():
@@ -346,6 +349,8 @@ def test_an_outage_of_the_refresh_is_told_as_that_where_our_own_rules_forbid_a_l
         with pytest.raises(Fault) as caught:
             Play([Answer(503, b"")], old, rejected=old.access, past=past)
         assert caught.value.kind is FaultKind.UPSTREAM_BROKEN
+    with pytest.raises(Refused):
+        Play([Answer(503, b""), WRONG], old, rejected=old.access)
 
 
 def test_a_service_that_asks_to_be_left_alone_gets_no_further_request():
@@ -385,6 +390,7 @@ def test_a_wrong_clock_neither_kills_good_tokens_nor_keeps_dead_ones():
     assert session.expiry(token, NOW + 5000) == NOW + 6000, "our clock is ahead: dead on arrival by our clock"
     assert session.expiry(token, NOW - 5000) == NOW - 4000, "our clock is behind"
     assert session.expiry("opaque", NOW) is None
+    assert session.expiry(jwt(life=-50), NOW) == NOW - 50, "it makes no sense: what it says counts"
     assert session.expiry(jwt(life=1000).replace("e30.", "e30.e30", 1), NOW) is None
 
 
@@ -411,8 +417,9 @@ def test_a_refresh_token_given_by_hand_names_its_user():
     token = jwt("refresh", life=3000)
     made = session.from_refresh_token(token, BASE, NOW)
     assert (made.refresh, made.user_id, made.access) == (token, UID, "")
-    with pytest.raises(Fault):
+    with pytest.raises(Fault) as caught:
         session.from_refresh_token("nonsense", BASE, NOW)
+    assert caught.value.kind is FaultKind.CALLER_BAD_REQUEST
 
 
 def test_no_secret_shows_in_a_repr():
