@@ -112,19 +112,19 @@ async def asked(address, number):
         writer.transport.abort()
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("flags", [("-X", "dev", "-W", "error", "-bb"), ("-O",)], ids=" ".join)
 async def test_a_session_leaves_nothing_unclosed(there, flags):
-    """Warnings are errors, and asserts are gone: thirty requests, some left early, and commands beside them work all the same."""
+    """Warnings are errors, and asserts are gone: twenty requests, some left early, and commands beside them work all the same."""
     async with there.serving(flags=flags) as (_, address, said):
-        answers = await asyncio.gather(*(asked(address, number) for number in range(30)))
+        answers = await asyncio.gather(*(asked(address, number) for number in range(20)))
         for number, answer in enumerate(answers):
             if number % 5 != 3:
                 assert answer.startswith(b"HTTP/1.1 200")
                 assert number % 2 == 0 or events(answer.partition(b"\r\n\r\n")[2])[-1] == "[DONE]"
-        for arguments in (["keys", "create", "--name", "one"], ["store", "check"], ["usage"], ["doctor", "--offline"]):
+        for arguments in (["keys", "create", "--name", "one"], ["usage"], ["doctor", "--offline"]):
             code, told = await there.run(*arguments, flags=flags)
             assert (code, "Warning" in told) == (0, False), told
-        assert "sound" in (await there.run("store", "check"))[1]
     told = "".join(said)
     assert not re.search(r"Warning|Traceback|defect|Exception ignored|never retrieved", told), told
     assert stat.S_IMODE(there.state.stat().st_mode) == 0o700
