@@ -118,6 +118,9 @@ def _ask(body: bytes) -> tuple[dict[str, Any], Ask]:
     choice = tools.choice(get("tool_choice"))
     contents = Contents(tools.names)
     messages = (*contents.system(get("system")), *contents.messages(get("messages")))
+    if messages[-1].role == "assistant":
+        # The answer is to go on inside its last words (vendor: prefill); the service begins a new one.
+        ignored = (*ignored, "messages.prefill")
     offered = tools.offered(contents.found, choice)
     if choice.choice == "required" and not offered:
         choice = ToolUse("auto", parallel=choice.parallel)

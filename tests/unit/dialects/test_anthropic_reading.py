@@ -42,6 +42,13 @@ def test_a_bare_request_is_an_ask():
     assert ask.wishes == Wishes(stream=False, include_usage=True, show_thoughts=False)
 
 
+def test_words_that_the_answer_is_to_begin_with_are_reported():
+    """The service begins an answer of its own, and who waits for the rest of a sentence is told so."""
+    said = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "{"}]
+    assert read(messages=said).ignored == ("messages.prefill",)
+    assert read(messages=[*said, said[0]]).ignored == ()
+
+
 def test_wishes_are_read():
     """Streaming, stop sequences, model and reasoning reach the Ask."""
     ask = read(stream=True, stop_sequences=["END"], model="claude-x", thinking={"type": "adaptive"})
@@ -203,7 +210,7 @@ def test_blocks_of_other_kinds_are_left_out_and_reported():
         {"type": "odd kind\r\n"},
         text("a"),
     ]
-    ask = read(messages=[USER, {"role": "assistant", "content": blocks}])
+    ask = read(messages=[USER, {"role": "assistant", "content": blocks}, USER])
     assert ask.conversation.messages[1].parts == (Text("a"),)
     assert ask.ignored == ("content.server_tool_use", "content.web_search_tool_result", "content.odd_kind__")
 
