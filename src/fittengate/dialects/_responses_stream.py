@@ -37,7 +37,7 @@ from fittengate.dialects._responses_output import (
 )
 from fittengate.dialects.base import Head
 from fittengate.lib import sse
-from fittengate.lib.jsonio import delicate, to_json
+from fittengate.lib.jsonio import delicate, read_object, to_json
 
 _encode = msgspec.json.Encoder().encode
 
@@ -145,13 +145,13 @@ class ResponseWriter:
         """
         self._ended = None
         failed = self._frame.response("failed", self._items, fault=fault)
-        told = error_body(fault)
-        flat = to_json({**error_object(fault), "param": fault.param})
+        error = read_object(error_body(fault, prompt="input"))["error"]
+        told = to_json({**error_object(fault), "param": error["param"], "error": error})[1:-1]
         return b"".join(
             (
                 self._start(),
                 self._event(b"response.failed", b'"response":' + failed),
-                self._event(b"error", flat[1:-1] + b"," + told[1:-1]),
+                self._event(b"error", told),
             )
         )
 

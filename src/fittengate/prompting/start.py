@@ -50,7 +50,7 @@ def look(text: str, openings: Openings, *, json: bool, last: bool, parameters: C
     space = len(text) - len(bare)
     if space > MAX_SPACE:
         return _TEXT
-    keys = (*_KEYS, *parameters) if json else ()
+    keys = () if not json else (*_KEYS, *parameters) if parameters else _KEYS
     start = _begin(bare, openings, keys, last=last) if bare else _WAIT
     return replace(start, at=start.at + space) if space and start.begins == "calls" else start
 
