@@ -157,5 +157,5 @@ def test_commands_of_an_installed_wheel_make_and_migrate_a_store(installed, tmp_
     old = tmp_path / "old.db"
     with contextlib.closing(sqlite3.connect(old)) as connection, connection:
         connection.execute("CREATE TABLE responses (id VARCHAR(64) PRIMARY KEY, created BIGINT, size BIGINT)")
-    url = ("--url", f"sqlite:///{old}")
+    url = ("--store-url", f"sqlite:///{old}")
     assert f"from revision 0001 to {REVISION}" in installed.run("store", "migrate", *state, *url)
