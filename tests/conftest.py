@@ -17,7 +17,7 @@ from fakes.servers import VARIABLE, summary
 from fittengate.simulator import Simulator
 
 # How long one example takes says more of what else the machine does than of the code.
-settings.register_profile("fittengate", deadline=None)
+settings.register_profile("fittengate", deadline=None, max_examples=60)
 settings.load_profile("fittengate")
 
 

@@ -143,7 +143,8 @@ async def test_p8_every_kind_of_end_has_its_receipt(simulator, tmp_path):
     assert found[:3] == [("stalled", 2, 1, 1), ("truncated", 2, 1, 1), ("truncated", 3, 1, 1)]
     assert found[3][0] == "failed"
     assert found[3][1] in {2, 4}
-    assert found[4:] == [("failed", 0, 0, 0), ("cancelled", 1, 1, 1)]
+    # Both may have come in the same millisecond.
+    assert sorted(found[4:]) == [("cancelled", 1, 1, 1), ("failed", 0, 0, 0)]
 
 
 async def test_p12_a_locked_store_costs_no_reply_and_heals(simulator, tmp_path):

@@ -18,7 +18,7 @@ from fittengate.dialects._openai_tools import FunctionsAsk
 from fittengate.dialects.llama_infill import InfillAsk
 from golden.regenerate import FOLDER, head_for
 
-FOR_ALL = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FOR_ALL = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 BROKEN = Fault(FaultKind.UPSTREAM_BROKEN, "The service broke off.", detail="secret detail")
 
 
@@ -97,7 +97,7 @@ def test_a_reply_carries_its_content_and_one_id(dialect, reader, data):
     assert all(head_for(ask).id in told for told in answer.ids)
 
 
-@settings(FOR_ALL, max_examples=150)
+@settings(FOR_ALL, max_examples=80)
 @given(data=st.data())
 def test_every_piece_of_a_reply_is_what_the_sdk_declares(dialect, data):
     """Whole or streamed, in whatever order things come, each object has the very types of the vendor's SDK."""
@@ -246,7 +246,7 @@ def test_bytes_of_any_kind_are_read_or_refused(dialect, body):
     _read(dialect, body)
 
 
-@settings(FOR_ALL, max_examples=150)
+@settings(FOR_ALL, max_examples=80)
 @given(data=st.data())
 def test_damaged_requests_are_read_or_refused(dialect, data):
     """P11: a good request with bytes taken out, put in or turned over becomes an Ask or a fault of the caller."""

@@ -137,7 +137,7 @@ def test_hidden_reasoning_never_shows(thoughts, words):
     assert deltas(*events, show=False) == [{"type": "text_delta", "text": word} for word in words]
 
 
-@settings(FOR_ALL, max_examples=300)
+@settings(FOR_ALL, max_examples=150)
 @given(field=st.sampled_from(sorted(_FIELDS)), value=JSON)
 def test_any_value_in_any_field_is_read_or_refused(field, value):
     """P11: whatever stands in a field, the answer is an Ask or a fault that names a place in that field."""
@@ -146,7 +146,7 @@ def test_any_value_in_any_field_is_read_or_refused(field, value):
         assert outcome.param.startswith(field)
 
 
-@settings(FOR_ALL, max_examples=400)
+@settings(FOR_ALL, max_examples=150)
 @given(messages=st.lists(MESSAGE | JSON, max_size=4))
 def test_any_messages_are_read_or_refused(messages):
     """P11: whatever stands among the messages, the answer is an Ask or a fault that names the place."""
@@ -157,7 +157,7 @@ def test_any_messages_are_read_or_refused(messages):
         assert outcome.param.startswith("messages")
 
 
-@settings(FOR_ALL, max_examples=300)
+@settings(FOR_ALL, max_examples=150)
 @given(tools=st.lists(TOOLS | JSON, max_size=4), choice=st.none() | CHOICES)
 def test_any_tools_are_read_or_refused(tools, choice):
     """P11: whatever stands among the tools, the answer is an Ask whose choice can be met, or a fault with its place."""

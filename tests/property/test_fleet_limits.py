@@ -114,5 +114,5 @@ def machine_on(server):  # noqa: C901 - a machine is a class
 def test_replicas_together_keep_limits_as_one_process_does(server):
     """Any order of admissions on two replicas, settlements, ends and passing time; nothing is lost on the way."""
     run_state_machine_as_test(
-        machine_on(server), settings=settings(max_examples=100, stateful_step_count=40, deadline=None)
+        machine_on(server), settings=settings(max_examples=40, stateful_step_count=40, deadline=None)
     )

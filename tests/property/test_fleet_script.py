@@ -230,5 +230,5 @@ def server():
 def test_the_server_counts_as_one_process_does(server):
     """Any order of admissions, growth, settlements, ends and time: what is admitted, reserved, refused and told is equal."""
     run_state_machine_as_test(
-        machine_on(server), settings=settings(max_examples=50, stateful_step_count=40, deadline=None)
+        machine_on(server), settings=settings(max_examples=25, stateful_step_count=40, deadline=None)
     )

@@ -72,7 +72,7 @@ def test_the_place_of_a_cut_does_not_matter(data, words):
         assert joined(stream, key) == words
 
 
-@settings(FOR_ALL, max_examples=300)
+@settings(FOR_ALL, max_examples=150)
 @given(field=st.sampled_from(sorted(FIELDS)), value=JSON)
 def test_any_value_in_any_field_is_read_or_refused(field, value):
     """P11: whatever stands in a field, the answer is an Ask or a fault that names a place in that field."""
@@ -81,7 +81,7 @@ def test_any_value_in_any_field_is_read_or_refused(field, value):
         assert outcome.param.startswith(field)
 
 
-@settings(FOR_ALL, max_examples=300)
+@settings(FOR_ALL, max_examples=150)
 @given(messages=st.lists(MESSAGES | JSON, max_size=4))
 def test_any_messages_are_read_or_refused(messages):
     """P11: whatever stands among the messages, the answer is an Ask or a fault that names the place."""

@@ -129,7 +129,7 @@ def test_a_streamed_response_is_the_whole_one(events, summarised):
     assert (b"response.incomplete" in last) >= (ToolAborted() in events)
 
 
-@settings(FOR_ALL, max_examples=300)
+@settings(FOR_ALL, max_examples=150)
 @given(field=st.sampled_from(sorted(FIELDS)), value=JSON)
 def test_any_value_in_any_field_is_read_or_refused(field, value):
     """P11: whatever stands in a field, the answer is an Ask or a fault that names a place in that field."""
@@ -138,7 +138,7 @@ def test_any_value_in_any_field_is_read_or_refused(field, value):
         assert outcome.param.startswith(field)
 
 
-@settings(FOR_ALL, max_examples=400)
+@settings(FOR_ALL, max_examples=150)
 @given(items=st.lists(ITEMS | JSON, max_size=4), tools=st.lists(TOOLS, max_size=3), choice=JSON | TOOLS)
 def test_any_items_and_tools_are_read_or_refused(items, tools, choice):
     """P11: whatever stands among items and tools, the answer is an Ask or a fault that names the place."""

@@ -336,7 +336,7 @@ VALUE = '<tool_calls><invoke name="write"><parameter name="content">'
 def test_time_is_linear_in_the_text(before, unit):
     """Eight times the text takes not much more than eight times as long, in small pieces and in one."""
     for size in (7, 1 << 30):
-        short, long = (before + unit * (chars // len(unit)) for chars in (12_000, 96_000))
+        short, long = (before + unit * (chars // len(unit)) for chars in (6_000, 48_000))
         # The lowest of a few counts: other programs can only add to it.
         once = min(seconds(short, size) for _ in range(3))
         assert min(seconds(long, size) for _ in range(2)) < 24 * once + 0.05

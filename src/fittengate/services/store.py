@@ -8,6 +8,7 @@ is here, the one of a server in ``services/postgres.py``.
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 2.0
 """How long a statement waits for another process that writes."""
+
+_AGAIN_SECONDS = 0.02
 
 _DAMAGED = {11, 26}
 """SQLITE_CORRUPT and SQLITE_NOTADB (https://www.sqlite.org/rescode.html)."""
@@ -195,9 +198,21 @@ class SqliteFile:
 
 
 def _prepare(connection: Any, _record: Any) -> None:
-    """Set up a new connection: readers and the writer do not wait for one another."""
+    """Set up a new connection: readers and the writer do not wait for one another. Raises sqlite3.OperationalError."""
+    import sqlite3
+
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    tries = round(BUSY_SECONDS / _AGAIN_SECONDS)
+    while True:
+        try:
+            # Where another process makes the file at this moment, SQLite does not wait, whatever the timeout.
+            cursor.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            tries -= 1
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or not tries:
+                raise
+            time.sleep(_AGAIN_SECONDS)
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
 
