@@ -38,7 +38,7 @@ def _untimed() -> tuple[float, float]:
     return 0.0, 0.0
 
 
-class Head(Struct, frozen=True, gc=False):
+class Head(Struct, frozen=True):
     """What a reply needs beside its events: made by the server, because ids and times are not a dialect's to make."""
 
     id: str

@@ -131,7 +131,8 @@ class Talk:
         return keeping.record(self.ask, head, self._written)
 
     def leave(self) -> None:
-        """Give back the turn."""
+        """Give back the turn, and let go of what was written: through its head that knows the request, which knows this."""
+        self._written = b""
         if self.owing:
             self._means.turns.leave()
 
