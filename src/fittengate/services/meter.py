@@ -96,10 +96,6 @@ class Window:
             self.total -= uses.popleft().amount
         return self.total
 
-    def left(self, most: int, now: float) -> int:
-        """Return how much of ``most`` is left."""
-        return most - self.count(now)
-
     def add(self, amount: int, now: float) -> Use:
         """Use some; return where it is noted."""
         uses = self._uses

@@ -28,7 +28,7 @@ def test_no_sixty_seconds_hold_more_than_the_limit(uses):
     window, most, now, admitted = Window(), 10, 0.0, []
     for pause, amount in uses:
         now += pause
-        if window.left(most, now) >= amount:
+        if most - window.count(now) >= amount:
             window.add(amount, now)
             admitted.append((now, amount))
     for end, _ in admitted:
@@ -41,22 +41,22 @@ def test_whoever_waits_as_long_as_told_is_admitted(uses, amount):
     window, most, now = Window(), 10, 0.0
     for pause, used in uses:
         now += pause
-        if window.left(most, now) >= used:
+        if most - window.count(now) >= used:
             window.add(used, now)
     wait = window.wait(amount, most, now)
     if amount > most:
         assert wait is None
         return
     assert 0 <= wait <= 60
-    assert (wait == 0) == (window.left(most, now) >= amount)
-    assert window.left(most, now + wait + 1e-6) >= amount
+    assert (wait == 0) == (most - window.count(now) >= amount)
+    assert most - window.count(now + wait + 1e-6) >= amount
 
 
 def test_a_window_stays_small():
     """However much is used, it remembers a minute second by second."""
     window = Window()
     for number in range(100_000):
-        window.left(0, number / 100)
+        window.count(number / 100)
         window.add(1, number / 100)
     assert len(window._uses) <= 62
     assert 6000 <= window.total <= 6100
@@ -68,22 +68,22 @@ def test_what_is_taken_back_counts_no_more():
     use = window.add(10, 0.0)
     window.add(5, 2.0)
     window.correct(use, -7, 3.0)
-    assert window.left(20, 3.0) == 12
-    assert window.left(20, 61.0) == 15
+    assert 20 - window.count(3.0) == 12
+    assert 20 - window.count(61.0) == 15
     window.correct(use, -3, 61.0)
-    assert window.left(20, 61.0) == 15
-    window.left(0, 100.0)
+    assert 20 - window.count(61.0) == 15
+    window.count(100.0)
     window.correct(use, -3, 100.0)
-    assert window.left(20, 100.0) == 20
+    assert 20 - window.count(100.0) == 20
 
 
 def test_more_than_was_reserved_counts_from_now_on():
     """A long reply that grew beyond its reservation is not forgotten with the minute in which it began."""
     window = Window()
     use = window.add(10, 0.0)
-    window.left(0, 90.0)
+    window.count(90.0)
     window.correct(use, 30, 90.0)
-    assert window.left(100, 90.0) == 70
+    assert 100 - window.count(90.0) == 70
     assert window.resets_in(90.0) == 60
 
 
