@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from fittengate.server.old_http import OldOutlet
-from fittengate.server.outlet import Front, Outlet
+from fittengate.server.outlet import Front, Outbox, Outlet
 from fittengate.server.patience import Phase, State, Wait
 from fittengate.server.request import GONE, OUTLET, SLOW
 from fittengate.server.upgrades import StayingProtocol
@@ -70,6 +70,7 @@ class GatewayProtocol(StayingProtocol):
     targets: ClassVar[dict[bytes, Target]]
     """The last targets, as :meth:`_parsed` gave them. All connections of one kind have the same root path."""
     front: Front
+    outbox: Outbox
 
     def __init__(
         self,
@@ -152,7 +153,7 @@ class GatewayProtocol(StayingProtocol):
             scope[HEAD_TOO_LARGE] = True
         before = self.cycle
         kind = Outlet if version != "1.0" else OldOutlet
-        cycle = self.cycle = kind(self, scope, self.front, keep_alive=parser.should_keep_alive())
+        cycle = self.cycle = kind(self, scope, self.front, self.outbox, keep_alive=parser.should_keep_alive())
         # The request's task begins in a later turn of the loop, or after the one before it.
         scope[OUTLET] = cycle
         if before is None or before.response_complete:
@@ -278,6 +279,7 @@ def protocol_class(max_head_bytes: int, max_connections: int, overload: Graded) 
         "overload": overload,
         "targets": {},
         "front": Front(),
+        "outbox": Outbox(),
     }
     return type("BoundedGatewayProtocol", (GatewayProtocol,), bounds)
 

@@ -25,14 +25,18 @@ class OldOutlet(Outlet):
         """Hold the head of a stream ready. Raises ValueError for a torn header."""
         if not self.disconnected:
             self.keep_alive = False
-            self._head = self._made(status, headers, b"")
+            self._held = self._made(status, headers, b"")
             self.chunked_encoding = False
 
     def piece(self, data: bytes) -> None:
         """Send the next piece of a stream, behind the head if that is not out."""
-        if not self.disconnected and (self._head or data):
-            self.transport.write(self._head + data)
-            self._head = b""
+        if not self.disconnected and (self._held or data):
+            self.transport.write(self._held + data)
+            self._held = b""
+
+    def soon(self, data: bytes) -> None:
+        """Send the next piece of a stream, and not later: these clients are few."""
+        self.piece(data)
 
     def last(self, data: bytes, before: Callable[[], object] | None = None) -> None:
         """Send the last piece of a stream, and end the connection; ``before`` is called right before that."""

@@ -96,11 +96,11 @@ class ClientStream:
         return self
 
     def take(self, events: list[Event], now: float, /) -> None:
-        """Send the next events without waiting; ``now`` is the loop's time."""
+        """Send the next events without waiting, at the end of this turn of the loop; ``now`` is the loop's time."""
         data = self._feed(events)
         if not data:
             return
-        self._outlet.piece(data)  # type: ignore[union-attr]
+        self._outlet.soon(data)  # type: ignore[union-attr]
         if self._last:
             self._gaps.note(now - self._last)
         self._last = now

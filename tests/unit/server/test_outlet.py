@@ -1,6 +1,7 @@
 """The short way of an answer sends what uvicorn would send."""
 
 import asyncio
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -10,19 +11,20 @@ from uvicorn.server import ServerState
 from fakes.line import CHAT, KEY
 from fakes.transport import Transport
 from fittengate.server.http import protocol_class
-from fittengate.server.outlet import _Bell
+from fittengate.server.outlet import SHORT_BYTES, _Bell
 from fittengate.server.request import OUTLET
 
 HEADERS = [(b"content-type", b"text/plain"), (b"x-request-id", b"req_1")]
 
 
-async def through(app, request):
+async def through(app, request, kind=None):
     """Return the transport and the protocol after ``app`` has answered ``request``."""
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)
     config.load()
     state = ServerState()
     state.default_headers = [(b"date", b"Mon, 23 Nov 2026 12:00:00 GMT")]
-    protocol = protocol_class(0, 0, SimpleNamespace(grade=0))(config, state, {}, asyncio.get_running_loop())
+    kind = kind or protocol_class(0, 0, SimpleNamespace(grade=0))
+    protocol = kind(config, state, {}, asyncio.get_running_loop())
     transport = Transport()
     protocol.connection_made(transport)
     protocol.data_received(request)
@@ -58,6 +60,23 @@ def by_outlet(status, pieces, *, stream):
     return app
 
 
+def by_turns(status, pieces, *, stream):
+    """As by_outlet, but each piece goes out with those of other streams, and some turns of the loop have several."""
+    if not stream:
+        return by_outlet(status, pieces, stream=False)
+
+    async def app(scope, receive, send):
+        outlet = scope[OUTLET]
+        outlet.begin(status, HEADERS)
+        for number, piece in enumerate(pieces[:-1]):
+            outlet.soon(piece)
+            if number % 3 == 2:
+                await asyncio.sleep(0)
+        outlet.last(pieces[-1])
+
+    return app
+
+
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
 @pytest.mark.parametrize("asked", [b"", b"connection: close\r\n", b"connection: keep-alive\r\n"])
 @pytest.mark.parametrize(
@@ -70,18 +89,19 @@ def by_outlet(status, pieces, *, stream):
         ("POST", 200, [b"one", b"", b"two", b"three" * 100], True),
         ("POST", 200, [b"one", b""], True),
         ("POST", 200, [b""], True),
+        ("POST", 200, [b"one", b"two", b"", b"three", b"four", b"five" * 2000, b"six", b"seven"], True),
     ],
 )
-async def test_both_ways_send_the_same_bytes_and_leave_the_same_state(method, status, pieces, stream, asked, version):
+async def test_all_ways_send_the_same_bytes_and_leave_the_same_state(method, status, pieces, stream, asked, version):
     """Heads, chunks, ends; connections kept and closed."""
     request = f"{method} / HTTP/{version}\r\nhost: a\r\n".encode() + asked + b"\r\n"
     seen = []
-    for way in (by_messages, by_outlet):
+    for way in (by_messages, by_outlet, by_turns):
         transport, protocol = await through(way(status, pieces, stream=stream), request)
         cycle = protocol.cycle
         state = (cycle.response_started, cycle.response_complete, cycle.keep_alive, cycle.message_event.is_set())
         seen.append((b"".join(transport.writes), transport.closed, state, protocol.server_state.total_requests))
-    assert seen[0] == seen[1]
+    assert seen[0] == seen[1] == seen[2]
     assert seen[0][0].startswith(b"HTTP/1.1 %d " % status)
 
 
@@ -313,3 +333,87 @@ async def test_the_date_goes_on():
             await asyncio.sleep(0)
     dates = [write.split(b"date: ")[1].split(b"\r\n")[0][-6:] for write in transport.writes]
     assert dates == [b"00 GMT", b"01 GMT", b"02 GMT"]
+
+
+@contextlib.asynccontextmanager
+async def streaming(count):
+    """Yield so many outlets of one server with their transports, each in the middle of a stream."""
+    found, done = [], asyncio.Event()
+    kind = protocol_class(0, 0, SimpleNamespace(grade=0))
+
+    async def app(scope, receive, send):
+        outlet = scope[OUTLET]
+        outlet.begin(200, HEADERS)
+        outlet.piece(b"first")
+        outlet.transport.writes.clear()
+        found.append((outlet, outlet.transport))
+        await done.wait()
+        outlet.disconnected = True
+
+    for _ in range(count):
+        await through(app, b"POST / HTTP/1.1\r\nhost: a\r\n\r\n", kind)
+    try:
+        yield found
+    finally:
+        done.set()
+        await asyncio.sleep(0)
+
+
+async def test_pieces_of_one_turn_of_the_loop_leave_together_at_its_end():
+    """None before all are made, each in a write of its own, in the order in which they were made; the next turn anew."""
+    async with streaming(3) as streams:
+        order = []
+        for number, (_, transport) in enumerate(streams):
+            transport.write = lambda data, number=number: order.append((number, data))
+        for _ in range(2):
+            for outlet, _ in reversed(streams):
+                outlet.soon(b"two")
+            assert order == []
+            asyncio.get_running_loop().call_soon(order.append, "the turn after")
+            await asyncio.sleep(0)
+            assert order == [*((number, b"3\r\ntwo\r\n") for number in (2, 1, 0)), "the turn after"]
+            order.clear()
+
+
+@pytest.mark.parametrize(
+    ("then", "sent"),
+    [
+        (lambda outlet: outlet.piece(b"beat"), b"4\r\nbeat\r\n"),
+        (lambda outlet: outlet.soon(b"next"), b"4\r\nnext\r\n"),
+        (lambda outlet: outlet.last(b"end"), b"3\r\nend\r\n0\r\n\r\n"),
+        (lambda outlet: outlet.flush(), b""),
+    ],
+    ids=["beat", "second piece", "end", "flush"],
+)
+async def test_nothing_overtakes_a_piece_that_waits_and_it_leaves_once(then, sent):
+    """What comes behind it in the same turn takes it along."""
+    async with streaming(1) as ((outlet, transport),):
+        outlet.soon(b"one")
+        assert transport.writes == []
+        then(outlet)
+        assert transport.writes == [b"3\r\none\r\n" + sent]
+        await asyncio.sleep(0)
+        assert len(transport.writes) == 1
+
+
+async def test_a_long_piece_does_not_wait():
+    """What waits is no more than a few kilobytes for each stream."""
+    async with streaming(1) as ((outlet, transport),):
+        outlet.soon(b"x" * (SHORT_BYTES + 1))
+        assert len(transport.writes) == 1
+        outlet.soon(b"x" * SHORT_BYTES)
+        assert len(transport.writes) == 1
+        await asyncio.sleep(0)
+        assert len(transport.writes) == 2
+
+
+async def test_a_stream_that_is_gone_does_not_keep_the_others_waiting():
+    """What waited for it is dropped: its client has left, or its connection is being closed."""
+    async with streaming(3) as ((left, silent), (closing, closed), (outlet, transport)):
+        for one in (left, closing, outlet):
+            one.soon(b"two")
+        left.disconnected = True
+        closed.close()
+        await asyncio.sleep(0)
+        assert (silent.writes, closed.writes) == ([], [])
+        assert transport.writes == [b"3\r\ntwo\r\n"]

@@ -142,7 +142,7 @@ async def test_a_cycle_begins_as_uvicorns_does():
     for protocol in (theirs, ours):
         await fed(protocol, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
     known = {name: value for name, value in vars(theirs.cycle).items() if isinstance(value, bool | int | None)}
-    assert vars(ours.cycle).keys() == vars(theirs.cycle).keys() | {"_head", "_front"}
+    assert vars(ours.cycle).keys() == vars(theirs.cycle).keys() | {"_front", "_held", "_outbox"}
     assert {name: vars(ours.cycle)[name] for name in known} == known
     assert (bytes(ours.cycle.body), bytes(theirs.cycle.body)) == (b"", b"")
     assert isinstance(ours.cycle, Outlet)

@@ -43,6 +43,8 @@ class Wire:
         if data:
             self.said.append(data)
 
+    soon = piece
+
     def last(self, data, before):
         assert not self.paused, "more was sent than the client takes"
         before()
