@@ -176,6 +176,7 @@ class ChunkWriter:
         "_start",
         "_started",
         "_tail",
+        "_text",
     )
 
     def __init__(self, head: Head, ask: Any, index: int = 0) -> None:
@@ -184,6 +185,7 @@ class ChunkWriter:
         form = b'%s{"id":"chatcmpl-%s","object":"chat.completion.chunk","created":%d,"model":%s,"choices":['
         self._front = form % (_BEFORE, head.id.encode(), head.created, to_json(head.model))
         self._start = b'%s{"index":%d,' % (self._front, index)
+        self._text = self._start + _TEXT
         self._tail = (b',"usage":null}' if include_usage else b"}") + _AFTER
         self._close = _CLOSE + self._tail
         self._include_usage = include_usage
@@ -199,17 +201,22 @@ class ChunkWriter:
 
     def feed(self, events: Sequence[Event], /) -> bytes:
         """Return the chunks of these events; none for Began and Ended."""
+        close = self._close
+        if len(events) == 1 and self._started and type(event := events[0]) is TextDelta:
+            # A delta that comes alone, and seldom: little code is fast code then.
+            said = event.text
+            encoded = _encode(said) if said.isascii() or delicate(said) is None else to_json(said)
+            return b"%b%b%b" % (self._text, encoded, close)
         out: list[bytes] = []
         put = out.append
-        text = self._start + _TEXT
-        close = self._close
+        text = self._text
         for event in events:
             kind = type(event)
             if kind is TextDelta or kind is ThoughtDelta:
                 if not self._started:
                     put(self._opening())
                 put(text if kind is TextDelta else self._start + _THOUGHT)
-                said: str = event.text  # type: ignore[union-attr]
+                said = event.text  # type: ignore[union-attr]
                 put(_encode(said) if said.isascii() or delicate(said) is None else to_json(said))
                 put(close)
             elif kind is ToolDelta:

@@ -88,10 +88,17 @@ class Line(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             call.fail(ReplyBrokenError(f"the reply is no HTTP ({type(error).__name__})"))
             return
+        waiter, tap = call.waiter, call.tap
+        if tap is not None and not before and len(parts) == 1 and not call.over and len(data) <= HOLD_BYTES:
+            # The usual case first: a reply that somebody waits for, piece by piece.
+            if waiter is not None and not waiter.done() and tap(parts[0]):
+                parts.clear()
+                call.swallowed = 0
+                return
+            waiter = call.waiter
         if len(parts) > before:
             call.swallowed = 0
             call.size += len(data)
-        waiter = call.waiter
         if call.over:
             call.end()
         elif call.swallowed > MAX_HEAD_BYTES:
@@ -100,12 +107,6 @@ class Line(asyncio.Protocol):
         elif call.size > HOLD_BYTES and not call.paused:
             call.paused = True
             self.transport.pause_reading()
-        elif (
-            call.tap is not None and len(parts) == 1 and waiter is not None and not waiter.done() and call.tap(parts[0])
-        ):
-            parts.clear()
-            call.size = 0
-            return
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 

@@ -101,10 +101,13 @@ class ReplyStream:
         if text is None:
             return None
         cutter = self._cutter
-        size = 0 if cutter is None else cutter.fits(text)
-        if (cutter is not None and not size) or not self._voice.one(text):
-            return None
-        if cutter is not None:
+        if cutter is None:
+            if not self._voice.one(text):
+                return None
+        else:
+            size = cutter.fits(text)
+            if not size or not self._voice.one(text):
+                return None
             cutter.passed(size)
         self._deltas += 1
         self._chars += len(text)
