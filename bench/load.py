@@ -105,6 +105,10 @@ def one_by_one(post: Callable[[int], Post], seconds: float, mark: bytes, *, firs
     return statistics.median(times)
 
 
+_GOLDEN = 0.6180339887498949
+"""Multiples of it fall evenly between whole numbers, however many there are."""
+
+
 class _Stream(asyncio.Protocol):
     """Asks again as soon as a reply is complete, and counts the deltas of all."""
 
@@ -164,12 +168,19 @@ class Streams:
         self.closing = False
         self._port = post.port
 
-    async def open(self, count: int, over: float) -> None:
-        """Open so many, evenly over some seconds, so that their deltas do not come at the same moment."""
+    async def open(self, count: int, over: float, apart: float) -> None:
+        """Open so many, evenly over some seconds, with deltas ``apart`` seconds from one another.
+
+        No two streams keep step: each begins at a place of its own within that time too, so that their deltas come one
+        by one, as those of people who do not know each other do.
+        """
         loop = asyncio.get_running_loop()
         start = loop.time()
-        for number in range(count):
-            await asyncio.sleep(max(0.0, start + over * number / count - loop.time()))
+        places = sorted(
+            (over * number / count) // apart * apart + apart * (number * _GOLDEN % 1) for number in range(count)
+        )
+        for place in places:
+            await asyncio.sleep(max(0.0, start + place - loop.time()))
             await loop.create_connection(lambda: _Stream(self), "127.0.0.1", self._port)
 
     def close(self) -> None:

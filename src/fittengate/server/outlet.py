@@ -84,16 +84,23 @@ class Outbox:
     already; between them, the gateway's own code would push out the one and let the other fall asleep.
     """
 
-    __slots__ = ("_full",)
+    __slots__ = ("_flush_all", "_full", "_loop")
 
     def __init__(self) -> None:
         self._full: list[Outlet] = []
+        # Both are asked for at each turn; one server has one loop.
+        self._flush_all = self._flush
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def add(self, outlet: "Outlet") -> None:
         """Let an outlet be flushed before the loop looks for new events."""
-        self._full.append(outlet)
-        if len(self._full) == 1:
-            asyncio.get_running_loop().call_soon(self._flush)
+        full = self._full
+        full.append(outlet)
+        if len(full) == 1:
+            loop = self._loop
+            if loop is None:
+                loop = self._loop = asyncio.get_running_loop()
+            loop.call_soon(self._flush_all)
 
     def _flush(self) -> None:
         full, self._full = self._full, []
